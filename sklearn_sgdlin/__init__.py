@@ -1,0 +1,8 @@
+"""Linear regression by stochastic gradient descent that works on raw data."""
+
+from importlib.metadata import version
+
+from ._regressor import SGDLinearRegressor
+
+__all__ = ["SGDLinearRegressor"]
+__version__ = version("sklearn-sgdlin")

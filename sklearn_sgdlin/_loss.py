@@ -1,0 +1,59 @@
+"""Losses as rows of one table of four numbers.
+
+Every piecewise linear-quadratic loss of the residual ``e = y - prediction`` is
+described by a dead zone, a compliance and two bounds on its multiplier::
+
+    s(e) = sign(e) * max(|e| - dead_zone, 0)            residual outside the dead zone
+    m(e) = clip(s / compliance, lower, upper)           multiplier, -d loss / d prediction
+    l(e) = m * s - compliance * m**2 / 2                value, by convex duality
+
+The compiled sweep gets the four numbers and knows no loss by name.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Loss(NamedTuple):
+    """A convex, piecewise linear-quadratic loss of the residual.
+
+    Attributes
+    ----------
+    dead_zone : float
+        Residuals up to this size cost nothing; in units of y.
+    compliance : float
+        Inverse curvature of the quadratic part; 0 where there is none.
+    lower, upper : float
+        Bounds of the multiplier, ``lower <= 0 <= upper``.
+
+    Examples
+    --------
+    >>> from sklearn_sgdlin._loss import SQUARED_ERROR
+    >>> float(SQUARED_ERROR.value(3.0)), float(SQUARED_ERROR.multiplier(3.0))
+    (4.5, 3.0)
+    """
+
+    dead_zone: float
+    compliance: float
+    lower: float
+    upper: float
+
+    def _outside(self, residual):
+        return residual - np.clip(residual, -self.dead_zone, self.dead_zone)
+
+    def multiplier(self, residual):
+        """Minus the derivative of the value by the prediction."""
+        outside = self._outside(np.asarray(residual, dtype=np.float64))
+        if self.compliance == 0:
+            return np.select([outside > 0, outside < 0], [self.upper, self.lower], 0.0)
+        return np.clip(outside / self.compliance, self.lower, self.upper)
+
+    def value(self, residual):
+        """Cost of each residual."""
+        multiplier = self.multiplier(residual)
+        outside = self._outside(np.asarray(residual, dtype=np.float64))
+        return multiplier * outside - self.compliance * multiplier**2 / 2
+
+
+SQUARED_ERROR = Loss(dead_zone=0.0, compliance=1.0, lower=-np.inf, upper=np.inf)

@@ -1,0 +1,139 @@
+"""The coordinates the steps are taken in: centred columns of equal scale.
+
+Plain SGD has one step size for all features, so it needs scaled data. Here the data stay
+as they are, and the metric says how long a step is in each direction::
+
+    z = (scale * (x - centre), scale_intercept)       a row in the metric
+    prediction = z . theta                             the same model, other coordinates
+
+with ``scale_j = 1 / sqrt(Q * variance_j)``, ``scale_intercept = 1 / sqrt(Q)`` and Q the
+number of coordinates, so that the mean of ``||z||**2`` is 1 on any data. Hence
+`learning_rate` has no unit, and 1 is its natural scale.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._sweep import moments
+
+CHUNK_BYTES = 1 << 18  # of X at a time: stays in the second-level cache
+
+
+def chunk_rows(n_columns, itemsize=8):
+    """Rows of a chunk that fits the cache."""
+    return max(1, CHUNK_BYTES // (itemsize * max(n_columns, 1)))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted mean and squared deviation of every column, mergeable.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of positive weight.
+    weight : float
+        Sum of their weights.
+    mean, deviation : ndarray of shape (n_features,)
+        Mean, and weighted sum of squared deviations from it.
+    """
+
+    rows: int
+    weight: float
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, X, sample_weight=None):
+        """Moments of the rows of X, chunk by chunk."""
+        n_rows, n_features = X.shape
+        total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
+        step = chunk_rows(n_features, X.itemsize)
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            rows = weight = stop - start
+            if sample_weight is not None:
+                rows = np.count_nonzero(sample_weight[start:stop])
+                weight = sample_weight[start:stop].sum()
+            if weight > 0:
+                chunk = cls(rows, float(weight), np.empty(n_features), np.empty(n_features))
+                moments(X, start, stop, sample_weight, chunk.weight, chunk.mean, chunk.deviation)
+                total = total.merge(chunk)
+        total._check_range()
+        return total
+
+    def _check_range(self):
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = self.deviation + self.weight * self.mean**2
+        if not np.isfinite(square).all():
+            column = int(np.flatnonzero(~np.isfinite(square))[0])
+            raise ValueError(
+                f"Input X contains values in column {column} whose squares, times "
+                "sample_weight, are too large for dtype('float64'). Rescale them."
+            )
+
+    def merge(self, other):
+        """Moments of both sets of rows (Chan, Golub & LeVeque, 1983)."""
+        if self.weight == 0:
+            return other
+        weight = self.weight + other.weight
+        share = other.weight / weight
+        with np.errstate(over="ignore", invalid="ignore"):  # Moments.of tells the user
+            gap = other.mean - self.mean
+            mean = self.mean + gap * share
+            deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
+        return Moments(self.rows + other.rows, weight, mean, deviation)
+
+    def spread(self, fit_intercept):
+        """Variance of every column (mean square without intercept); 0 where constant.
+
+        A column is constant where its variance is within the rounding error of the
+        two-pass algorithm, as in scikit-learn's scalers.
+        """
+        variance = self.deviation / self.weight
+        eps = np.finfo(np.float64).eps
+        rounding = self.rows * eps * variance + (self.rows * self.mean * eps) ** 2
+        variance = np.where(variance <= rounding, 0.0, variance)
+        return variance if fit_intercept else variance + self.mean**2
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Centre and scale of the coordinates, and the way there and back.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_features,)
+    scale : ndarray of shape (n_features + 1,)
+        Last the scale of the intercept; 0 for what is not learned.
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def standard(cls, moments, fit_intercept):
+        """The metric of the module's formula; a constant column has scale 0."""
+        spread = np.append(moments.spread(fit_intercept), float(fit_intercept))
+        varies = spread > 0
+        n_coordinates = max(np.count_nonzero(varies), 1)
+        scale = np.zeros_like(spread)
+        scale[varies] = 1 / np.sqrt(n_coordinates * spread[varies])
+        centre = moments.mean if fit_intercept else np.zeros_like(moments.mean)
+        return cls(centre, scale)
+
+    @classmethod
+    def textbook(cls, n_features, fit_intercept):
+        """Steps in the units of the data, as in a textbook."""
+        return cls(np.zeros(n_features), np.append(np.ones(n_features), float(fit_intercept)))
+
+    def theta(self, coef, intercept):
+        """Coordinates of a model."""
+        model = np.append(coef, intercept + self.centre @ coef)
+        return np.divide(model, self.scale, out=np.zeros_like(model), where=self.scale > 0)
+
+    def model(self, theta):
+        """Coefficients and intercept, in the units of the data."""
+        model = self.scale * theta
+        return model[:-1], float(model[-1] - self.centre @ model[:-1])

@@ -1,0 +1,140 @@
+"""The rows of one data set seen through a metric: in shuffled sweeps, or chunk by chunk."""
+
+import numpy as np
+
+from ._metric import chunk_rows
+from ._sweep import standardise, sweep
+
+TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
+BLOCK_BYTES = 1 << 14  # neighbours read together: long enough to stream from memory
+BLOCKS_PER_TILE = 16  # at least, so that a file sorted by y is mixed inside a tile
+BLOCKS = 512  # at least, so that small data get a full permutation
+DOUBLES_PER_LINE = 8  # of the cache; buffers start and rows end at its lines
+
+
+def aligned_zeros(*shape):
+    """Zeros that start at a cache line: a vector load never straddles two."""
+    size = int(np.prod(shape)) * 8
+    buffer = np.zeros(size + 64, dtype=np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size].view(np.float64).reshape(shape)
+
+
+class Rows:
+    """Rows of X with their targets and weights, in the coordinates of a metric.
+
+    Parameters
+    ----------
+    X : C-ordered ndarray of shape (n_rows, n_features), float32 or float64
+    y : ndarray of shape (n_rows,), float64
+    sample_weight : ndarray of shape (n_rows,), float64, or None for weights of one
+    metric : Metric
+    """
+
+    def __init__(self, X, y, sample_weight, metric):
+        self.X, self.y, self.sample_weight, self.metric = X, y, sample_weight, metric
+        self.n_rows, n_features = X.shape
+        self.n_coordinates = n_features + 1
+        self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
+        self._width = -(-self.n_coordinates // DOUBLES_PER_LINE) * DOUBLES_PER_LINE
+        self._plan_tiles(n_features)
+
+    def _plan_tiles(self, n_features):
+        tile_rows = max(TILE_BYTES // (8 * self._width), 1)
+        self._block_rows = max(
+            min(
+                BLOCK_BYTES // (self.X.itemsize * n_features),
+                tile_rows // BLOCKS_PER_TILE,
+                self.n_rows // BLOCKS,
+            ),
+            1,
+        )
+        self.n_blocks = -(-self.n_rows // self._block_rows)
+        blocks_per_tile = min(tile_rows // self._block_rows, self.n_blocks)
+        self._tile_rows = blocks_per_tile * self._block_rows
+        self._tile = aligned_zeros(self._tile_rows, self._width)
+        self._tile_norm = np.empty(self._tile_rows)
+        self._tile_row = np.empty(self._tile_rows, dtype=np.intp)
+
+    def order(self, rng=None):
+        """Blocks of rows, and positions within a tile; shuffled if rng is given.
+
+        Random blocks are gathered into a tile and rows are permuted inside it, so memory is
+        read in long runs and neighbours in the file do not follow each other (CorgiPile,
+        Xu et al., 2022).
+        """
+        shuffled = np.arange if rng is None or self.n_rows == 1 else rng.permutation
+        return (
+            shuffled(self.n_blocks).astype(np.intp, copy=False),
+            shuffled(self._tile_rows).astype(np.intp, copy=False),
+        )
+
+    def sweep(
+        self, order, loss, schedule, rows_seen, theta, average=None, average_rows=0.0, forget=0.0
+    ):
+        """One step a row of the given order.
+
+        Returns
+        -------
+        theta, average : ndarray of shape (n_coordinates,)
+            The last iterate and the average of the path.
+        average_rows : float
+            Rows in the average.
+        """
+        blocks, within = order
+        iterate, mean = aligned_zeros(2, self._width)
+        iterate[: self.n_coordinates] = theta
+        mean[: self.n_coordinates] = theta if average is None else average
+        average_rows = sweep(
+            self.X,
+            self.y,
+            self.sample_weight,
+            blocks,
+            self._block_rows,
+            within,
+            self.metric.centre,
+            self.metric.scale,
+            loss,
+            schedule,
+            rows_seen,
+            iterate,
+            mean,
+            average_rows,
+            forget,
+            self._tile,
+            self._tile_norm,
+            self._tile_row,
+        )
+        return iterate[: self.n_coordinates], mean[: self.n_coordinates], average_rows
+
+    def chunks(self):
+        """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""
+        step = min(chunk_rows(self.n_coordinates), self.n_rows)
+        buffer = np.empty((step, self.n_coordinates))
+        for start in range(0, self.n_rows, step):
+            stop = min(start + step, self.n_rows)
+            z = buffer[: stop - start]
+            standardise(self.X, start, stop, self.metric.centre, self.metric.scale, z)
+            weight = None if self.sample_weight is None else self.sample_weight[start:stop]
+            yield z, self.y[start:stop], weight
+
+    def objective(self, theta, loss):
+        """Weighted mean loss of a model."""
+        residuals = ((y - z @ theta, weight) for z, y, weight in self.chunks())
+        return self._mean_loss(residuals, loss)
+
+    def zero_loss(self, loss):
+        """Weighted mean loss of predicting 0."""
+        step = chunk_rows(1)
+        parts = (slice(start, start + step) for start in range(0, self.n_rows, step))
+        weight = self.sample_weight
+        residuals = ((self.y[part], None if weight is None else weight[part]) for part in parts)
+        return self._mean_loss(residuals, loss)
+
+    def _mean_loss(self, residuals, loss):
+        total = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
+            for residual, weight in residuals:
+                value = loss.value(residual)
+                total += value.sum() if weight is None else weight @ value
+        return float(total / self.weight)

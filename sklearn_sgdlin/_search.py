@@ -1,0 +1,149 @@
+"""The search: the best model in the span of stretches of SGD.
+
+Each stretch of a sweep leaves one average, a point near the optimum but for noise. The
+objective is minimised exactly over the affine span of these points, so the noise averages
+out with optimal weights (sequential subspace optimisation: Narkiss & Zibulevsky, 2005;
+nonlinear acceleration of stochastic algorithms: Scieur, Bach & d'Aspremont, 2017).
+One pass over X gives the gradient g at the best model, and H d for every new direction d
+(H the Hessian of the objective), which is all that a quadratic objective needs.
+
+The same pass sketches H, by random signed sums of rows. The sketched Newton step joins the
+directions of the next epoch, and its decrement tells how far the optimum is.
+"""
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, pinvh
+
+SKETCH_ROWS = 10  # per coordinate: a sketched Newton step leaves about 1/10 of the excess
+SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
+SKETCH_COORDINATES = 1025  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
+SKETCH_BUFFER = 256  # rows of the sketch multiplied together
+REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
+ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
+RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
+
+
+class CurvatureSketch:
+    """An estimate of the Hessian, mean of z z', from few random signed sums of rows.
+
+    With independent random signs the sums r satisfy E[r r'] = sum of z z', whatever the
+    order of rows and however rare a column: every row takes part (Pilanci & Wainwright,
+    Iterative Hessian Sketch, 2016). Data with few rows are taken as they are.
+    """
+
+    def __init__(self, n_rows, n_coordinates, rng):
+        self.n_rows = n_rows
+        self.rng = rng
+        self.fraction = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST) / n_rows
+        self.hessian = np.zeros((n_coordinates, n_coordinates))
+        self._buffer = np.empty((SKETCH_BUFFER, n_coordinates))
+        self._filled = 0
+        self._rank_bound = 0
+
+    def add(self, z):
+        """Take in rows, already multiplied by the square root of their weights."""
+        if self.fraction < 0.5:
+            n_sums = max(round(self.fraction * len(z)), 1)
+            signs = self.rng.integers(0, 2, (n_sums, len(z)), dtype=np.int8) * 2.0 - 1
+            z = (signs @ z) / np.sqrt(n_sums)
+        self._rank_bound += len(z)
+        while len(z):
+            room = SKETCH_BUFFER - self._filled
+            part, z = z[:room], z[room:]
+            self._buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == SKETCH_BUFFER:
+                self._multiply()
+
+    def _multiply(self):
+        rows = self._buffer[: self._filled]
+        self.hessian += rows.T @ rows
+        self._filled = 0
+
+    def factorise(self, weight):
+        """Return a function that solves with the sketched Hessian (its pseudo-inverse)."""
+        self._multiply()
+        hessian = self.hessian / weight
+        n_coordinates = len(hessian)
+        if self._rank_bound >= n_coordinates:
+            hessian[np.diag_indices(n_coordinates)] += (
+                RANK_TOLERANCE * np.trace(hessian) / n_coordinates
+            )
+            try:
+                factor = cho_factor(hessian)
+                return lambda gradient: cho_solve(factor, gradient)
+            except LinAlgError:
+                pass
+        inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
+        return lambda gradient: inverse @ gradient
+
+
+def survey(rows, theta, directions, sketch=None):
+    """One pass over the rows: half mean squared error and gradient at theta, images H d.
+
+    Parameters
+    ----------
+    rows : Rows
+    theta : ndarray of shape (n_coordinates,)
+    directions : ndarray of shape (n_coordinates, n_directions)
+    sketch : CurvatureSketch or None
+        Filled on the way.
+
+    Returns
+    -------
+    loss : float
+    gradient : ndarray of shape (n_coordinates,)
+    images : ndarray of shape (n_coordinates, n_directions)
+    """
+    points = np.column_stack([-theta, directions])
+    sums = np.zeros_like(points)
+    loss = 0.0
+    for z, y, weight in rows.chunks():
+        response = z @ points
+        response[:, 0] += y
+        if weight is None:
+            loss += response[:, 0] @ response[:, 0]
+        else:
+            loss += (weight * response[:, 0]) @ response[:, 0]
+            response *= weight[:, None]
+        sums += z.T @ response
+        if sketch is not None:
+            sketch.add(z if weight is None else z * np.sqrt(weight)[:, None])
+    sums /= rows.weight
+    return loss / (2 * rows.weight), -sums[:, 0], sums[:, 1:]
+
+
+class Span:
+    """Directions seen so far with their images, and the best step within their span."""
+
+    def __init__(self, n_coordinates):
+        self.memory = min(REMEMBERED, n_coordinates)
+        self.directions = np.empty((n_coordinates, 0))
+        self.images = np.empty((n_coordinates, 0))
+
+    def search(self, gradient, directions, images):
+        """Take in new directions; return the step to the minimum over the whole span.
+
+        Returns
+        -------
+        step, change : ndarray of shape (n_coordinates,)
+            The step, and H step, by which the gradient changes.
+        decrease : float
+            How much lower the objective is after the step.
+        """
+        self.directions = np.hstack([self.directions, directions])
+        self.images = np.hstack([self.images, images])
+        curvature = self.directions.T @ self.images
+        size = np.sqrt(np.maximum(np.diag(curvature), 0))
+        seen = size > ROUNDING * size.max(initial=0.0)
+        span, span_images, size = self.directions[:, seen], self.images[:, seen], size[seen]
+        curvature = curvature[np.ix_(seen, seen)]
+        curvature = (curvature + curvature.T) / 2 / np.outer(size, size)
+        eigenvalues, eigenvectors = eigh(curvature)
+        kept = eigenvalues > RANK_TOLERANCE * eigenvalues.max(initial=0.0)
+        basis = eigenvectors[:, kept] / size[:, None]
+        weights = -basis @ ((basis.T @ (span.T @ gradient)) / eigenvalues[kept])
+        step, change = span @ weights, span_images @ weights
+        self.directions = self.directions[:, -self.memory :]
+        self.images = self.images[:, -self.memory :]
+        return step, change, -(gradient @ step + step @ change / 2)

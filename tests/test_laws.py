@@ -1,0 +1,163 @@
+"""Laws of the method that hold on any data."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, SGDRegressor
+
+from sklearn_sgdlin import SGDLinearRegressor
+from tests.data import least_squares_mse, load
+
+TEXTBOOK = {
+    "update": "explicit",
+    "precondition": False,
+    "average": False,
+    "schedule": "constant",
+    "shuffle": False,
+    "learning_rate": 0.01,
+}
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_textbook_mode_walks_the_path_of_sgdregressor(rng, n_epochs, weighted, fit_intercept):
+    X = rng.normal(size=(200, 5))
+    y = X @ rng.normal(size=5) + 3 + rng.normal(size=200)
+    weight = rng.uniform(0, 2, 200) if weighted else None
+    theirs = SGDRegressor(
+        learning_rate="constant",
+        eta0=0.01,
+        alpha=0,
+        penalty=None,
+        shuffle=False,
+        fit_intercept=fit_intercept,
+    )
+    for _ in range(n_epochs):
+        theirs.partial_fit(X, y, sample_weight=weight)
+    ours = SGDLinearRegressor(**TEXTBOOK, fit_intercept=fit_intercept, max_iter=n_epochs, tol=None)
+    chunkwise = clone(ours)
+    ours.fit(X, y, sample_weight=weight)
+    for _ in range(n_epochs):
+        chunkwise.partial_fit(X, y, sample_weight=weight)
+    for model in (ours, chunkwise):
+        np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-9)
+        np.testing.assert_allclose(model.intercept_, theirs.intercept_[0], rtol=1e-9, atol=1e-12)
+    assert ours.t_ == chunkwise.t_ == n_epochs * len(y)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    exponents=st.lists(st.integers(-30, 30), min_size=4, max_size=4),
+    y_exponent=st.integers(-30, 30),
+)
+def test_units_do_not_matter(seed, exponents, y_exponent):
+    # Powers of two change no rounding, so the path is the same to the last bit but for
+    # the order of sums; shifts round, and only the model stays the same.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))
+    y = X @ rng.normal(size=4) + rng.normal(size=300)
+    unit, y_unit = 2.0 ** np.array(exponents), 2.0**y_exponent
+    for options in ({}, {"average": False, "max_iter": 3, "tol": None}):
+        model = SGDLinearRegressor(random_state=0, **options)
+        plain = clone(model).fit(X, y)
+        scaled = clone(model).fit(X * unit, y * y_unit)
+        np.testing.assert_allclose(
+            scaled.predict(X * unit) / y_unit, plain.predict(X), rtol=1e-9, atol=1e-9
+        )
+        assert scaled.n_iter_ == plain.n_iter_
+        moved = clone(model).fit(X + 100, y - 50)
+        np.testing.assert_allclose(moved.predict(X + 100) + 50, plain.predict(X), atol=1e-8)
+        assert moved.n_iter_ == plain.n_iter_
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**16))
+def test_weight_is_repetition_and_zero_weight_is_absence(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(80, 5)) * [1e-3, 1, 1e3, 1, 1], rng.normal(size=80)
+    weight = rng.integers(0, 4, 80)
+    weighted = SGDLinearRegressor(tol=1e-8, random_state=0).fit(X, y, sample_weight=weight)
+    repeated = SGDLinearRegressor(tol=1e-8, random_state=0).fit(
+        X.repeat(weight, axis=0), y.repeat(weight)
+    )
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6)
+    np.testing.assert_allclose(weighted.loss_curve_[-1], repeated.loss_curve_[-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-100, 1.0, 1e100])
+def test_only_relative_weights_matter(rng, factor):
+    X = rng.normal(size=(2000, 5)) * 1e3
+    y = X @ rng.normal(size=5) + 100 * rng.normal(size=2000)
+    weight = np.where(rng.random(2000) < 0.1, 1e6, 1.0)
+    model = SGDLinearRegressor(random_state=0).fit(X, y, sample_weight=factor * weight)
+    exact = LinearRegression().fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-3)
+
+
+def test_float32_input_gives_the_float64_model():
+    X, y = load("normal")
+    X = X.astype(np.float32)
+    single = SGDLinearRegressor(random_state=0).fit(X, y)
+    double = SGDLinearRegressor(random_state=0).fit(X.astype(np.float64), y)
+    np.testing.assert_allclose(single.coef_, double.coef_, rtol=1e-9)
+    assert single.predict(X).dtype == single.coef_.dtype == np.float64
+
+
+def test_order_of_rows_matters_little(rng):
+    X, y = load("sorted by y")
+    shuffled = rng.permutation(len(y))
+    first = SGDLinearRegressor(random_state=0).fit(X, y)
+    second = SGDLinearRegressor(random_state=0).fit(X[shuffled], y[shuffled])
+    np.testing.assert_allclose(first.predict(X), second.predict(X), atol=1e-2 * y.std())
+
+
+@pytest.mark.parametrize("copy", [lambda m: pickle.loads(pickle.dumps(m)), lambda m: m])
+def test_a_copy_in_mid_stream_goes_on_as_the_original(rng, copy):
+    X, y = load("collinear")
+    model, untouched = SGDLinearRegressor(random_state=0), SGDLinearRegressor(random_state=0)
+    for part in np.array_split(rng.permutation(len(y)), 7):
+        model = copy(model).partial_fit(X[part], y[part])
+        untouched.partial_fit(X[part], y[part])
+    np.testing.assert_array_equal(model.coef_, untouched.coef_)
+    assert model.intercept_ == untouched.intercept_
+
+
+def test_chunk_size_matters_little(rng):
+    X, y = load("collinear")
+    order = rng.permutation(len(y))
+    scores = []
+    for chunk in (1, 7, 100, 3000):
+        model = SGDLinearRegressor(random_state=0)
+        for start in range(0, len(y), chunk):
+            part = order[start : start + chunk]
+            model.partial_fit(X[part], y[part])
+        scores.append(model.score(X, y))
+        assert model.t_ == len(y)
+    assert np.ptp(scores) < 0.005
+    assert min(scores) > LinearRegression().fit(X, y).score(X, y) - 0.005
+
+
+def test_stream_of_one_pass_is_close_to_least_squares(rng):
+    X = rng.normal(size=(50_000, 10)) @ rng.normal(size=(10, 10)) * np.logspace(-4, 4, 10) + 1e3
+    X, y = X, (X / X.std(axis=0)) @ rng.normal(size=10) + 5 * rng.normal(size=50_000)
+    model = SGDLinearRegressor(random_state=0)
+    for start in range(0, len(y), 500):
+        model.partial_fit(X[start : start + 500], y[start : start + 500])
+    excess = np.mean((y - model.predict(X)) ** 2) / least_squares_mse(X, y) - 1
+    assert 0 <= excess < 5e-3
+
+
+def test_same_seed_same_model_and_other_seed_other_path():
+    X, y = load("normal")
+    options = {"average": False, "max_iter": 2, "tol": None}
+    first, again, other = (
+        SGDLinearRegressor(random_state=seed, **options).fit(X, y).coef_ for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-6

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sklearn_sgdlin._metric import Metric, Moments
+
+finite = st.floats(-1e6, 1e6)
+
+
+@given(
+    X=arrays(np.float64, st.tuples(st.integers(2, 40), st.integers(1, 4)), elements=finite),
+    cut=st.integers(1, 39),
+)
+def test_moments_merge_like_one_set_of_rows(X, cut):
+    cut = min(cut, len(X) - 1)
+    whole, merged = Moments.of(X), Moments.of(X[:cut]).merge(Moments.of(X[cut:]))
+    np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(
+        merged.deviation, whole.deviation, rtol=1e-9, atol=1e-12 * (X**2).sum() + 1e-300
+    )
+    assert merged.rows == whole.rows == len(X)
+
+
+def test_moments_with_weights_count_repeated_rows(rng):
+    X, weight = rng.normal(size=(30, 3)) * [1, 10, 100], rng.integers(0, 4, 30)
+    weighted = Moments.of(X, weight.astype(float))
+    repeated = Moments.of(X.repeat(weight, axis=0))
+    np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-13)
+    np.testing.assert_allclose(weighted.deviation, repeated.deviation, rtol=1e-13)
+    assert weighted.weight == repeated.weight
+    assert weighted.rows == np.count_nonzero(weight)
+
+
+def test_moments_of_columns_with_means_of_a_million_deviations(rng):
+    X = rng.normal(size=(100_000, 3)) * [1e-9, 1, 1e9] + np.array([1e-3, 1e6, 1e15])
+    exact = X.astype(np.longdouble)
+    variance = ((exact - exact.mean(axis=0)) ** 2).mean(axis=0)
+    np.testing.assert_allclose(Moments.of(X).spread(True), variance.astype(float), rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9, 1e-9])
+@pytest.mark.parametrize("n_rows", [1, 3, 100_000])
+def test_constant_columns_have_no_spread(value, n_rows):
+    X = np.full((n_rows, 2), value)
+    np.testing.assert_array_equal(Moments.of(X).spread(fit_intercept=True), 0.0)
+    scale = Metric.standard(Moments.of(X), fit_intercept=True).scale
+    np.testing.assert_array_equal(scale, [0.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_mean_square_norm_of_a_row_is_one(rng, fit_intercept):
+    X = rng.normal(size=(1000, 6)) * 10.0 ** np.arange(-9, 9, 3) + 5
+    metric = Metric.standard(Moments.of(X), fit_intercept)
+    z = metric.scale * np.column_stack([X - metric.centre, np.ones(1000)])
+    np.testing.assert_allclose((z**2).sum(axis=1).mean(), 1.0, rtol=1e-9)
+
+
+def test_model_and_coordinates_are_inverse(rng):
+    X = rng.normal(size=(100, 4)) * [1e-3, 1, 1e3, 1] + 7
+    metric = Metric.standard(Moments.of(X), fit_intercept=True)
+    coef, intercept = rng.normal(size=4), 2.5
+    back, intercept_back = metric.model(metric.theta(coef, intercept))
+    np.testing.assert_allclose(back, coef, rtol=1e-12)
+    np.testing.assert_allclose(intercept_back, intercept, rtol=1e-9)

@@ -1,0 +1,358 @@
+"""The estimator as scikit-learn's users know it: parameters, attributes, errors, inputs."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sklearn_sgdlin
+from sklearn_sgdlin import SGDLinearRegressor
+from tests.data import load
+
+COMBINATIONS = [
+    {},
+    {"average": False},
+    {"precondition": False, "learning_rate": 0.01},
+    {"update": "explicit", "learning_rate": 0.1},
+    {"schedule": "invscaling", "fit_intercept": False},
+]
+
+
+@parametrize_with_checks([SGDLinearRegressor()])
+def test_scikit_learn_compatible(estimator, check):
+    check(estimator)
+
+
+def test_public_names():
+    assert sklearn_sgdlin.__all__ == ["SGDLinearRegressor"]
+    assert sklearn_sgdlin.__version__
+
+
+# ---------------------------------------------------------------- attributes and output
+
+
+@pytest.mark.parametrize("options", COMBINATIONS)
+def test_fitted_attributes(options):
+    X, y = load("normal")
+    model = SGDLinearRegressor(max_iter=30, random_state=0, **options).fit(X[:500], y[:500])
+    assert model.coef_.shape == (30,)
+    assert isinstance(model.intercept_, float)
+    assert len(model.loss_curve_) == model.n_iter_ <= 30
+    assert model.t_ == model.n_iter_ * 500
+    assert model.n_features_in_ == 30
+    assert model.stop_reason_ == "converged"
+    loss = np.mean((y[:500] - model.predict(X[:500])) ** 2) / 2
+    np.testing.assert_allclose(model.loss_curve_[-1], loss, rtol=1e-6)
+
+
+def test_loss_curve_falls():
+    X, y = load("autoregressive")
+    model = SGDLinearRegressor(learning_rate=1e-3, tol=1e-8, random_state=0).fit(X, y)
+    assert len(model.loss_curve_) >= 2
+    assert np.all(np.diff(model.loss_curve_) <= 1e-12 * model.loss_curve_[0])
+
+
+def test_verbose_prints_a_line_an_epoch(capsys):
+    X, y = load("normal")
+    model = SGDLinearRegressor(verbose=1, max_iter=3, tol=None, random_state=0).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["epoch", "1"], ["epoch", "2"], ["epoch", "3"]]
+    np.testing.assert_allclose(
+        [float(line.split()[-1]) for line in lines], model.loss_curve_, rtol=1e-5
+    )
+    SGDLinearRegressor(random_state=0).fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_warns_at_max_iter_and_says_what_to_change():
+    X, y = load("autoregressive")
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=1 .*tol=0\.01.*Increase max_iter"):
+        model = SGDLinearRegressor(max_iter=1, random_state=0).fit(X, y)
+    assert model.stop_reason_ == "max_iter"
+    assert SGDLinearRegressor(max_iter=1, tol=None).fit(X, y).stop_reason_ == "max_iter"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fit_intercept": False},
+        {"learning_rate": 0.1},
+        {"schedule": "constant", "learning_rate": 100.0},
+        {"schedule": "invscaling"},
+        {"schedule": "invscaling", "power_t": 0.5},
+        {"update": "explicit"},
+        {"precondition": False, "learning_rate": 0.01},
+        {"average": True},
+        {"max_iter": 3},
+        {"tol": 0.9},
+        {"n_iter_no_change": 1},
+        {"shuffle": False},
+        {"random_state": 1},
+    ],
+    ids=str,
+)
+def test_every_parameter_has_an_effect(change):
+    X, y = load("normal")
+    base = SGDLinearRegressor(average=False, random_state=0, learning_rate=0.2, max_iter=40)
+    if change == {"schedule": "invscaling", "power_t": 0.5}:
+        base.set_params(schedule="invscaling")
+    first = clone(base).set_params(tol=1e-4 if "tol" in change else base.tol)
+    second = clone(first).set_params(**change)
+    with pytest.warns() if change.get("max_iter") else _no_warning():
+        second.fit(X, y)
+    assert np.abs(first.fit(X, y).coef_ - second.coef_).max() > 1e-9
+
+
+class _no_warning:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+
+def test_adaptive_schedule_lowers_the_noise_of_the_last_iterate():
+    X, y = load("normal")
+    fit = {
+        schedule: SGDLinearRegressor(average=False, schedule=schedule, tol=1e-4, random_state=0)
+        .fit(X, y)
+        .score(X, y)
+        for schedule in ("adaptive", "constant")
+    }
+    assert fit["adaptive"] > fit["constant"] + 1e-3
+
+
+# ---------------------------------------------------------------- errors and warnings
+
+
+def bad(X, y, **changes):
+    return {"X": X, "y": y, "sample_weight": None, **changes}
+
+
+def poisoned(array, value):
+    array = array.copy()
+    array.flat[3] = value
+    return array
+
+
+SMALL_X = np.arange(20.0).reshape(10, 2) ** 2
+SMALL_Y = np.arange(10.0)
+BAD_INPUT = {
+    "nan": (bad(poisoned(SMALL_X, np.nan), SMALL_Y), "Input X contains NaN"),
+    "inf": (bad(poisoned(SMALL_X, np.inf), SMALL_Y), "Input X contains infinity"),
+    "nan in y": (bad(SMALL_X, poisoned(SMALL_Y, np.nan)), "Input y contains NaN"),
+    "string": (bad([["a", "b"]] * 10, SMALL_Y), "could not convert string to float"),
+    "empty": (bad(SMALL_X[:0], SMALL_Y[:0]), "0 sample"),
+    "no column": (bad(SMALL_X[:, :0], SMALL_Y), "0 feature"),
+    "one dimension": (bad(SMALL_Y, SMALL_Y), "Expected 2D array"),
+    "length of y": (bad(SMALL_X, SMALL_Y[:5]), "inconsistent numbers of samples"),
+    "length of weights": (bad(SMALL_X, SMALL_Y, sample_weight=SMALL_Y[:5]), "sample_weight"),
+    "negative weights": (bad(SMALL_X, SMALL_Y, sample_weight=-SMALL_Y), "Negative values"),
+    "zero weights": (bad(SMALL_X, SMALL_Y, sample_weight=0 * SMALL_Y), "non-zero"),
+    "huge weights": (bad(SMALL_X, SMALL_Y, sample_weight=SMALL_Y * 1e307), "sample_weight.*large"),
+    "huge X": (bad(SMALL_X * 1e160, SMALL_Y), "Input X .*column 0.*too large"),
+    "huge y": (bad(SMALL_X, SMALL_Y * 1e160), "Input y .*too large"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("name", BAD_INPUT)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_bad_input_is_named_and_leaves_the_model_as_it_was(name, method):
+    data, message = BAD_INPUT[name]
+    model = SGDLinearRegressor(random_state=0)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=message):
+        getattr(model, method)(**data)
+    assert vars(model) == before
+    model.fit(SMALL_X, SMALL_Y)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=message):
+        getattr(model, method)(**data)
+    assert all(vars(model)[name] is value for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("learning_rate", [0, -1.0, np.nan, np.inf, "fast", None]),
+        ("schedule", ["optimal", 1]),
+        ("power_t", [-0.5, "a"]),
+        ("update", ["both", None]),
+        ("precondition", ["yes", None]),
+        ("average", [10, None]),
+        ("max_iter", [0, 2.5, -1]),
+        ("tol", [-1e-3, "auto"]),
+        ("n_iter_no_change", [0, 1.5]),
+        ("fit_intercept", ["no"]),
+        ("shuffle", ["no"]),
+        ("random_state", ["seed"]),
+        ("verbose", [-1, "loud"]),
+    ],
+)
+def test_bad_parameters_are_named(name, values):
+    for value in values:
+        for method in ("fit", "partial_fit"):
+            model = SGDLinearRegressor(**{name: value})
+            with pytest.raises(ValueError, match=f"'{name}' parameter of SGDLinearRegressor"):
+                getattr(model, method)(SMALL_X, SMALL_Y)
+            assert not hasattr(model, "coef_")
+
+
+def test_unfitted_and_other_columns():
+    with pytest.raises(NotFittedError):
+        SGDLinearRegressor().predict(SMALL_X)
+    model = SGDLinearRegressor().fit(SMALL_X, SMALL_Y)
+    for call in (model.predict, lambda X: model.partial_fit(X, SMALL_Y)):
+        with pytest.raises(ValueError, match=r"X has 1 features, but .* expecting 2 features"):
+            call(SMALL_X[:, :1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": 50.0},
+        {"learning_rate": 50.0, "average": False},
+        {"learning_rate": 1.0, "precondition": False},
+    ],
+)
+def test_divergence_is_an_error_that_leaves_the_model_as_it_was(options):
+    X, y = SMALL_X.repeat(20, axis=0), SMALL_Y.repeat(20)
+    model = SGDLinearRegressor(update="explicit", **options)
+    rate = options["learning_rate"]
+    with pytest.raises(ValueError, match=f"epoch 1 .*learning_rate={rate}.*update='implicit'"):
+        model.fit(X, y)
+    assert not hasattr(model, "coef_")
+    model.set_params(learning_rate=1e-6).fit(X, y).set_params(learning_rate=rate)
+    before = dict(vars(model))
+    for call in (model.partial_fit, model.fit):
+        with pytest.raises(ValueError, match=f"epoch 1 .*learning_rate={rate}"):
+            call(X, y)
+        assert all(vars(model)[name] is value for name, value in before.items())
+
+
+def test_partial_fit_finds_its_error_in_a_single_row():
+    model = SGDLinearRegressor(update="explicit", precondition=False, learning_rate=10.0)
+    model.partial_fit([[0.0]], [0.0])
+    with pytest.raises(ValueError, match="learning_rate=10"):
+        model.partial_fit([[100.0]], [1.0])
+    assert model.coef_[0] == 0.0
+    model.partial_fit([[0.1]], [0.1])
+    assert model.coef_[0] > 0.0
+
+
+def test_interrupt_leaves_the_model_as_it_was(monkeypatch):
+    model = SGDLinearRegressor(verbose=1, random_state=0).fit(SMALL_X, SMALL_Y)
+    before = dict(vars(model))
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.print", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(SMALL_X + 1, SMALL_Y)
+    assert all(vars(model)[name] is value for name, value in before.items())
+
+
+# ---------------------------------------------------------------- kinds of input
+
+
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def memory_mapped(X, folder):
+    path = folder / "X.dat"
+    X.tofile(path)
+    return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_every_kind_of_array_gives_the_same_model(method, tmp_path):
+    X, y = load("powers")
+    kinds = {
+        "list": (X.tolist(), y.tolist()),
+        "F-ordered": (np.asfortranarray(X), y),
+        "strided": (np.repeat(X, 2, axis=0)[::2], np.repeat(y, 2)[::2]),
+        "read-only": (read_only(X), read_only(y)),
+        "big-endian": (X.astype(">f8"), y.astype(">f8")),
+        "memory-mapped": (memory_mapped(X, tmp_path), y),
+        "pandas": (pd.DataFrame(X, columns=list("abcdef")), pd.Series(y)),
+        "polars": (pl.DataFrame(X, schema=list("abcdef")), pl.Series(y)),
+        "integer y": (X, y),
+    }
+    expected = getattr(SGDLinearRegressor(random_state=0), method)(X, y).coef_
+    for kind, (X_kind, y_kind) in kinds.items():
+        model = getattr(SGDLinearRegressor(random_state=0), method)(X_kind, y_kind)
+        np.testing.assert_array_equal(model.coef_, expected, err_msg=kind)
+        if kind in ("pandas", "polars"):
+            assert list(model.feature_names_in_) == list("abcdef")
+
+
+def test_integers_are_converted():
+    X, y = np.arange(30).reshape(10, 3) ** 2 % 17, np.arange(10)
+    expected = SGDLinearRegressor(random_state=0).fit(X.astype(float), y.astype(float))
+    np.testing.assert_array_equal(
+        SGDLinearRegressor(random_state=0).fit(X, y).coef_, expected.coef_
+    )
+
+
+@pytest.mark.parametrize("options", COMBINATIONS)
+@pytest.mark.parametrize(
+    ("X", "y", "prediction"),
+    [
+        (SMALL_X, np.full(10, 7.0), 7.0),
+        (SMALL_X, np.zeros(10), 0.0),
+        (np.full((10, 2), 3.0), np.full(10, 7.0), 7.0),
+        (np.zeros((10, 1)), np.full(10, 7.0), 7.0),
+        (np.full((1, 1), 3.0), np.full(1, 7.0), 7.0),
+    ],
+)
+def test_constant_targets_and_columns(options, X, y, prediction):
+    textbook = options.get("precondition") is False
+    without_intercept = options.get("fit_intercept") is False
+    if textbook or without_intercept:
+        options = {**options, "learning_rate": 1e-6}
+    model = SGDLinearRegressor(max_iter=50, tol=None, random_state=0, **options).fit(X, y)
+    assert np.isfinite(model.coef_).all()
+    if not (textbook or without_intercept):
+        np.testing.assert_allclose(model.predict(X), prediction, atol=1e-12)
+
+
+def test_partial_fit_goes_on_from_fit_and_fit_starts_afresh():
+    X, y = load("normal")
+    fitted = SGDLinearRegressor(random_state=0).fit(X, y)
+    continued = clone(fitted).fit(X, y).partial_fit(X[:10], y[:10] + 100)
+    assert continued.t_ == fitted.t_ + 10
+    moved = np.abs(continued.coef_ - fitted.coef_).max()
+    assert 0 < moved < 0.5 * np.abs(fitted.coef_).max()
+    np.testing.assert_array_equal(continued.fit(X, y).coef_, fitted.coef_)
+
+
+def test_a_changed_coef_does_not_change_the_training_state():
+    X, y = load("normal")
+    model = SGDLinearRegressor(random_state=0).partial_fit(X, y)
+    twin = clone(model).partial_fit(X, y)
+    model.coef_[:] = 0
+    np.testing.assert_array_equal(model.partial_fit(X, y).coef_, twin.partial_fit(X, y).coef_)
+
+
+# ---------------------------------------------------------------- in company
+
+
+def test_pipeline_and_grid_search_over_the_rate():
+    X, y = load("collinear")
+    pipeline = make_pipeline(StandardScaler(), SGDLinearRegressor(random_state=0))
+    grid = {"sgdlinearregressor__learning_rate": [1e-3, 1.0, 1e3]}
+    search = GridSearchCV(pipeline, grid, n_jobs=2).fit(X, y)
+    raw = GridSearchCV(SGDLinearRegressor(random_state=0), {"learning_rate": [1e-3, 1.0, 1e3]})
+    np.testing.assert_allclose(search.best_score_, raw.fit(X, y).best_score_, atol=1e-3)
+    assert np.ptp(search.cv_results_["mean_test_score"]) < 0.02
