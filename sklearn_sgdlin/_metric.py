@@ -17,6 +17,7 @@ import numpy as np
 
 from ._sweep import moments
 
+MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
 CHUNK_BYTES = 1 << 18  # of X at a time: stays in the second-level cache
 
 
@@ -49,19 +50,26 @@ class Moments:
         """Moments of the rows of X, chunk by chunk."""
         n_rows, n_features = X.shape
         total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
-        step = chunk_rows(n_features, X.itemsize)
-        for start in range(0, n_rows, step):
-            stop = min(start + step, n_rows)
-            rows = weight = stop - start
-            if sample_weight is not None:
-                rows = np.count_nonzero(sample_weight[start:stop])
-                weight = sample_weight[start:stop].sum()
-            if weight > 0:
-                chunk = cls(rows, float(weight), np.empty(n_features), np.empty(n_features))
-                moments(X, start, stop, sample_weight, chunk.weight, chunk.mean, chunk.deviation)
+        for start in range(0, n_rows, MOMENT_ROWS):
+            chunk = cls._of_chunk(X, start, min(start + MOMENT_ROWS, n_rows), sample_weight)
+            if chunk.weight > 0:
                 total = total.merge(chunk)
         total._check_range()
         return total
+
+    @classmethod
+    def _of_chunk(cls, X, start, stop, sample_weight):
+        rows = stop - start
+        weight, shift = float(rows), start
+        if sample_weight is not None:
+            h = sample_weight[start:stop]
+            rows, weight, shift = np.count_nonzero(h), float(h.sum()), start + int(h.argmax())
+        distance, square = np.zeros((2, X.shape[1]))
+        moments(X, start, stop, sample_weight, shift, distance, square)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            mean = X[shift] + distance / weight
+            deviation = np.maximum(square - distance * (distance / weight), 0.0)
+        return cls(rows, weight, mean, deviation)
 
     def _check_range(self):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -6,18 +6,19 @@ from ._metric import chunk_rows
 from ._sweep import standardise, sweep
 
 TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
-BLOCK_BYTES = 1 << 14  # neighbours read together: long enough to stream from memory
-BLOCKS_PER_TILE = 16  # at least, so that a file sorted by y is mixed inside a tile
+BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from memory
+BLOCKS_PER_TILE = 8  # at least, so that a file sorted by y is mixed inside a tile
 BLOCKS = 512  # at least, so that small data get a full permutation
-DOUBLES_PER_LINE = 8  # of the cache; buffers start and rows end at its lines
+CACHE_LINE = 64  # bytes
 
 
-def aligned_zeros(*shape):
-    """Zeros that start at a cache line: a vector load never straddles two."""
-    size = int(np.prod(shape)) * 8
-    buffer = np.zeros(size + 64, dtype=np.uint8)
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + size].view(np.float64).reshape(shape)
+def aligned_copy(array):
+    """Copy of a vector that starts at a cache line: no vector load straddles two."""
+    buffer = np.empty(array.nbytes + CACHE_LINE, dtype=np.uint8)
+    start = -buffer.ctypes.data % CACHE_LINE
+    copy = buffer[start : start + array.nbytes].view(np.float64)
+    copy[:] = array
+    return copy
 
 
 class Rows:
@@ -36,25 +37,18 @@ class Rows:
         self.n_rows, n_features = X.shape
         self.n_coordinates = n_features + 1
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
-        self._width = -(-self.n_coordinates // DOUBLES_PER_LINE) * DOUBLES_PER_LINE
-        self._plan_tiles(n_features)
+        self._centre, self._scale = aligned_copy(metric.centre), aligned_copy(metric.scale)
+        self._plan_tiles(n_features * X.itemsize)
 
-    def _plan_tiles(self, n_features):
-        tile_rows = max(TILE_BYTES // (8 * self._width), 1)
+    def _plan_tiles(self, row_bytes):
+        tile_rows = max(TILE_BYTES // row_bytes, 1)
         self._block_rows = max(
-            min(
-                BLOCK_BYTES // (self.X.itemsize * n_features),
-                tile_rows // BLOCKS_PER_TILE,
-                self.n_rows // BLOCKS,
-            ),
-            1,
+            min(BLOCK_BYTES // row_bytes, tile_rows // BLOCKS_PER_TILE, self.n_rows // BLOCKS), 1
         )
         self.n_blocks = -(-self.n_rows // self._block_rows)
-        blocks_per_tile = min(tile_rows // self._block_rows, self.n_blocks)
-        self._tile_rows = blocks_per_tile * self._block_rows
-        self._tile = aligned_zeros(self._tile_rows, self._width)
-        self._tile_norm = np.empty(self._tile_rows)
-        self._tile_row = np.empty(self._tile_rows, dtype=np.intp)
+        tile_blocks = min(tile_rows // self._block_rows, self.n_blocks)
+        self._tile_rows = tile_blocks * self._block_rows
+        self._tiles = np.empty((2, self._tile_rows), dtype=np.intp)
 
     def order(self, rng=None):
         """Blocks of rows, and positions within a tile; shuffled if rng is given.
@@ -82,9 +76,7 @@ class Rows:
             Rows in the average.
         """
         blocks, within = order
-        iterate, mean = aligned_zeros(2, self._width)
-        iterate[: self.n_coordinates] = theta
-        mean[: self.n_coordinates] = theta if average is None else average
+        iterate, mean = aligned_copy(theta), aligned_copy(theta if average is None else average)
         average_rows = sweep(
             self.X,
             self.y,
@@ -92,8 +84,8 @@ class Rows:
             blocks,
             self._block_rows,
             within,
-            self.metric.centre,
-            self.metric.scale,
+            self._centre,
+            self._scale,
             loss,
             schedule,
             rows_seen,
@@ -101,11 +93,9 @@ class Rows:
             mean,
             average_rows,
             forget,
-            self._tile,
-            self._tile_norm,
-            self._tile_row,
+            self._tiles,
         )
-        return iterate[: self.n_coordinates], mean[: self.n_coordinates], average_rows
+        return iterate, mean, average_rows
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""

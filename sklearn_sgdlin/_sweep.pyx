@@ -3,16 +3,16 @@
 """The compiled loops: all that touches every row of X.
 
 `sweep` walks once over given rows and takes one stochastic gradient step for each.
-`standardise` writes rows in the coordinates the steps are taken in, and
-`update_moments` gathers the mean and variance that define those coordinates.
+`standardise` writes rows in the coordinates the steps are taken in, and `moments` gathers
+the mean and variance that define those coordinates.
 
-Rows are visited in tiles. A tile is copied, centred and scaled into a buffer that stays
-in cache, while the rows of the next tile are already on their way from memory; the steps
-then read nothing but that buffer. So a shuffled pass costs little more than a sequential
-one, and float32 and float64 input meet the same double arithmetic.
+Rows are visited in tiles: while the steps go through the rows of one tile in random order,
+the rows of the next are fetched into the cache in the order of the file. So a shuffled pass
+costs little more than a sequential one. X is read where it is, float32 or float64, and all
+arithmetic is double.
 """
 
-from libc.math cimport pow, sqrt
+from libc.math cimport pow
 
 cdef extern from *:
     """
@@ -33,6 +33,7 @@ cdef extern from *:
     #endif
     """
     ctypedef void vectorised_void "SGDLIN_VECTORISED void"
+    ctypedef double* unaliased "double *__restrict"   # what a loop writes, nothing else reads
     void prefetch "SGDLIN_PREFETCH" (const void* address) noexcept nogil
 
 ctypedef fused floating:
@@ -41,6 +42,7 @@ ctypedef fused floating:
 
 cdef enum:
     CACHE_LINE = 64             # bytes
+    FETCH_AHEAD = 1 << 14       # bytes: how early to ask for a row in sequential passes
     AVERAGE_EVERY = 16          # steps between two contributions to the average
 
 
@@ -79,106 +81,161 @@ cdef inline double multiplier(double residual, double softness, Loss loss) noexc
     return m
 
 
-cdef inline double write_row(const floating* x, Py_ssize_t n_features, const double* centre,
-                             const double* scale, double* z) noexcept nogil:
-    """z = (scale * (x - centre), scale of the intercept); returns ||z||^2."""
+cdef inline void write_row(const floating* x, Py_ssize_t n_features, const double* centre,
+                             const double* scale, unaliased z) noexcept nogil:
+    """z = (scale * (x - centre), scale of the intercept)."""
     cdef Py_ssize_t j
-    cdef double z_j, norm = 0
     for j in range(n_features):
-        z_j = scale[j] * (x[j] - centre[j])
-        z[j] = z_j
-        norm += z_j * z_j
+        z[j] = scale[j] * (x[j] - centre[j])
     z[n_features] = scale[n_features]
-    return norm + scale[n_features] * scale[n_features]
 
 
-cdef inline double step_and_predict(double* theta, double step, const double* last,
-                                    const double* z, Py_ssize_t width) noexcept nogil:
-    """Finish the step of the last row, theta += step * last, and return z . theta.
+cdef struct Products:           # of theta and two rows in the metric, z_1 and z_2
+    double first                # theta . z_1
+    double second               # theta . z_2
+    double first_norm           # z_1 . z_1
+    double second_norm          # z_2 . z_2
+    double cross                # z_1 . z_2
 
-    Both in one pass over theta: the latency of one loop a row, not two.
+
+cdef inline Products step_and_multiply(
+    unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
+    const floating* x_1, const floating* x_2, Py_ssize_t n_features,
+    const double* centre, const double* scale,
+) noexcept nogil:
+    """Finish the steps of the last two rows and return the products with the next two.
+
+    theta += step_1 * z(last_1) + step_2 * z(last_2), in one pass with all products: theta
+    and the metric are read once for two rows, and one latency is paid where there were two.
     """
     cdef Py_ssize_t j
-    cdef double theta_j, prediction = 0
-    for j in range(width):
-        theta_j = theta[j] + step * last[j]
-        theta[j] = theta_j
-        prediction += theta_j * z[j]
-    return prediction
+    cdef double m, s, z_1, z_2, t
+    cdef double first = 0, second = 0, first_norm = 0, second_norm = 0, cross = 0
+    for j in range(n_features):
+        m = centre[j]
+        s = scale[j]
+        t = theta[j] + s * (step_1 * (last_1[j] - m) + step_2 * (last_2[j] - m))
+        z_1 = s * (x_1[j] - m)
+        z_2 = s * (x_2[j] - m)
+        theta[j] = t
+        first += t * z_1
+        second += t * z_2
+        first_norm += z_1 * z_1
+        second_norm += z_2 * z_2
+        cross += z_1 * z_2
+    s = scale[n_features]           # the intercept: a column of ones
+    t = theta[n_features] + s * (step_1 + step_2)
+    theta[n_features] = t
+    return Products(first + t * s, second + t * s,
+                    first_norm + s * s, second_norm + s * s, cross + s * s)
 
 
-cdef inline void step_and_average(double* theta, double step, const double* last,
-                                  double* mean, double weight, Py_ssize_t width) noexcept nogil:
-    """Finish the step of the last row and move the average towards theta."""
+cdef inline void step_and_average(
+    unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
+    Py_ssize_t n_features, const double* centre, const double* scale,
+    unaliased mean, double weight,
+) noexcept nogil:
+    """Finish the steps of the last two rows and move the average towards theta."""
     cdef Py_ssize_t j
-    for j in range(width):
-        theta[j] += step * last[j]
+    cdef double m
+    for j in range(n_features):
+        m = centre[j]
+        theta[j] += scale[j] * (step_1 * (last_1[j] - m) + step_2 * (last_2[j] - m))
         mean[j] += weight * (theta[j] - mean[j])
+    theta[n_features] += scale[n_features] * (step_1 + step_2)
+    mean[n_features] += weight * (theta[n_features] - mean[n_features])
+
+
+cdef inline Py_ssize_t list_rows(const Py_ssize_t* blocks, Py_ssize_t n_blocks,
+                                 Py_ssize_t block_rows, Py_ssize_t n_rows,
+                                 Py_ssize_t* rows) noexcept nogil:
+    """Write the rows of the blocks in the order of the file; return how many."""
+    cdef Py_ssize_t k, row, n_listed = 0
+    for k in range(n_blocks):
+        for row in range(blocks[k] * block_rows, min((blocks[k] + 1) * block_rows, n_rows)):
+            rows[n_listed] = row
+            n_listed += 1
+    return n_listed
+
+
+cdef inline Py_ssize_t permute(const Py_ssize_t* rows, Py_ssize_t n_listed,
+                               const Py_ssize_t* within, Py_ssize_t tile_rows,
+                               Py_ssize_t* permuted) noexcept nogil:
+    """Write the rows in the order `within`, which skips the positions a short tile lacks."""
+    cdef Py_ssize_t i, n_permuted = 0
+    for i in range(tile_rows):
+        if within[i] < n_listed:
+            permuted[n_permuted] = rows[within[i]]
+            n_permuted += 1
+    return n_permuted
+
+
+cdef inline void fetch(const char* row, Py_ssize_t n_bytes) noexcept nogil:
+    """Ask for a row before it is needed."""
+    cdef Py_ssize_t byte = 0
+    while byte < n_bytes:
+        prefetch(row + byte)
+        byte += CACHE_LINE
 
 
 cdef vectorised_void sweep_rows(
     const floating* X, const double* y, const double* sample_weight,
     Py_ssize_t n_rows, Py_ssize_t n_features,
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
-    const Py_ssize_t* within, Py_ssize_t tile_rows,
+    const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
     const double* centre, const double* scale, Loss loss, Schedule schedule, double rows_seen,
     double* theta, double* mean, Average* average,
-    double* tile, double* tile_norm, Py_ssize_t* tile_row, Py_ssize_t width,
 ) noexcept nogil:
-    cdef Py_ssize_t blocks_per_tile = tile_rows // block_rows
-    cdef Py_ssize_t first = 0, filled, k, row, position, i, ahead, byte, n_since
+    cdef Py_ssize_t tile_blocks = tile_rows // block_rows
     cdef Py_ssize_t row_bytes = n_features * sizeof(floating)
-    cdef const double* z
-    cdef const double* last
-    cdef double residual, h, rate, step, rate_norm
+    cdef Py_ssize_t first = 0, i, k, n_tile, row_1, row_2, n_since
+    cdef Py_ssize_t n_coming = list_rows(blocks, min(tile_blocks, n_blocks), block_rows, n_rows,
+                                         coming)
+    cdef const floating* last_1 = X
+    cdef const floating* last_2 = X
+    cdef Products product
+    cdef double implicit = 1 if schedule.implicit else 0
+    cdef double rate_1, rate_2, step_1 = 0, step_2 = 0
+    cdef double rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
 
-    while first < n_blocks:
-        # Fill the tile: blocks in the given order, rows in file order.
-        filled = 0
-        for k in range(first, min(first + blocks_per_tile, n_blocks)):
-            for row in range(blocks[k] * block_rows, min((blocks[k] + 1) * block_rows, n_rows)):
-                tile_norm[filled] = write_row(
-                    X + row * n_features, n_features, centre, scale, tile + filled * width)
-                tile_row[filled] = row
-                filled += 1
-        first += blocks_per_tile
-
-        # Step through the tile in the order `within`; a short tile skips what it lacks.
-        last = tile
-        step = 0
-        ahead = 0
+    while n_coming > 0:
+        n_tile = permute(coming, n_coming, within, tile_rows, tile)
+        first += tile_blocks
+        n_coming = list_rows(blocks + first, min(tile_blocks, n_blocks - first), block_rows,
+                             n_rows, coming)
         n_since = 0
-        rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
-        for i in range(tile_rows):
-            position = within[i]
-            if position >= filled:
-                continue
-            k = first + ahead // block_rows
-            if k < n_blocks:
-                row = blocks[k] * block_rows + ahead % block_rows
-                if row < n_rows:
-                    byte = 0
-                    while byte < row_bytes:
-                        prefetch(<const char*> (X + row * n_features) + byte)
-                        byte += CACHE_LINE
-            ahead += 1
+        for i in range(0, n_tile, 2):
+            for k in range(i, min(i + 2, n_coming)):
+                fetch(<const char*> (X + coming[k] * n_features), row_bytes)
 
-            row = tile_row[position]
-            h = 1 if sample_weight == NULL else sample_weight[row]
-            rate_norm = rate * h * tile_norm[position] if schedule.implicit else 0
-            z = tile + position * width
-            residual = y[row] - step_and_predict(theta, step, last, z, width)
-            step = 0
-            if h > 0:
-                step = rate * h * multiplier(residual, loss.compliance + rate_norm, loss)
-            last = z
+            # Rows go in pairs. The second sees the step of the first through z_1 . z_2, as if
+            # it came after it; the odd one out is its own partner, at weight 0.
+            row_1 = tile[i]
+            row_2 = tile[min(i + 1, n_tile - 1)]
+            rate_1 = rate if sample_weight == NULL else rate * sample_weight[row_1]
+            rate_2 = rate if sample_weight == NULL else rate * sample_weight[row_2]
+            if i + 1 == n_tile:
+                rate_2 = 0
+            product = step_and_multiply(
+                theta, last_1, step_1, last_2, step_2, X + row_1 * n_features,
+                X + row_2 * n_features, n_features, centre, scale)
+            step_1 = rate_1 * multiplier(
+                y[row_1] - product.first,
+                loss.compliance + implicit * rate_1 * product.first_norm, loss)
+            step_2 = rate_2 * multiplier(
+                y[row_2] - product.second - step_1 * product.cross,
+                loss.compliance + implicit * rate_2 * product.second_norm, loss)
+            last_1 = X + row_1 * n_features
+            last_2 = X + row_2 * n_features
 
-            n_since += 1
-            if n_since == AVERAGE_EVERY or ahead == filled:
+            n_since += min(2, n_tile - i)
+            if n_since == AVERAGE_EVERY or i + 2 >= n_tile:
                 average.rows += n_since
-                step_and_average(theta, step, last, mean, (1 + average.forget) * n_since
-                                 / (average.rows + average.forget * n_since), width)
-                step = 0
+                step_and_average(theta, last_1, step_1, last_2, step_2, n_features, centre,
+                                 scale, mean, (1 + average.forget) * n_since
+                                 / (average.rows + average.forget * n_since))
+                step_1 = 0
+                step_2 = 0
                 rows_seen += n_since
                 n_since = 0
                 rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
@@ -188,7 +245,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
           const Py_ssize_t[::1] blocks, Py_ssize_t block_rows, const Py_ssize_t[::1] within,
           const double[::1] centre, const double[::1] scale, loss, schedule, double rows_seen,
           double[::1] theta, double[::1] mean, double mean_rows, double forget,
-          double[:, ::1] tile, double[::1] tile_norm, Py_ssize_t[::1] tile_row):
+          Py_ssize_t[:, ::1] tiles):
     """One stochastic gradient step for each row of the given blocks, in place.
 
     With ``z = (scale * (x - centre), scale[-1])`` a row with weight h moves theta by
@@ -208,10 +265,9 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     loss : dead_zone, compliance, lower, upper
     schedule : learning_rate, power_t, implicit
     rows_seen : rows before this call, for the schedule
-    theta, mean : arrays of shape (width,), changed in place: the iterate and its average
+    theta, mean : arrays of shape (n_features + 1,), changed in place: iterate and average
     mean_rows, forget : rows in the average so far, and how fast it forgets them
-    tile, tile_norm, tile_row : work space of shape (len(within), width) and (len(within),);
-        what tile holds beyond column n_features must be zero
+    tiles : work space of shape (2, len(within))
 
     Returns
     -------
@@ -233,8 +289,8 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
             sweep_rows(
                 &X[0, 0], &y[0], weights, X.shape[0], X.shape[1],
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
-                &centre[0], &scale[0], c_loss, c_schedule, rows_seen, &theta[0], &mean[0],
-                &average, &tile[0, 0], &tile_norm[0], &tile_row[0], tile.shape[1])
+                &tiles[0, 0], &tiles[1, 0], &centre[0], &scale[0], c_loss, c_schedule,
+                rows_seen, &theta[0], &mean[0], &average)
     return average.rows
 
 
@@ -243,6 +299,7 @@ cdef vectorised_void standardise_rows(const floating* X, Py_ssize_t n_rows,
                                       const double* scale, double* out) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n_rows):
+        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, n_features * sizeof(floating))
         write_row(X + i * n_features, n_features, centre, scale, out + i * (n_features + 1))
 
 
@@ -254,39 +311,54 @@ def standardise(const floating[:, ::1] X, Py_ssize_t start, Py_ssize_t stop,
                          &out[0, 0])
 
 
-cdef vectorised_void moments_of_chunk(const floating* X, const double* sample_weight,
-                                      Py_ssize_t n_rows, Py_ssize_t n_features,
-                                      double total, double* mean,
-                                      double* deviation) noexcept nogil:
-    """Weighted mean and sum of squared deviations; two passes over a chunk in cache."""
-    cdef Py_ssize_t i, j
-    cdef double h = 1, d
+cdef inline void add_four(
+    const floating* x_0, double h_0, const floating* x_1, double h_1,
+    const floating* x_2, double h_2, const floating* x_3, double h_3,
+    const floating* shift, Py_ssize_t n_features, unaliased total, unaliased square,
+) noexcept nogil:
+    """Add weighted distances of four rows from the shift, and their squares."""
+    cdef Py_ssize_t j
+    cdef double s, d_0, d_1, d_2, d_3
     for j in range(n_features):
-        mean[j] = 0
-        deviation[j] = 0
-    for i in range(n_rows):
-        if sample_weight != NULL:
-            h = sample_weight[i]
-        # The first row is the shift: a constant column has mean and deviation exact.
-        for j in range(n_features):
-            mean[j] += h * (<double> X[i * n_features + j] - X[j])
-    for j in range(n_features):
-        mean[j] = X[j] + mean[j] / total
-    for i in range(n_rows):
-        if sample_weight != NULL:
-            h = sample_weight[i]
-        for j in range(n_features):
-            d = X[i * n_features + j] - mean[j]
-            deviation[j] += h * d * d
+        s = shift[j]
+        d_0 = x_0[j] - s
+        d_1 = x_1[j] - s
+        d_2 = x_2[j] - s
+        d_3 = x_3[j] - s
+        total[j] += (h_0 * d_0 + h_1 * d_1) + (h_2 * d_2 + h_3 * d_3)
+        square[j] += (h_0 * d_0 * d_0 + h_1 * d_1 * d_1) + (h_2 * d_2 * d_2 + h_3 * d_3 * d_3)
+
+
+cdef vectorised_void moments_of_rows(
+    const floating* X, const double* sample_weight, Py_ssize_t n_rows, Py_ssize_t n_features,
+    const floating* shift, double* total, double* square,
+) noexcept nogil:
+    cdef Py_ssize_t i, k
+    cdef const floating* x[4]
+    cdef double h[4]
+    for i in range(0, n_rows, 4):
+        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, 4 * n_features * sizeof(floating))
+        for k in range(4):          # beyond the end: the shift, at weight 0
+            x[k] = X + (i + k) * n_features if i + k < n_rows else shift
+            h[k] = 0
+            if i + k < n_rows:
+                h[k] = 1 if sample_weight == NULL else sample_weight[i + k]
+        add_four(x[0], h[0], x[1], h[1], x[2], h[2], x[3], h[3], shift, n_features, total,
+                 square)
 
 
 def moments(const floating[:, ::1] X, Py_ssize_t start, Py_ssize_t stop,
-            const double[::1] sample_weight, double total, double[::1] mean,
-            double[::1] deviation):
-    """Weighted mean and sum of squared deviations of each column of rows start:stop."""
+            const double[::1] sample_weight, Py_ssize_t shift, double[::1] total,
+            double[::1] square):
+    """Add up h (x - X[shift]) and h (x - X[shift])**2 over rows start:stop, column by column.
+
+    The shift is one of these rows, of the largest weight: its squared distance from their
+    mean is at most (stop - start) variances, so the variance is exact to that many
+    roundings. All distances in a constant column are exactly zero.
+    """
     cdef const double* weights = NULL
     if sample_weight is not None:
         weights = &sample_weight[start]
     with nogil:
-        moments_of_chunk(&X[start, 0], weights, stop - start, X.shape[1], total, &mean[0],
-                         &deviation[0])
+        moments_of_rows(&X[start, 0], weights, stop - start, X.shape[1], &X[shift, 0],
+                        &total[0], &square[0])
