@@ -56,4 +56,43 @@ class Loss(NamedTuple):
         return multiplier * outside - self.compliance * multiplier**2 / 2
 
 
+    @property
+    def bound(self):
+        """Largest size of the multiplier."""
+        return max(-self.lower, self.upper)
+
+    def smoothed(self, width):
+        """The loss with its kinks rounded off over residuals of the given width.
+
+        Its Moreau envelope: another row of the table, with the same bounds.
+        """
+        return self._replace(compliance=self.compliance + width)
+
+    def curvature(self, residual):
+        """Second derivative of the value."""
+        outside = self._outside(residual)
+        inside = (outside > self.lower * self.compliance) & (outside < self.upper * self.compliance)
+        if self.dead_zone > 0:
+            inside &= outside != 0
+        return inside / self.compliance
+
+    def conjugate_gap(self, residual, multiplier):
+        """l(e) + l*(m) - m e >= 0: how far a multiplier is from the derivative at a residual."""
+        dual = self.dead_zone * np.abs(multiplier) + self.compliance * multiplier**2 / 2
+        return self.value(residual) + dual - multiplier * residual
+
+
 SQUARED_ERROR = Loss(dead_zone=0.0, compliance=1.0, lower=-np.inf, upper=np.inf)
+
+LOSSES = {
+    "squared_error": lambda epsilon, quantile: SQUARED_ERROR,
+    "huber": lambda epsilon, quantile: Loss(0.0, 1.0, -epsilon, epsilon),
+    "epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 0.0, -1.0, 1.0),
+    "squared_epsilon_insensitive": lambda epsilon, quantile: Loss(epsilon, 0.5, -np.inf, np.inf),
+    "quantile": lambda epsilon, quantile: Loss(0.0, 0.0, quantile - 1.0, quantile),
+}
+
+
+def make_loss(name, epsilon=0.1, quantile=0.5):
+    """Return the row of the table: the loss of this name with these parameters."""
+    return LOSSES[name](float(epsilon), float(quantile))

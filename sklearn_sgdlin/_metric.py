@@ -6,8 +6,8 @@ as they are, and the metric says how long a step is in each direction::
     z = (scale * (x - centre), scale_intercept)       a row in the metric
     prediction = z . theta                             the same model, other coordinates
 
-with ``scale_j = 1 / sqrt(Q * variance_j)``, ``scale_intercept = 1 / sqrt(Q)`` and Q the
-number of coordinates, so that the mean of ``||z||**2`` is 1 on any data. Hence
+with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt(Q)`` and
+``Q = 1 + sum(variance_j / (variance_j + l2))``, l2 the curvature of a penalty, so that the mean of ``||z||**2`` is 1 on any data. Hence
 `learning_rate` has no unit, and 1 is its natural scale.
 """
 
@@ -54,7 +54,7 @@ class Moments:
             chunk = cls._of_chunk(X, start, min(start + MOMENT_ROWS, n_rows), sample_weight)
             if chunk.weight > 0:
                 total = total.merge(chunk)
-        total._check_range()
+        total.check_range()
         return total
 
     @classmethod
@@ -71,7 +71,7 @@ class Moments:
             deviation = np.maximum(square - distance * (distance / weight), 0.0)
         return cls(rows, weight, mean, deviation)
 
-    def _check_range(self):
+    def check_range(self):
         with np.errstate(over="ignore", invalid="ignore"):
             square = self.deviation + self.weight * self.mean**2
         if not np.isfinite(square).all():
@@ -121,13 +121,14 @@ class Metric:
     scale: np.ndarray
 
     @classmethod
-    def standard(cls, moments, fit_intercept):
+    def standard(cls, moments, fit_intercept, l2=0.0):
         """The metric of the module's formula; a constant column has scale 0."""
         spread = np.append(moments.spread(fit_intercept), float(fit_intercept))
         varies = spread > 0
-        n_coordinates = max(np.count_nonzero(varies), 1)
+        curvature = spread[varies] + np.append(np.full(len(spread) - 1, l2), 0.0)[varies]
+        n_effective = np.sum(spread[varies] / curvature) or 1.0
         scale = np.zeros_like(spread)
-        scale[varies] = 1 / np.sqrt(n_coordinates * spread[varies])
+        scale[varies] = 1 / np.sqrt(n_effective * curvature)
         centre = moments.mean if fit_intercept else np.zeros_like(moments.mean)
         return cls(centre, scale)
 

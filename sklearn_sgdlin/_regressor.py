@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ._loss import LOSSES, make_loss
 from ._training import DivergedError, Settings, epochs, stream
 
 
@@ -142,6 +144,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     Columns in any units, no scaler:
 
     >>> import numpy as np
+from scipy.sparse import issparse
     >>> from sklearn_sgdlin import SGDLinearRegressor
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(loc=[1000, 5e6], scale=[1, 1e6], size=(10_000, 2))
@@ -152,6 +155,13 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
+        "loss": [StrOptions(set(LOSSES))],
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "positive": ["boolean"],
         "fit_intercept": ["boolean"],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"adaptive", "constant", "invscaling"})],
@@ -169,7 +179,14 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
+        loss="squared_error",
         *,
+        penalty=None,
+        alpha=0.0001,
+        l1_ratio=0.15,
+        epsilon=0.1,
+        quantile=0.5,
+        positive=False,
         fit_intercept=True,
         learning_rate=1.0,
         schedule="adaptive",
@@ -184,6 +201,13 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         random_state=None,
         verbose=0,
     ):
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.epsilon = epsilon
+        self.quantile = quantile
+        self.positive = positive
         self.fit_intercept = fit_intercept
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -289,8 +313,15 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             Predictions, ``X @ coef_ + intercept_``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+        )
         return X @ self.coef_ + self.intercept_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     @contextmanager
     def _unchanged_on_error(self):
@@ -306,8 +337,18 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     def _validate(self, X, y, sample_weight, reset):
         """Arrays as the training needs them, or scikit-learn's errors."""
         X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], order="C", y_numeric=True, reset=reset
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C",
+            y_numeric=True,
+            reset=reset,
         )
+        if issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
         y = np.ascontiguousarray(y, dtype=np.float64)
         _check_range(y @ y, "y", "sum of squares")
         if sample_weight is not None:
@@ -319,7 +360,13 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         return X, y, sample_weight
 
     def _settings(self):
+        l1_share = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
+        alpha = 0.0 if self.penalty is None else float(self.alpha)
         return Settings(
+            loss=make_loss(self.loss, self.epsilon, self.quantile),
+            l1=alpha * l1_share,
+            l2=alpha * (1 - l1_share),
+            positive=bool(self.positive),
             fit_intercept=bool(self.fit_intercept),
             learning_rate=float(self.learning_rate),
             schedule=self.schedule,

@@ -10,6 +10,7 @@ BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from me
 BLOCKS_PER_TILE = 8  # at least, so that a file sorted by y is mixed inside a tile
 BLOCKS = 512  # at least, so that small data get a full permutation
 CACHE_LINE = 64  # bytes
+AVERAGE_EVERY = 16  # steps, as in the compiled loops
 
 
 def aligned_copy(array):
@@ -19,6 +20,24 @@ def aligned_copy(array):
     copy = buffer[start : start + array.nbytes].view(np.float64)
     copy[:] = array
     return copy
+
+
+class DenseChunk:
+    """Some rows in the coordinates of a metric, as an operator; see also `SparseChunk`."""
+
+    def __init__(self, z):
+        self.z = z
+
+    def __matmul__(self, points):
+        return self.z @ points
+
+    def transposed_times(self, values):
+        """z.T @ values."""
+        return self.z.T @ values
+
+    def toarray(self):
+        """Return the rows."""
+        return self.z
 
 
 class Rows:
@@ -38,7 +57,7 @@ class Rows:
         self.n_coordinates = n_features + 1
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
         self._centre, self._scale = aligned_copy(metric.centre), aligned_copy(metric.scale)
-        self._plan_tiles(n_features * X.itemsize)
+        self._plan_tiles(n_features * X.dtype.itemsize)
 
     def _plan_tiles(self, row_bytes):
         tile_rows = max(TILE_BYTES // row_bytes, 1)
@@ -64,7 +83,7 @@ class Rows:
         )
 
     def sweep(
-        self, order, loss, schedule, rows_seen, theta, average=None, average_rows=0.0, forget=0.0
+        self, order, objective, schedule, rows_seen, theta, average=None, average_rows=0.0, forget=0.0
     ):
         """One step a row of the given order.
 
@@ -77,7 +96,15 @@ class Rows:
         """
         blocks, within = order
         iterate, mean = aligned_copy(theta), aligned_copy(theta if average is None else average)
-        average_rows = sweep(
+        average_rows = self._sweep(
+            blocks, within, objective, schedule, rows_seen, iterate, mean, average_rows, forget
+        )
+        return iterate, mean, average_rows
+
+    def _sweep(
+        self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
+    ):
+        return sweep(
             self.X,
             self.y,
             self.sample_weight,
@@ -86,39 +113,45 @@ class Rows:
             within,
             self._centre,
             self._scale,
-            loss,
+            objective.loss,
+            objective.l1,
+            objective.l2,
+            objective.floor,
             schedule,
             rows_seen,
-            iterate,
+            theta,
             mean,
             average_rows,
             forget,
             self._tiles,
         )
-        return iterate, mean, average_rows
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""
         step = min(chunk_rows(self.n_coordinates), self.n_rows)
         buffer = np.empty((step, self.n_coordinates))
-        for start in range(0, self.n_rows, step):
-            stop = min(start + step, self.n_rows)
-            z = buffer[: stop - start]
-            standardise(self.X, start, stop, self.metric.centre, self.metric.scale, z)
-            weight = None if self.sample_weight is None else self.sample_weight[start:stop]
-            yield z, self.y[start:stop], weight
+        for part in self._parts(step):
+            z = buffer[: part.stop - part.start]
+            standardise(self.X, part.start, part.stop, self.metric.centre, self.metric.scale, z)
+            yield DenseChunk(z), self.y[part], self._weight_of(part)
 
-    def objective(self, theta, loss):
+    def _parts(self, step):
+        """Slices of so many consecutive rows."""
+        for start in range(0, self.n_rows, step):
+            yield slice(start, min(start + step, self.n_rows))
+
+    def _weight_of(self, part):
+        return None if self.sample_weight is None else self.sample_weight[part]
+
+    def mean_loss(self, theta, loss):
         """Weighted mean loss of a model."""
         residuals = ((y - z @ theta, weight) for z, y, weight in self.chunks())
         return self._mean_loss(residuals, loss)
 
     def zero_loss(self, loss):
         """Weighted mean loss of predicting 0."""
-        step = chunk_rows(1)
-        parts = (slice(start, start + step) for start in range(0, self.n_rows, step))
-        weight = self.sample_weight
-        residuals = ((self.y[part], None if weight is None else weight[part]) for part in parts)
+        parts = self._parts(chunk_rows(1))
+        residuals = ((self.y[part], self._weight_of(part)) for part in parts)
         return self._mean_loss(residuals, loss)
 
     def _mean_loss(self, residuals, loss):

@@ -16,6 +16,10 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, pinvh
 
 SKETCH_ROWS = 10  # per coordinate: a sketched Newton step leaves about 1/10 of the excess
 SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
+SKETCH_COST = 10  # multiplications a number of X that the sketch may cost, if that gives more rows
+EXACT_ROWS = 40  # per coordinate up to which the rows themselves are taken
+EXACT_FLOPS = 1e9  # and up to which their products cost next to nothing
+SIGNED_ROWS = 64  # summed up by one matrix of signs
 SKETCH_COORDINATES = 1025  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
 SKETCH_BUFFER = 256  # rows of the sketch multiplied together
 REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
@@ -28,28 +32,49 @@ class CurvatureSketch:
 
     With independent random signs the sums r satisfy E[r r'] = sum of z z', whatever the
     order of rows and however rare a column: every row takes part (Pilanci & Wainwright,
-    Iterative Hessian Sketch, 2016). Data with few rows are taken as they are.
+    Iterative Hessian Sketch, 2016). Where it costs little, the rows are taken as they are.
+    Another pass adds other sums, and makes the estimate a better one.
     """
 
     def __init__(self, n_rows, n_coordinates, rng):
-        self.n_rows = n_rows
+        self.n_coordinates = n_coordinates
         self.rng = rng
-        self.fraction = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST) / n_rows
-        self.hessian = np.zeros((n_coordinates, n_coordinates))
+        self.exact = (
+            n_rows <= max(EXACT_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
+            or n_rows * n_coordinates**2 <= EXACT_FLOPS
+        )
+        n_sums = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST, SKETCH_COST * n_rows
+                     // n_coordinates)  # fmt: skip
+        self.fraction = min(n_sums / n_rows, 0.25)
+        self.total = np.zeros((n_coordinates, n_coordinates))
+        self.n_passes = 0
         self._buffer = np.empty((SKETCH_BUFFER, n_coordinates))
         self._filled = 0
-        self._rank_bound = 0
 
-    def add(self, z):
-        """Take in rows, already multiplied by the square root of their weights."""
-        if self.fraction < 0.5:
-            n_sums = max(round(self.fraction * len(z)), 1)
-            signs = self.rng.integers(0, 2, (n_sums, len(z)), dtype=np.int8) * 2.0 - 1
-            z = (signs @ z) / np.sqrt(n_sums)
-        self._rank_bound += len(z)
-        while len(z):
+    @property
+    def improves(self):
+        """Whether another pass would make the estimate a better one."""
+        return self.n_passes == 0 or not self.exact
+
+    def add(self, chunk, weight=None):
+        """Take in the rows of a chunk with their weights."""
+        z = chunk.toarray()
+        if weight is not None:
+            z = z * np.sqrt(weight)[:, np.newaxis]
+        if self.exact:
+            self._append(z)
+            return
+        step = max(SIGNED_ROWS, round(1 / self.fraction))
+        for start in range(0, len(z), step):
+            part = z[start : start + step]
+            n_sums = max(round(self.fraction * len(part)), 1)
+            signs = self.rng.integers(0, 2, (n_sums, len(part)), dtype=np.int8) * 2.0 - 1
+            self._append((signs @ part) / np.sqrt(n_sums))
+
+    def _append(self, rows):
+        while len(rows):
             room = SKETCH_BUFFER - self._filled
-            part, z = z[:room], z[room:]
+            part, rows = rows[:room], rows[room:]
             self._buffer[self._filled : self._filled + len(part)] = part
             self._filled += len(part)
             if self._filled == SKETCH_BUFFER:
@@ -57,33 +82,40 @@ class CurvatureSketch:
 
     def _multiply(self):
         rows = self._buffer[: self._filled]
-        self.hessian += rows.T @ rows
+        self.total += rows.T @ rows
         self._filled = 0
 
-    def factorise(self, weight):
-        """Return a function that solves with the sketched Hessian (its pseudo-inverse)."""
+    def finish(self, weight, l2):
+        """Return the Hessian of the objective, that of mean loss and penalty, after a pass."""
         self._multiply()
-        hessian = self.hessian / weight
-        n_coordinates = len(hessian)
-        if self._rank_bound >= n_coordinates:
-            hessian[np.diag_indices(n_coordinates)] += (
-                RANK_TOLERANCE * np.trace(hessian) / n_coordinates
-            )
-            try:
-                factor = cho_factor(hessian)
-                return lambda gradient: cho_solve(factor, gradient)
-            except LinAlgError:
-                pass
-        inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
-        return lambda gradient: inverse @ gradient
+        self.n_passes += 1
+        hessian = self.total / (self.n_passes * weight)
+        hessian[np.diag_indices(self.n_coordinates)] += l2
+        return hessian
 
 
-def survey(rows, theta, directions, sketch=None):
-    """One pass over the rows: half mean squared error and gradient at theta, images H d.
+def inverse_of(hessian, n_rows):
+    """Return a function that multiplies with the (pseudo-)inverse of a Hessian from n_rows."""
+    if n_rows >= len(hessian):
+        diagonal = hessian.diagonal().copy()
+        hessian[np.diag_indices_from(hessian)] += RANK_TOLERANCE * diagonal.mean()
+        try:
+            factor = cho_factor(hessian.T, overwrite_a=True, check_finite=False)
+            return lambda gradient: cho_solve(factor, gradient)
+        except LinAlgError:  # leaves the lower half as it was
+            hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
+    inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
+    return lambda gradient: inverse @ gradient
+
+
+def survey(rows, objective, theta, directions, sketch=None):
+    """One pass over the rows: a quadratic objective and its gradient at theta, images H d.
 
     Parameters
     ----------
     rows : Rows
+    objective : Objective
+        Squared error, and a penalty without kinks.
     theta : ndarray of shape (n_coordinates,)
     directions : ndarray of shape (n_coordinates, n_directions)
     sketch : CurvatureSketch or None
@@ -106,11 +138,13 @@ def survey(rows, theta, directions, sketch=None):
         else:
             loss += (weight * response[:, 0]) @ response[:, 0]
             response *= weight[:, None]
-        sums += z.T @ response
+        sums += z.transposed_times(response)
         if sketch is not None:
-            sketch.add(z if weight is None else z * np.sqrt(weight)[:, None])
+            sketch.add(z, weight)
     sums /= rows.weight
-    return loss / (2 * rows.weight), -sums[:, 0], sums[:, 1:]
+    loss = loss / (2 * rows.weight) + float(objective.penalty(theta))
+    gradient = objective.l2 * theta - sums[:, 0]
+    return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
 
 
 class Span:

@@ -14,6 +14,8 @@ arithmetic is double.
 
 from libc.math cimport pow
 
+import numpy as np
+
 cdef extern from *:
     """
     /* One copy of the loops for each generation of x86-64; the loader picks the best one.
@@ -40,6 +42,10 @@ ctypedef fused floating:
     float
     double
 
+ctypedef fused integer:
+    int
+    long long
+
 cdef enum:
     CACHE_LINE = 64             # bytes
     FETCH_AHEAD = 1 << 14       # bytes: how early to ask for a row in sequential passes
@@ -57,6 +63,12 @@ cdef struct Schedule:           # rate of a step: learning_rate / rows_seen**pow
     double learning_rate
     double power_t
     bint implicit
+
+
+cdef struct Penalty:            # of each coordinate, see _objective.py
+    const double* l1
+    const double* l2
+    const double* floor
 
 
 cdef struct Average:            # weight of a new iterate: (1 + forget) rows / (rows so far + ...)
@@ -130,18 +142,32 @@ cdef inline Products step_and_multiply(
                     first_norm + s * s, second_norm + s * s, cross + s * s)
 
 
+cdef inline double shrink(double t, double l1, double l2, double floor) noexcept nogil:
+    """The point that minimises l1 |u| + l2 u**2 / 2 + (u - t)**2 / 2 over u >= floor."""
+    if t > l1:
+        t -= l1
+    elif t < -l1:
+        t += l1
+    else:
+        t = 0
+    t /= 1 + l2
+    return t if t > floor else floor
+
+
 cdef inline void step_and_average(
     unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
-    Py_ssize_t n_features, const double* centre, const double* scale,
+    Py_ssize_t n_features, const double* centre, const double* scale, Penalty penalty, double rate,
     unaliased mean, double weight,
 ) noexcept nogil:
-    """Finish the steps of the last two rows and move the average towards theta."""
+    """Finish the steps of the last two rows, take that of the penalty, move the average."""
     cdef Py_ssize_t j
-    cdef double m
+    cdef double m, t
     for j in range(n_features):
         m = centre[j]
-        theta[j] += scale[j] * (step_1 * (last_1[j] - m) + step_2 * (last_2[j] - m))
-        mean[j] += weight * (theta[j] - mean[j])
+        t = theta[j] + scale[j] * (step_1 * (last_1[j] - m) + step_2 * (last_2[j] - m))
+        t = shrink(t, rate * penalty.l1[j], rate * penalty.l2[j], penalty.floor[j])
+        theta[j] = t
+        mean[j] += weight * (t - mean[j])
     theta[n_features] += scale[n_features] * (step_1 + step_2)
     mean[n_features] += weight * (theta[n_features] - mean[n_features])
 
@@ -183,8 +209,8 @@ cdef vectorised_void sweep_rows(
     Py_ssize_t n_rows, Py_ssize_t n_features,
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
     const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
-    const double* centre, const double* scale, Loss loss, Schedule schedule, double rows_seen,
-    double* theta, double* mean, Average* average,
+    const double* centre, const double* scale, Loss loss, Penalty penalty, Schedule schedule,
+    double rows_seen, double* theta, double* mean, Average* average,
 ) noexcept nogil:
     cdef Py_ssize_t tile_blocks = tile_rows // block_rows
     cdef Py_ssize_t row_bytes = n_features * sizeof(floating)
@@ -232,7 +258,7 @@ cdef vectorised_void sweep_rows(
             if n_since == AVERAGE_EVERY or i + 2 >= n_tile:
                 average.rows += n_since
                 step_and_average(theta, last_1, step_1, last_2, step_2, n_features, centre,
-                                 scale, mean, (1 + average.forget) * n_since
+                                 scale, penalty, rate * n_since, mean, (1 + average.forget) * n_since
                                  / (average.rows + average.forget * n_since))
                 step_1 = 0
                 step_2 = 0
@@ -243,7 +269,8 @@ cdef vectorised_void sweep_rows(
 
 def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sample_weight,
           const Py_ssize_t[::1] blocks, Py_ssize_t block_rows, const Py_ssize_t[::1] within,
-          const double[::1] centre, const double[::1] scale, loss, schedule, double rows_seen,
+          const double[::1] centre, const double[::1] scale, loss, const double[::1] l1,
+          const double[::1] l2, const double[::1] floor, schedule, double rows_seen,
           double[::1] theta, double[::1] mean, double mean_rows, double forget,
           Py_ssize_t[:, ::1] tiles):
     """One stochastic gradient step for each row of the given blocks, in place.
@@ -263,6 +290,8 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     within : permutation of the positions in a tile; its length is a multiple of block_rows
     centre, scale : arrays of shape (n_features,) and (n_features + 1,)
     loss : dead_zone, compliance, lower, upper
+    l1, l2, floor : arrays of shape (n_features + 1,): the penalty's step, once every 16 rows,
+        is the proximal one, ``max(shrink(theta, rate * l1) / (1 + rate * l2), floor)``
     schedule : learning_rate, power_t, implicit
     rows_seen : rows before this call, for the schedule
     theta, mean : arrays of shape (n_features + 1,), changed in place: iterate and average
@@ -275,10 +304,12 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
         Rows in the average now.
     """
     cdef Loss c_loss
+    cdef Penalty c_penalty
     cdef Schedule c_schedule
     cdef Average average
     cdef const double* weights = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
+    c_penalty = Penalty(&l1[0], &l2[0], &floor[0])
     c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit = schedule
     average.rows = mean_rows
     average.forget = forget
@@ -289,8 +320,145 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
             sweep_rows(
                 &X[0, 0], &y[0], weights, X.shape[0], X.shape[1],
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
-                &tiles[0, 0], &tiles[1, 0], &centre[0], &scale[0], c_loss, c_schedule,
-                rows_seen, &theta[0], &mean[0], &average)
+                &tiles[0, 0], &tiles[1, 0], &centre[0], &scale[0], c_loss, c_penalty,
+                c_schedule, rows_seen, &theta[0], &mean[0], &average)
+    return average.rows
+
+
+cdef void sweep_sparse_rows(
+    const floating* data, const integer* indices, const integer* indptr, const double* y,
+    const double* sample_weight, Py_ssize_t n_rows, Py_ssize_t n_features,
+    const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
+    const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
+    const double* offset, const double* scale, Loss loss, Penalty penalty, bint penalised,
+    Py_ssize_t every, Schedule schedule, double rows_seen, double* theta, double* mean,
+    Average* average,
+) noexcept nogil:
+    """The same steps as in `sweep_rows`, at the cost of the stored entries.
+
+    A row is z = scale * x - offset, with offset = scale * centre. The dense part of all steps,
+    -sum(step) * offset, is one number times a vector, and so is that of the average; the
+    average is kept as its distance from theta, which shrinks by a factor at each block:
+
+        theta := theta - shift * offset
+        mean  := theta - mean_shift * offset + mean_scale * mean
+    """
+    cdef Py_ssize_t tile_blocks = tile_rows // block_rows
+    cdef Py_ssize_t first = 0, n_coming, n_tile, i, j, k, row, n_since
+    cdef double shift = 0, mean_shift = 0, mean_scale = 1, offset_norm = 0, along = 0
+    cdef double intercept_scale = scale[n_features]
+    cdef double rate_h, step, weight, t, z, prediction, norm, crossing
+    cdef double implicit = 1 if schedule.implicit else 0
+    cdef double rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
+
+    for j in range(n_features):
+        offset_norm += offset[j] * offset[j]
+        along += theta[j] * offset[j]       # theta . offset, without the shift
+        mean[j] -= theta[j]
+    n_coming = list_rows(blocks, min(tile_blocks, n_blocks), block_rows, n_rows, coming)
+    n_since = 0
+    while n_coming > 0:
+        n_tile = permute(coming, n_coming, within, tile_rows, tile)
+        first += tile_blocks
+        n_coming = list_rows(blocks + first, min(tile_blocks, n_blocks - first), block_rows,
+                             n_rows, coming)
+        for i in range(n_tile):
+            row = tile[i]
+            prediction = theta[n_features] * intercept_scale - along + shift * offset_norm
+            norm = offset_norm + intercept_scale * intercept_scale
+            crossing = 0
+            for k in range(indptr[row], indptr[row + 1]):
+                j = indices[k]
+                z = scale[j] * data[k]
+                prediction += (theta[j] - shift * offset[j]) * z
+                norm += z * (z - 2 * offset[j])
+                crossing += z * offset[j]
+
+            rate_h = rate if sample_weight == NULL else rate * sample_weight[row]
+            step = rate_h * multiplier(y[row] - prediction,
+                                       loss.compliance + implicit * rate_h * norm, loss)
+            for k in range(indptr[row], indptr[row + 1]):
+                j = indices[k]
+                z = step * scale[j] * data[k]
+                theta[j] += z
+                mean[j] -= z / mean_scale
+            along += step * crossing
+            shift += step
+            theta[n_features] += step * intercept_scale
+
+            n_since += 1
+            if n_since == every or (i + 1 == n_tile and (not penalised or n_coming == 0)):
+                average.rows += n_since
+                weight = (1 + average.forget) * n_since / (average.rows
+                                                           + average.forget * n_since)
+                mean[n_features] += weight * (theta[n_features] - mean[n_features])
+                if weight == 1:             # the first block of an average
+                    mean_scale = 1
+                    for j in range(n_features):
+                        mean[j] = 0
+                else:
+                    mean_scale *= 1 - weight
+                mean_shift += weight * (shift - mean_shift)
+                if penalised:
+                    for j in range(n_features):
+                        t = theta[j] - shift * offset[j]
+                        mean[j] = theta[j] + mean_scale * mean[j] - mean_shift * offset[j]
+                        theta[j] = shrink(t, rate * n_since * penalty.l1[j],
+                                          rate * n_since * penalty.l2[j], penalty.floor[j])
+                        mean[j] += weight * (theta[j] - t)
+                    shift = 0
+                    mean_shift = 0
+                    mean_scale = 1
+                    along = 0
+                    for j in range(n_features):
+                        along += theta[j] * offset[j]
+                        mean[j] -= theta[j]
+                rows_seen += n_since
+                n_since = 0
+                rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
+
+    for j in range(n_features):
+        mean[j] = theta[j] + mean_scale * mean[j] - mean_shift * offset[j]
+        theta[j] -= shift * offset[j]
+
+
+def sweep_sparse(const floating[::1] data, const integer[::1] indices, const integer[::1] indptr,
+                 Py_ssize_t n_features, const double[::1] y, const double[::1] sample_weight,
+                 const Py_ssize_t[::1] blocks, Py_ssize_t block_rows,
+                 const Py_ssize_t[::1] within, const double[::1] centre,
+                 const double[::1] scale, loss, const double[::1] l1, const double[::1] l2,
+                 const double[::1] floor, bint penalised, Py_ssize_t every, schedule,
+                 double rows_seen, double[::1] theta, double[::1] mean, double mean_rows,
+                 double forget, Py_ssize_t[:, ::1] tiles):
+    """`sweep` for the data, indices and indptr of a CSR matrix without duplicate entries.
+
+    The penalty's step, which touches every coordinate, is taken once every `every` steps.
+    """
+    cdef Loss c_loss
+    cdef Penalty c_penalty
+    cdef Schedule c_schedule
+    cdef Average average
+    cdef const double* weights = NULL
+    cdef double[::1] offset = np.multiply(centre, scale[:n_features])
+    cdef const floating* values = NULL
+    cdef const integer* columns = NULL
+    c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
+    c_penalty = Penalty(&l1[0], &l2[0], &floor[0])
+    c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit = schedule
+    average.rows = mean_rows
+    average.forget = forget
+    if sample_weight is not None:
+        weights = &sample_weight[0]
+    if data.shape[0] > 0:           # a matrix of zeros stores nothing
+        values = &data[0]
+        columns = &indices[0]
+    if blocks.shape[0] > 0:
+        with nogil:
+            sweep_sparse_rows(
+                values, columns, &indptr[0], &y[0], weights, y.shape[0], n_features,
+                &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
+                &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty, penalised,
+                every, c_schedule, rows_seen, &theta[0], &mean[0], &average)
     return average.rows
 
 

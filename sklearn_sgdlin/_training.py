@@ -4,17 +4,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
-from ._loss import SQUARED_ERROR
+from ._loss import Loss
 from ._metric import Metric, Moments
+from ._newton import NewtonEpoch, candidate_values
+from ._objective import Objective
 from ._rows import Rows
-from ._search import SKETCH_COORDINATES, CurvatureSketch, Span, survey
+from ._search import SKETCH_COORDINATES, CurvatureSketch, Span, inverse_of, survey
+from ._sparse import SparseRows, sparse_moments
 
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
 SEGMENTS_WIDE = 8  # where they can't
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 FORGET = 3.0  # of a stream's average: row t counts as t**3, mostly the last 1 / (1 + 3) of them
 DIVERGED = 1e3  # times the loss of predicting 0
+MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
 ROUNDING = (32 * np.finfo(np.float64).eps) ** 2  # of the mean of y**2: nothing left to learn
 
 
@@ -22,6 +27,10 @@ ROUNDING = (32 * np.finfo(np.float64).eps) ** 2  # of the mean of y**2: nothing 
 class Settings:
     """What the user chose, as the training needs it."""
 
+    loss: Loss
+    l1: float
+    l2: float
+    positive: bool
     fit_intercept: bool
     learning_rate: float
     schedule: str
@@ -34,10 +43,15 @@ class Settings:
     n_iter_no_change: int
     shuffle: bool
 
-    def step_rule(self, rate, mean_weight):
-        """learning_rate, power_t, implicit of one sweep."""
-        power_t = self.power_t if self.schedule == "invscaling" else 0.0
-        return rate / mean_weight, power_t, self.implicit
+    @property
+    def unique_path(self):
+        """Whether the model found may not depend on how the data are written."""
+        return not self.precondition or (
+            self.loss.dead_zone == 0
+            and self.loss.compliance > 0
+            and self.l1 == 0
+            and not self.positive
+        )
 
 
 @dataclass(frozen=True)
@@ -46,8 +60,8 @@ class State:
 
     Attributes
     ----------
-    moments : Moments
-        Of all rows seen.
+    moments, target : Moments
+        Of all rows of X seen, and of y.
     coef, intercept
         The last iterate of SGD, in the units of the data.
     mean_coef, mean_intercept
@@ -62,6 +76,7 @@ class State:
     """
 
     moments: Moments
+    target: Moments
     coef: np.ndarray
     intercept: float
     mean_coef: np.ndarray
@@ -92,23 +107,51 @@ def _check_growth(loss, bound, where):
         raise DivergedError(where)
 
 
-def _metric(settings, moments):
-    if settings.precondition:
-        return Metric.standard(moments, settings.fit_intercept)
-    return Metric.textbook(len(moments.mean), settings.fit_intercept)
+@dataclass(frozen=True)
+class Problem:
+    """Rows in their metric, the objective on them, and the length of a step of rate 1.
+
+    With a metric the rate has no unit: a step moves the prediction by about the spread of y
+    also where the loss bounds its multiplier, and weights count relative to their mean.
+    """
+
+    rows: Rows
+    objective: Objective
+    unit: float
+
+    @classmethod
+    def of(cls, settings, X, y, sample_weight, moments, target):
+        """Pose the problem with the moments of X and of y."""
+        if settings.precondition:
+            spread = float(np.sqrt(target.spread(settings.fit_intercept)[0]))
+            unit = max(settings.loss.compliance, spread / settings.loss.bound) or 1.0
+            metric = Metric.standard(moments, settings.fit_intercept, unit * settings.l2)
+            unit *= moments.rows / moments.weight
+        else:
+            unit = 1.0
+            metric = Metric.textbook(len(moments.mean), settings.fit_intercept)
+        objective = Objective.of(
+            settings.loss, settings.l1, settings.l2, settings.positive, metric.scale
+        )
+        rows = (SparseRows if issparse(X) else Rows)(X, y, sample_weight, metric)
+        return cls(rows, objective, unit)
+
+    def step_rule(self, settings, rate):
+        """learning_rate, power_t, implicit of one sweep."""
+        power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
+        return rate * self.unit, power_t, settings.implicit
 
 
-def _mean_weight(settings, moments):
-    """Weights act relative to their mean in the metric, as they are in a textbook."""
-    return moments.weight / moments.rows if settings.precondition else 1.0
+def _moments(X, y, sample_weight):
+    """Moments of the columns of X, and of y."""
+    of_X = sparse_moments(X, sample_weight) if issparse(X) else Moments.of(X, sample_weight)
+    return of_X, Moments.of(y[:, np.newaxis], sample_weight)
 
 
-def _start(settings, X, y, sample_weight):
-    """Zero coefficients and the mean of y, the best constant; zeros in a textbook."""
-    intercept = 0.0
-    if settings.precondition and settings.fit_intercept:
-        intercept = float(np.average(y, weights=sample_weight))
-    return np.zeros(X.shape[1]), intercept
+def _start(settings, target, n_features):
+    """Zero coefficients and the mean of y; zeros in a textbook."""
+    centred = settings.precondition and settings.fit_intercept
+    return np.zeros(n_features), float(target.mean[0]) if centred else 0.0
 
 
 def _rng(settings, seed, rows_seen):
@@ -122,42 +165,55 @@ def stream(settings, X, y, sample_weight, state, seed) -> State:
     carried over in the units of the data. The returned model is an average of the path
     with polynomially decaying memory (Shamir & Zhang, 2013).
     """
-    moments = Moments.of(X, sample_weight)
+    moments, target = _moments(X, y, sample_weight)
     if state is None:
-        coef, intercept = _start(settings, X, y, sample_weight)
-        state = State(moments, coef, intercept, coef, intercept, 0, 0.0, seed)
+        coef, intercept = _start(settings, target, X.shape[1])
+        state = State(moments, target, coef, intercept, coef, intercept, 0, 0.0, seed)
     else:
-        moments = state.moments.merge(moments)
-    rows = Rows(X, y, sample_weight, _metric(settings, moments))
-    start = rows.metric.theta(state.coef, state.intercept)
+        moments, target = state.moments.merge(moments), state.target.merge(target)
+    problem = Problem.of(settings, X, y, sample_weight, moments, target)
+    rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
+    start = metric.theta(state.coef, state.intercept)
     theta, mean, average_rows = rows.sweep(
         rows.order(_rng(settings, state.seed, state.rows_seen)),
-        SQUARED_ERROR,
-        settings.step_rule(settings.learning_rate, _mean_weight(settings, moments)),
+        objective,
+        problem.step_rule(settings, settings.learning_rate),
         state.rows_seen,
         start,
-        rows.metric.theta(state.mean_coef, state.mean_intercept),
+        metric.theta(state.mean_coef, state.mean_intercept),
         state.average_rows,
         FORGET,
     )
     if not settings.implicit:
         _check_growth(
-            rows.objective(theta, SQUARED_ERROR),
-            max(rows.objective(start, SQUARED_ERROR), rows.zero_loss(SQUARED_ERROR)),
+            objective.value(rows, theta),
+            max(objective.value(rows, start), rows.zero_loss(objective.loss)),
             f"epoch 1 of this call, after {state.rows_seen} rows",
         )
-    coef, intercept = rows.metric.model(theta)
-    mean_coef, mean_intercept = rows.metric.model(mean)
     return State(
         moments,
-        coef,
-        intercept,
-        mean_coef,
-        mean_intercept,
+        target,
+        *metric.model(theta),
+        *metric.model(mean),
         state.rows_seen + len(y),
         average_rows,
         state.seed,
     )
+
+
+def merge_equal_rows(X, y, sample_weight):
+    """Sort the rows, make one of equal ones with the sum of their weights, drop weight 0.
+
+    Where many models are optimal (a dead zone, a bound), which one is found depends on the
+    path; so data that differ only in how often a row is written must become the same data.
+    """
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    both = np.column_stack([X.toarray() if issparse(X) else X, y]).astype(np.float64, copy=False)[weight > 0]
+    both, row = np.unique(both, axis=0, return_inverse=True)
+    weight = np.bincount(row.ravel(), weights=weight[weight > 0])
+    X_merged = np.ascontiguousarray(both[:, :-1], dtype=X.dtype)
+    X = csr_array(X_merged) if issparse(X) else X_merged
+    return X, np.ascontiguousarray(both[:, -1]), weight
 
 
 class StopRule:
@@ -179,7 +235,8 @@ class StopRule:
     def after(self, number, loss, distance):
         """Return the word for the stop, or None to go on."""
         tol = self.settings.tol
-        improved = loss < self.best_loss * (1 - (tol or 0.0))
+        least = (tol or 0.0) ** (1 if distance is None else 2)
+        improved = loss < self.best_loss * (1 - least)
         self.best_loss = min(loss, self.best_loss)
         self.stalled = 0 if improved else self.stalled + 1
         if not improved and self.settings.schedule == "adaptive":
@@ -195,7 +252,8 @@ class StopRule:
 class SearchingEpoch:
     """Sweep in stretches, then take the best model in the span of their averages."""
 
-    def __init__(self, settings, rows, rng):
+    def __init__(self, rows, objective, rng):
+        self.rows, self.objective = rows, objective
         self.span = Span(rows.n_coordinates)
         self.gradient = None
         self.solve = None
@@ -205,13 +263,13 @@ class SearchingEpoch:
         self.n_segments = SEGMENTS if rows.n_coordinates <= self.span.memory else SEGMENTS_WIDE
         self.n_segments = min(self.n_segments, rows.n_coordinates)
 
-    def directions(self, rows, theta, order, step_rule, rows_seen):
-        """The end of the sweep, the averages of its stretches, and the gradient steps."""
+    def directions(self, theta, order, step_rule, rows_seen):
+        """Return the end of the sweep, the averages of its stretches, and gradient steps."""
         blocks, within = order
         averages, iterate = [], theta
         for stretch in np.array_split(blocks, min(self.n_segments, len(blocks))):
-            iterate, average, n_averaged = rows.sweep(
-                (stretch, within), SQUARED_ERROR, step_rule, rows_seen, iterate
+            iterate, average, n_averaged = self.rows.sweep(
+                (stretch, within), self.objective, step_rule, rows_seen, iterate
             )
             rows_seen += int(n_averaged)
             averages.append(average - theta)
@@ -222,25 +280,27 @@ class SearchingEpoch:
                 directions.append(self.solve(self.gradient))
         return np.column_stack(directions)
 
-    def run(self, rows, theta, order, step_rule, rows_seen):
+    def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss, that of the last iterate, and the distance."""
-        directions = self.directions(rows, theta, order, step_rule, rows_seen)
+        directions = self.directions(theta, order, step_rule, rows_seen)
         with np.errstate(over="ignore", invalid="ignore"):
             length = np.linalg.norm(directions, axis=0)
         if not np.isfinite(length).all():
             return theta, np.nan, np.nan, None
         directions /= np.where(length > 0, length, 1.0)
-        old_loss, gradient, images = survey(rows, theta, directions, self.sketch)
+        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
+        old_loss, gradient, images = survey(self.rows, self.objective, theta, directions, sketch)
         end_loss = old_loss + length[0] * (
             gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
         )
-        if self.sketch is not None:
-            self.solve, self.sketch = self.sketch.factorise(rows.weight), None
+        if sketch is not None:
+            hessian = sketch.finish(self.rows.weight, self.objective.l2)
+            self.solve = inverse_of(hessian, self.rows.n_rows)
         step, change, decrease = self.span.search(gradient, directions, images)
         theta, self.gradient = theta + step, gradient + change
         loss = old_loss - decrease
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
-            loss = rows.objective(theta, SQUARED_ERROR)
+            loss = self.objective.value(self.rows, theta)
         return theta, loss, end_loss, self._distance(loss)
 
     def _distance(self, loss):
@@ -250,39 +310,72 @@ class SearchingEpoch:
         return float(np.sqrt(max(self.gradient @ self.solve(self.gradient), 0) / (2 * loss)))
 
 
+class BestEpoch:
+    """Sweep and take the best of the average, the end and the start."""
+
+    def __init__(self, rows, objective):
+        self.rows, self.objective = rows, objective
+
+    def run(self, theta, order, step_rule, rows_seen):
+        """Return the new model, its loss, that of the last iterate, and no distance."""
+        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        points = np.column_stack([theta, end, average])
+        values = candidate_values(self.rows, self.objective, points)
+        best = int(np.nanargmin(values))
+        return points[:, best], float(values[best]), float(values[1]), None
+
+
 class PlainEpoch:
     """Sweep and take the last iterate."""
 
-    def run(self, rows, theta, order, step_rule, rows_seen):
-        theta, _, _ = rows.sweep(order, SQUARED_ERROR, step_rule, rows_seen, theta)
-        loss = rows.objective(theta, SQUARED_ERROR)
+    def __init__(self, rows, objective):
+        self.rows, self.objective = rows, objective
+
+    def run(self, theta, order, step_rule, rows_seen):
+        """Return the new model, its loss twice, and no distance."""
+        theta, _, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        loss = self.objective.value(self.rows, theta)
         return theta, loss, loss, None
+
+
+def _method(settings, rows, objective, seed):
+    """Choose what an epoch does with its sweep."""
+    rng = np.random.default_rng(seed)
+    if not settings.average:
+        return PlainEpoch(rows, objective)
+    if objective.quadratic:
+        return SearchingEpoch(rows, objective, rng)
+    if rows.n_coordinates <= SKETCH_COORDINATES:
+        return NewtonEpoch(rows, objective, rng, settings.tol or 0.0)
+    return BestEpoch(rows, objective)
 
 
 def epochs(settings, X, y, sample_weight, seed) -> Iterator[Epoch]:
     """Train on all rows, epoch after epoch, from the start; the last one says why it stopped."""
-    moments = Moments.of(X, sample_weight)
-    rows = Rows(X, y, sample_weight, _metric(settings, moments))
-    theta = rows.metric.theta(*_start(settings, X, y, sample_weight))
-    zero_loss = rows.zero_loss(SQUARED_ERROR)
+    if np.prod(X.shape) <= MERGE_SIZE and not settings.unique_path:
+        X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
+    moments, target = _moments(X, y, sample_weight)
+    problem = Problem.of(settings, X, y, sample_weight, moments, target)
+    rows, metric = problem.rows, problem.rows.metric
+    theta = metric.theta(*_start(settings, target, X.shape[1]))
+    zero_loss = rows.zero_loss(settings.loss)
     stop = StopRule(settings, ROUNDING * zero_loss)
     rows_seen = 0
-    method = (
-        SearchingEpoch(settings, rows, np.random.default_rng(seed))
-        if settings.average
-        else PlainEpoch()
-    )
+    method = _method(settings, rows, problem.objective, seed)
     for number in range(1, settings.max_iter + 1):
         order = rows.order(_rng(settings, seed, rows_seen))
         rate = stop.rate
-        step_rule = settings.step_rule(rate, _mean_weight(settings, moments))
-        theta, loss, end_loss, distance = method.run(rows, theta, order, step_rule, rows_seen)
+        theta, loss, end_loss, distance = method.run(
+            theta, order, problem.step_rule(settings, rate), rows_seen
+        )
         rows_seen += rows.n_rows
         if not settings.implicit:
             _check_growth(end_loss, zero_loss, f"epoch {number}")
-        coef, intercept = rows.metric.model(theta)
+        coef, intercept = metric.model(theta)
         reason = stop.after(number, loss, distance)
-        state = State(moments, coef, intercept, coef, intercept, rows_seen, float(rows_seen), seed)
+        state = State(
+            moments, target, coef, intercept, coef, intercept, rows_seen, float(rows_seen), seed
+        )
         yield Epoch(number, rate, loss, distance, state, reason)
         if reason is not None:
             return

@@ -1,0 +1,121 @@
+"""Newton steps for objectives with kinks: bounded multipliers, absolute values, bounds.
+
+A piecewise linear-quadratic loss has its curvature where its multiplier is not at a bound. Where
+it has none at all (quantiles), its kinks are rounded off over a width that shrinks as the
+optimum comes near; the multipliers of the rounded loss then bound what is lost by it (Fenchel
+duality). The quadratic model at the best point so far, with the kinks of the penalty kept, is
+minimised exactly, and points along the way there are candidates beside those that SGD left.
+"""
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
+
+from ._descent import descend
+from ._search import CurvatureSketch
+
+STEPS = np.array([1.0, 0.5, 0.2, 0.05, 0.01])  # of the way to the minimum of the model
+WIDTH_DIVISOR = 5.0  # of the rounding, when the optimum of the rounded loss is near
+DAMPING = 1e-10  # least multiple of the mean curvature that is added to the Hessian
+FIRST_DAMPING = 1e-6  # keeps rounding errors out of directions that no row has
+DAMPING_FACTOR = 100.0  # by which it grows after a step that led nowhere, or falls
+DESCENT_ROUNDS = 1000
+RELATIVE = 1e-14  # of the objective: what a coordinate of the model must gain to go on
+
+
+def candidate_values(rows, objective, points):
+    """Objective at each column of points, in one pass."""
+    totals = np.zeros(points.shape[1])
+    for z, y, weight in rows.chunks():
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = objective.loss.value(y[:, None] - z @ points)
+        totals += value.sum(axis=0) if weight is None else weight @ value
+    return totals / rows.weight + objective.penalty(points)
+
+
+class Model:
+    """The quadratic model of an objective at a point, and the way to its minimum.
+
+    Attributes
+    ----------
+    value, gap : float
+        The objective, and what rounding the kinks may have cost.
+    gradient : ndarray of shape (n_coordinates,)
+        Of the rounded loss and the smooth part of the penalty.
+    hessian : ndarray of shape (n_coordinates, n_coordinates)
+    """
+
+    def __init__(self, rows, objective, theta, width, rng):
+        loss = objective.loss.smoothed(width)
+        sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, rng)
+        total, gap, gradient = 0.0, 0.0, np.zeros(rows.n_coordinates)
+        for z, y, weight in rows.chunks():
+            h = 1.0 if weight is None else weight
+            residual = y - z @ theta
+            multiplier = loss.multiplier(residual)
+            total += np.sum(h * objective.loss.value(residual))
+            gap += np.sum(h * objective.loss.conjugate_gap(residual, multiplier))
+            gradient -= z.transposed_times(h * multiplier)
+            sketch.add(z, h * loss.curvature(residual))
+        self.objective, self.theta = objective, theta
+        self.value = total / rows.weight + float(objective.penalty(theta))
+        self.gap = gap / rows.weight
+        self.gradient = gradient / rows.weight + objective.l2 * theta
+        self.hessian = sketch.finish(rows.weight, objective.l2)
+
+    def step(self, damping):
+        """Return the step to the minimum of the model, and how much lower the model is there."""
+        hessian = self.hessian.copy()
+        curvature = np.trace(hessian) / len(hessian)
+        hessian[np.diag_indices(len(hessian))] += damping * curvature
+        if self.objective.smooth:
+            step = self._solve(hessian)
+        else:
+            theta, gradient = self.theta.copy(), self.gradient.copy()
+            tol = RELATIVE * abs(self.value)
+            descend(hessian, self.objective.l1, self.objective.floor, theta, gradient, tol,
+                    DESCENT_ROUNDS)  # fmt: skip
+            step = theta - self.theta
+        kinks = self.objective.l1 @ (np.abs(self.theta + step) - np.abs(self.theta))
+        decrease = -(self.gradient @ step + step @ (hessian @ step) / 2 + kinks)
+        return step, max(float(decrease), 0.0)
+
+    def _solve(self, hessian):
+        try:
+            return cho_solve(cho_factor(hessian), -self.gradient)
+        except LinAlgError:
+            return lstsq(hessian, -self.gradient)[0]
+
+
+class NewtonEpoch:
+    """Sweep, take the best of what SGD left, model the objective there and step."""
+
+    def __init__(self, rows, objective, rng, tol):
+        self.rows, self.objective, self.rng = rows, objective, rng
+        self.target = max(tol, 1e-6) ** 2 / 2  # what rounding may cost, relative
+        self.damping = FIRST_DAMPING
+        self.width = None if objective.loss.compliance == 0 else 0.0
+
+    def run(self, theta, order, step_rule, rows_seen):
+        """Return the new model, the objective, that of the last iterate, and the distance."""
+        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        theta, value, values = self._best([theta, end, average])
+        end_value = float(values[1])
+        if value == 0:
+            return theta, value, end_value, None
+        if self.width is None:  # about the size of a residual
+            self.width = value / self.objective.loss.bound**2
+        model = Model(self.rows, self.objective, theta, self.width, self.rng)
+        step, decrease = model.step(self.damping)
+        if model.gap > self.target * value and decrease <= model.gap:
+            self.width /= WIDTH_DIVISOR
+        theta, new_value, _ = self._best([theta, *(theta + t * step for t in STEPS)])
+        factor = 1 / DAMPING_FACTOR if new_value < value else DAMPING_FACTOR
+        self.damping = max(self.damping * factor, DAMPING)
+        # Of the model before the step: the one after it is nearer.
+        return theta, new_value, end_value, float(np.sqrt((decrease + model.gap) / value))
+
+    def _best(self, points):
+        points = np.maximum(np.column_stack(points), self.objective.floor[:, None])
+        values = candidate_values(self.rows, self.objective, points)
+        best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
+        return points[:, best], float(values[best]), values

@@ -1,0 +1,65 @@
+"""The objective: a loss and a penalty, in the coordinates of a metric.
+
+    F(theta) = sum(h * l(y - z . theta)) / sum(h) + sum(l1 |theta| + l2 theta**2 / 2)
+
+with theta >= floor. The penalty of the user is on ``coef = scale * theta``, so each coordinate
+has weights of its own, and the intercept has none.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._loss import Loss
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Loss and penalty of each coordinate.
+
+    Attributes
+    ----------
+    loss : Loss
+    l1, l2 : ndarray of shape (n_coordinates,)
+        Weights of the absolute value and of half the square.
+    floor : ndarray of shape (n_coordinates,)
+        Lower bounds: 0 where a coefficient must not be negative, else -inf.
+    """
+
+    loss: Loss
+    l1: np.ndarray
+    l2: np.ndarray
+    floor: np.ndarray
+
+    @classmethod
+    def of(cls, loss, l1, l2, positive, scale):
+        """Build from weights on the coefficients, ``l1 |coef| + l2 coef**2 / 2``."""
+        size = np.append(scale[:-1], 0.0)
+        floor = np.full(len(scale), -np.inf)
+        if positive:
+            floor[:-1] = 0.0
+        return cls(loss, l1 * size, l2 * size**2, floor)
+
+    @property
+    def smooth(self):
+        """Whether the penalty has no kink and no bound."""
+        return not (self.l1.any() or np.isfinite(self.floor).any())
+
+    @property
+    def penalised(self):
+        """Whether there is any penalty or bound."""
+        return not self.smooth or bool(self.l2.any())
+
+    @property
+    def quadratic(self):
+        """Whether the objective is a quadratic function."""
+        _, _, lower, upper = self.loss
+        return self.smooth and self.loss.dead_zone == 0 and np.isinf([lower, upper]).all()
+
+    def penalty(self, theta):
+        """Value of the penalty at one theta, or at each column of several."""
+        return self.l1 @ np.abs(theta) + self.l2 @ theta**2 / 2
+
+    def value(self, rows, theta):
+        """The objective."""
+        return rows.mean_loss(theta, self.loss) + float(self.penalty(theta))

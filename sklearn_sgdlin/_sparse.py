@@ -1,0 +1,107 @@
+"""Rows of a CSR matrix, centred without being made dense."""
+
+import numpy as np
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from ._metric import Moments, chunk_rows
+from ._rows import AVERAGE_EVERY, Rows
+from ._search import SKETCH_COORDINATES
+from ._sweep import sweep_sparse
+
+CHUNK_ROWS = 1 << 12  # least rows of a chunk where columns are too many to be made dense
+
+
+def sparse_moments(X, sample_weight=None):
+    """Moments of the rows of a CSR matrix, from its stored entries and their number."""
+    mean, variance, weight = mean_variance_axis(
+        X,
+        axis=0,
+        weights=None if sample_weight is None else sample_weight.astype(X.dtype),
+        return_sum_weights=True,
+    )
+    if sample_weight is None:
+        rows, weight = X.shape[0], np.full(X.shape[1], float(X.shape[0]))
+    else:
+        rows = np.count_nonzero(sample_weight)
+        weight = np.full(X.shape[1], sample_weight.sum())
+    moments = Moments(
+        int(rows),
+        float(weight[0]),
+        mean.astype(np.float64),
+        variance.astype(np.float64) * float(weight[0]),
+    )
+    moments.check_range()
+    return moments
+
+
+class SparseChunk:
+    """Rows z = (scale * (x - centre), scale of the intercept) of a CSR matrix, as an operator."""
+
+    def __init__(self, X, metric):
+        self.X = X
+        self.scale, self.intercept_scale = metric.scale[:-1], metric.scale[-1]
+        self.offset = self.scale * metric.centre
+
+    def __matmul__(self, points):
+        body = (points[:-1].T * self.scale).T
+        return self.X @ body + (self.intercept_scale * points[-1] - self.offset @ points[:-1])
+
+    def transposed_times(self, values):
+        """z.T @ values."""
+        total = values.sum(axis=0)
+        body = ((self.X.T @ values).T * self.scale).T
+        body -= np.multiply.outer(self.offset, total)
+        return np.concatenate([body, self.intercept_scale * total[np.newaxis]])
+
+    def toarray(self):
+        """Return the rows, dense."""
+        z = np.empty((self.X.shape[0], len(self.scale) + 1))
+        z[:, :-1] = self.X.toarray() * self.scale - self.offset
+        z[:, -1] = self.intercept_scale
+        return z
+
+
+class SparseRows(Rows):
+    """`Rows` of a CSR matrix: every pass costs as much as there are stored entries."""
+
+    def __init__(self, X, y, sample_weight, metric):
+        super().__init__(X, y, sample_weight, metric)
+        per_row = max(X.nnz / max(self.n_rows, 1), 1.0)
+        self._penalty_every = AVERAGE_EVERY * max(round(X.shape[1] / per_row / AVERAGE_EVERY), 1)
+
+    def _sweep(
+        self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
+    ):
+        return sweep_sparse(
+            self.X.data,
+            self.X.indices,
+            self.X.indptr,
+            self.X.shape[1],
+            self.y,
+            self.sample_weight,
+            blocks,
+            self._block_rows,
+            within,
+            self._centre,
+            self._scale,
+            objective.loss,
+            objective.l1,
+            objective.l2,
+            objective.floor,
+            objective.penalised,
+            self._penalty_every if objective.penalised else AVERAGE_EVERY,
+            schedule,
+            rows_seen,
+            theta,
+            mean,
+            average_rows,
+            forget,
+            self._tiles,
+        )
+
+    def chunks(self):
+        """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
+        wide = self.n_coordinates > SKETCH_COORDINATES  # work of this many numbers a chunk
+        step = max(CHUNK_ROWS, self.n_coordinates) if wide else 4 * chunk_rows(self.n_coordinates)
+        for part in self._parts(step):
+            yield SparseChunk(self.X[part], self.metric), self.y[part], self._weight_of(part)
