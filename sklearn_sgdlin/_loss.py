@@ -55,7 +55,6 @@ class Loss(NamedTuple):
         outside = self._outside(np.asarray(residual, dtype=np.float64))
         return multiplier * outside - self.compliance * multiplier**2 / 2
 
-
     @property
     def bound(self):
         """Largest size of the multiplier."""

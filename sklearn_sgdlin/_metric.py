@@ -96,12 +96,12 @@ class Moments:
     def spread(self, fit_intercept):
         """Variance of every column (mean square without intercept); 0 where constant.
 
-        A column is constant where its variance is within the rounding error of the
-        two-pass algorithm, as in scikit-learn's scalers.
+        A column is constant where its variance is within its rounding error: that of one
+        chunk in a chunk's sums, and of one merge for each chunk.
         """
         variance = self.deviation / self.weight
-        eps = np.finfo(np.float64).eps
-        rounding = self.rows * eps * variance + (self.rows * self.mean * eps) ** 2
+        roundings = min(self.rows, MOMENT_ROWS) + self.rows / MOMENT_ROWS
+        rounding = (roundings * np.finfo(np.float64).eps * self.mean) ** 2
         variance = np.where(variance <= rounding, 0.0, variance)
         return variance if fit_intercept else variance + self.mean**2
 

@@ -58,7 +58,7 @@ class Model:
             sketch.add(z, h * loss.curvature(residual))
         self.objective, self.theta = objective, theta
         self.value = total / rows.weight + float(objective.penalty(theta))
-        self.gap = gap / rows.weight
+        self.gap = max(float(gap / rows.weight), 0.0)
         self.gradient = gradient / rows.weight + objective.l2 * theta
         self.hessian = sketch.finish(rows.weight, objective.l2)
 

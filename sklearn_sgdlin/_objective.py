@@ -38,7 +38,7 @@ class Objective:
         floor = np.full(len(scale), -np.inf)
         if positive:
             floor[:-1] = 0.0
-        return cls(loss, l1 * size, l2 * size**2, floor)
+        return cls(loss, l1 * size, l2 * size * size, floor)
 
     @property
     def smooth(self):
@@ -58,7 +58,8 @@ class Objective:
 
     def penalty(self, theta):
         """Value of the penalty at one theta, or at each column of several."""
-        return self.l1 @ np.abs(theta) + self.l2 @ theta**2 / 2
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
+            return self.l1 @ np.abs(theta) + self.l2 @ theta**2 / 2
 
     def value(self, rows, theta):
         """The objective."""

@@ -16,7 +16,7 @@ from ._loss import LOSSES, make_loss
 from ._training import DivergedError, Settings, epochs, stream
 
 
-def _check_range(total, name, what):
+def _check_finite_total(total, name, what):
     if not np.isfinite(total):
         raise ValueError(
             f"Input {name} contains values whose {what} is too large for dtype('float64'). "
@@ -27,23 +27,55 @@ def _check_range(total, name, what):
 class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     r"""Linear regression by stochastic gradient descent, on raw data.
 
-    Minimises the mean squared error of a linear model,
+    Minimises the objective of scikit-learn's `SGDRegressor`, for a linear model w, b,
 
-    .. math:: \frac{1}{\sum_i h_i} \sum_i h_i \tfrac{1}{2} (y_i - x_i \cdot w - b)^2,
+    .. math:: \frac{1}{\sum_i h_i} \sum_i h_i \ell(y_i - x_i \cdot w - b)
+              + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right),
 
-    with sample weights h. Each step moves the model along one row ``x`` in coordinates that
-    are centred and scaled (the data are not), and the step is implicit,
+    with sample weights h and :math:`\rho` = `l1_ratio`. Each step moves the model along one row
+    ``x`` in coordinates that are centred and scaled (the data are not), and the step is
+    implicit,
 
     .. math:: w_j \mathrel{+}= \eta h m r_j (x_j - \mu_j), \qquad
-              m = \frac{y - \hat y}{1 + \eta h \sum_j r_j (x_j - \mu_j)^2},
+              m = \mathrm{clip}\left( \frac{s}{\kappa + \eta h \sum_j r_j (x_j - \mu_j)^2},
+              lo, hi \right),
 
-    with centre :math:`\mu_j` the mean and rate :math:`r_j` the inverse variance of column j
-    over the number of columns: it solves its row's problem exactly and never overshoots, so
-    no `learning_rate` diverges [1]_. After each epoch of `fit` the best model in the span of
-    averages of stretches of the path is taken [2]_ [3]_.
+    with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` and
+    the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
+    :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so no
+    `learning_rate` diverges [1]_. Each epoch of `fit` ends with the best model in the span of
+    averages of stretches of the path [2]_ [3]_, or with a Newton step where the objective has
+    kinks.
 
     Parameters
     ----------
+    loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", \
+            "quantile"}, default="squared_error"
+        Loss of the residual e: ``e**2 / 2``; the same up to ``|e| = epsilon`` and linear
+        beyond; ``max(|e| - epsilon, 0)``; its square; ``quantile * e`` for positive and
+        ``(quantile - 1) * e`` for negative residuals.
+
+    penalty : {"l2", "l1", "elasticnet"} or None, default=None
+        ``alpha / 2 * ||w||^2``, ``alpha * ||w||_1``, or the sum of both, as above. The
+        intercept is never penalised. With "l1" and "elasticnet" coefficients that should be
+        zero are exactly 0.0. With n rows of weight 1, `Ridge` calls this alpha ``n * alpha``;
+        `Lasso` and `ElasticNet` call it alpha.
+
+    alpha : float, default=0.0001
+        Strength of the penalty, at least 0; per row, whatever their number.
+
+    l1_ratio : float, default=0.15
+        Share of the absolute value in "elasticnet", from 0 to 1.
+
+    epsilon : float, default=0.1
+        Threshold of "huber" and of the two insensitive losses, in units of y, at least 0.
+
+    quantile : float, default=0.5
+        Level of "quantile", between 0 and 1.
+
+    positive : bool, default=False
+        Whether coefficients must not be negative.
+
     fit_intercept : bool, default=True
         Whether to learn an intercept.
 
@@ -75,11 +107,12 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         Epochs of `fit` at the most.
 
     tol : float or None, default=1e-2
-        `fit` stops where the predictions are within `tol` residual standard deviations (root
-        mean square) of those of the optimum; then the loss is within a factor
-        ``1 + tol**2`` of it. Where that distance is not known (``average=False``, or more than
-        1024 columns), and as a last resort, it stops where `n_iter_no_change` epochs in a row
-        did not lower the loss by the factor ``1 - tol``. None: `max_iter` epochs.
+        `fit` stops where the predictions are within about `tol` residual standard deviations
+        (root mean square) of those of the optimum, so that the objective is within a factor
+        of about ``1 + tol**2`` of the least. Where that distance is not known (more than 1024
+        columns), and as a last resort, it stops where `n_iter_no_change` epochs in a row did
+        not lower the objective by the factor ``1 - tol**2``; with ``average=False``, by the
+        factor ``1 - tol``. None: `max_iter` epochs.
 
     n_iter_no_change : int, default=5
         See `tol`.
@@ -109,7 +142,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         Rows seen by the optimizer, in all epochs and calls.
 
     loss_curve_ : list of float
-        Objective (half mean squared error) of the model after each epoch of `fit`.
+        Objective, with penalty and weights, of the model after each epoch of `fit`.
 
     stop_reason_ : {"converged", "max_iter"}
         Why `fit` stopped.
@@ -128,7 +161,9 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     Notes
     -----
     `fit` starts afresh; `partial_fit` goes on from the last `fit` or `partial_fit`. X is read
-    as it is if it is a C-ordered array of float64 or float32; others are copied once.
+    as it is if it is a C-ordered array or a CSR matrix of float64 or float32; others are
+    copied once. Sparse rows are centred without being made dense, at the cost of their stored
+    entries.
 
     References
     ----------
@@ -144,7 +179,6 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     Columns in any units, no scaler:
 
     >>> import numpy as np
-from scipy.sparse import issparse
     >>> from sklearn_sgdlin import SGDLinearRegressor
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(loc=[1000, 5e6], scale=[1, 1e6], size=(10_000, 2))
@@ -228,7 +262,7 @@ from scipy.sparse import issparse
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in any units.
         y : array-like of shape (n_samples,)
             Targets.
@@ -260,8 +294,8 @@ from scipy.sparse import issparse
             self.n_iter_ = epoch.number
             self.loss_curve_ = loss_curve
             self.stop_reason_ = epoch.stop_reason
-        if epoch.stop_reason == "max_iter" and self.tol is not None:
-            self._warn_not_converged(epoch)
+            if epoch.stop_reason == "max_iter" and self.tol is not None:
+                self._warn_not_converged(epoch)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -270,7 +304,7 @@ from scipy.sparse import issparse
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, one or many, in any units.
         y : array-like of shape (n_samples,)
             Targets.
@@ -304,7 +338,7 @@ from scipy.sparse import issparse
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -313,9 +347,7 @@ from scipy.sparse import issparse
             Predictions, ``X @ coef_ + intercept_``.
         """
         check_is_fitted(self)
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
-        )
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         return X @ self.coef_ + self.intercept_
 
     def __sklearn_tags__(self):
@@ -350,13 +382,16 @@ from scipy.sparse import issparse
             X = X.copy()
             X.sum_duplicates()
         y = np.ascontiguousarray(y, dtype=np.float64)
-        _check_range(y @ y, "y", "sum of squares")
+        with np.errstate(over="ignore"):
+            _check_finite_total(y @ y, "y", "sum of squares")
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(
                 _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             )
             with np.errstate(over="ignore"):
-                _check_range(sample_weight.sum(), "sample_weight", "sum")
+                _check_finite_total(sample_weight.sum(), "sample_weight", "sum")
+            if self.precondition:  # only relative weights matter, and no product underflows
+                sample_weight = sample_weight / sample_weight.max()
         return X, y, sample_weight
 
     def _settings(self):
@@ -385,6 +420,12 @@ from scipy.sparse import issparse
 
     def _publish(self, state):
         """The one place where the fitted model is written."""
+        numbers = (state.coef, state.intercept, state.mean_coef, state.mean_intercept)
+        if not all(np.isfinite(number).all() for number in numbers):
+            raise ValueError(
+                "The coefficients are too large for dtype('float64'). Rescale X, y or "
+                "sample_weight."
+            )
         self._state = state
         if self.average:
             self.coef_, self.intercept_ = state.mean_coef.copy(), state.mean_intercept
@@ -410,5 +451,5 @@ from scipy.sparse import issparse
             f"{type(self).__name__} stopped at max_iter={self.max_iter} before it "
             f"converged{known}. Increase max_iter, or tol.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,  # behind fit and scikit-learn's wrapper of it
         )

@@ -83,7 +83,15 @@ class Rows:
         )
 
     def sweep(
-        self, order, objective, schedule, rows_seen, theta, average=None, average_rows=0.0, forget=0.0
+        self,
+        order,
+        objective,
+        schedule,
+        rows_seen,
+        theta,
+        average=None,
+        average_rows=0.0,
+        forget=0.0,
     ):
         """One step a row of the given order.
 
@@ -148,10 +156,10 @@ class Rows:
         residuals = ((y - z @ theta, weight) for z, y, weight in self.chunks())
         return self._mean_loss(residuals, loss)
 
-    def zero_loss(self, loss):
-        """Weighted mean loss of predicting 0."""
+    def constant_loss(self, loss, prediction):
+        """Weighted mean loss of predicting one number."""
         parts = self._parts(chunk_rows(1))
-        residuals = ((self.y[part], self._weight_of(part)) for part in parts)
+        residuals = ((self.y[part] - prediction, self._weight_of(part)) for part in parts)
         return self._mean_loss(residuals, loss)
 
     def _mean_loss(self, residuals, loss):

@@ -18,7 +18,7 @@ SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the
 SEGMENTS_WIDE = 8  # where they can't
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 FORGET = 3.0  # of a stream's average: row t counts as t**3, mostly the last 1 / (1 + 3) of them
-DIVERGED = 1e3  # times the loss of predicting 0
+DIVERGED = 10.0  # times the loss of a constant prediction
 MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
 ROUNDING = (32 * np.finfo(np.float64).eps) ** 2  # of the mean of y**2: nothing left to learn
 
@@ -185,11 +185,10 @@ def stream(settings, X, y, sample_weight, state, seed) -> State:
         FORGET,
     )
     if not settings.implicit:
-        _check_growth(
-            objective.value(rows, theta),
-            max(objective.value(rows, start), rows.zero_loss(objective.loss)),
-            f"epoch 1 of this call, after {state.rows_seen} rows",
-        )
+        typical = float(settings.loss.value(np.sqrt(target.spread(settings.fit_intercept)[0])))
+        constant_loss = rows.constant_loss(settings.loss, _start(settings, target, 1)[1])
+        where = f"epoch 1 of this call, after {state.rows_seen} rows"
+        _check_growth(objective.value(rows, theta), max(typical, constant_loss), where)
     return State(
         moments,
         target,
@@ -208,12 +207,14 @@ def merge_equal_rows(X, y, sample_weight):
     path; so data that differ only in how often a row is written must become the same data.
     """
     weight = np.ones(len(y)) if sample_weight is None else sample_weight
-    both = np.column_stack([X.toarray() if issparse(X) else X, y]).astype(np.float64, copy=False)[weight > 0]
+    both = np.column_stack([X.toarray() if issparse(X) else X, y]).astype(np.float64, copy=False)[
+        weight > 0
+    ]
     both, row = np.unique(both, axis=0, return_inverse=True)
     weight = np.bincount(row.ravel(), weights=weight[weight > 0])
     X_merged = np.ascontiguousarray(both[:, :-1], dtype=X.dtype)
     X = csr_array(X_merged) if issparse(X) else X_merged
-    return X, np.ascontiguousarray(both[:, -1]), weight
+    return X, np.ascontiguousarray(both[:, -1]), weight / weight.max()
 
 
 class StopRule:
@@ -235,7 +236,7 @@ class StopRule:
     def after(self, number, loss, distance):
         """Return the word for the stop, or None to go on."""
         tol = self.settings.tol
-        least = (tol or 0.0) ** (1 if distance is None else 2)
+        least = (tol or 0.0) ** (2 if self.settings.average else 1)
         improved = loss < self.best_loss * (1 - least)
         self.best_loss = min(loss, self.best_loss)
         self.stalled = 0 if improved else self.stalled + 1
@@ -357,9 +358,10 @@ def epochs(settings, X, y, sample_weight, seed) -> Iterator[Epoch]:
     moments, target = _moments(X, y, sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments, target)
     rows, metric = problem.rows, problem.rows.metric
-    theta = metric.theta(*_start(settings, target, X.shape[1]))
-    zero_loss = rows.zero_loss(settings.loss)
-    stop = StopRule(settings, ROUNDING * zero_loss)
+    start = _start(settings, target, X.shape[1])
+    theta = metric.theta(*start)
+    start_loss = rows.constant_loss(settings.loss, start[1])
+    stop = StopRule(settings, ROUNDING * rows.constant_loss(settings.loss, 0.0))
     rows_seen = 0
     method = _method(settings, rows, problem.objective, seed)
     for number in range(1, settings.max_iter + 1):
@@ -370,7 +372,7 @@ def epochs(settings, X, y, sample_weight, seed) -> Iterator[Epoch]:
         )
         rows_seen += rows.n_rows
         if not settings.implicit:
-            _check_growth(end_loss, zero_loss, f"epoch {number}")
+            _check_growth(end_loss, start_loss, f"epoch {number}")
         coef, intercept = metric.model(theta)
         reason = stop.after(number, loss, distance)
         state = State(

@@ -14,16 +14,32 @@ def multiplier(residual, softness, loss):
     return min(max(outside / softness, lower), upper)
 
 
+def shrink(theta, rate, objective):
+    """The proximal step of the penalty, within its bounds."""
+    size = np.maximum(np.abs(theta) - rate * objective.l1, 0.0) / (1 + rate * objective.l2)
+    return np.maximum(np.sign(theta) * size, objective.floor)
+
+
 def sweep(
-    X, y, sample_weight, order, metric, loss, schedule, rows_seen, theta, every=16, restarts=()
+    X,
+    y,
+    sample_weight,
+    order,
+    metric,
+    objective,
+    schedule,
+    rows_seen,
+    theta,
+    every=16,
+    restarts=(),
 ):
     """Visit the rows in the given order; return the last iterate and the mean of the path.
 
-    `restarts` are the numbers of steps after which a tile ends: the average and the rate
-    are brought up to date there, and after each 16 steps of a tile.
+    The penalty, the average and the rate have their turn after `every` rows, and at the
+    `restarts`, numbers of steps after which a tile ends.
     """
     learning_rate, power_t, implicit = schedule
-    theta, mean, since = theta.copy(), np.zeros_like(theta), 0
+    loss, theta, mean, since = objective.loss, theta.copy(), np.zeros_like(theta), 0
     rate = learning_rate * (rows_seen + 1) ** -power_t
     for steps, row in enumerate(order, start=1):
         z = metric.scale * np.append(X[row] - metric.centre, 1.0)
@@ -32,6 +48,7 @@ def sweep(
         theta = theta + rate * h * multiplier(y[row] - z @ theta, softness, loss) * z
         since += 1
         if since == every or steps in restarts or steps == len(order):
+            theta = shrink(theta, rate * since, objective)
             mean += since * theta
             rate = learning_rate * (rows_seen + steps + 1) ** -power_t
             since = 0

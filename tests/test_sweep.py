@@ -3,19 +3,22 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_array
 
-from sklearn_sgdlin._loss import SQUARED_ERROR, Loss
+from sklearn_sgdlin._loss import LOSSES as LOSS_NAMES
+from sklearn_sgdlin._loss import make_loss
 from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import Rows
+from sklearn_sgdlin._sparse import SparseRows
 from tests import naive
 
-# Every shape a row of the loss table can have, not only those with a name.
-SHAPES = {
-    "quadratic": SQUARED_ERROR,
-    "bounded": Loss(0.0, 1.0, -0.7, 0.7),
-    "dead zone": Loss(0.4, 0.5, -np.inf, np.inf),
-    "dead zone, linear": Loss(0.4, 0.0, -1.0, 1.0),
-    "tilted": Loss(0.0, 0.0, -0.3, 0.7),
+LOSSES = {name: make_loss(name, epsilon=0.4, quantile=0.3) for name in LOSS_NAMES}
+PENALTIES = {
+    "none": (0.0, 0.0, False),
+    "l1": (0.05, 0.0, False),
+    "l2": (0.0, 0.2, False),
+    "elasticnet, positive": (0.02, 0.1, True),
 }
 SCHEDULES = {
     "implicit": (1.0, 0.0, True),
@@ -24,17 +27,17 @@ SCHEDULES = {
 }
 
 
-def rows_of(rng, n_rows, n_features, dtype=np.float64, weighted=False):
-    X = (
-        rng.normal(size=(n_rows, n_features)) * 10.0 ** rng.integers(-3, 4, n_features)
-        + rng.normal(size=n_features)
-    ).astype(dtype)
+def problem(rng, n_rows, n_features, loss, penalty="none", dtype=np.float64, weighted=False):
+    """Rows whose columns are half zeros, and the objective on them."""
+    X = rng.normal(size=(n_rows, n_features)) * 10.0 ** rng.integers(-3, 4, n_features)
+    X = np.where(rng.random(X.shape) < 0.5, X + 1.0, 0.0).astype(dtype)
     y = rng.normal(size=n_rows)
-    weight = (
-        np.maximum(rng.integers(0, 4, n_rows), 1.0 * (np.arange(n_rows) == 0)) if weighted else None
-    )
+    weight = None
+    if weighted:
+        weight = rng.integers(0, 4, n_rows).astype(float)
+        weight[0] = 1.0
     metric = Metric.standard(Moments.of(X, weight), fit_intercept=True)
-    return Rows(X, y, weight, metric)
+    return Rows(X, y, weight, metric), Objective.of(loss, *PENALTIES[penalty], metric.scale)
 
 
 def visited(rows, order):
@@ -53,44 +56,67 @@ def visited(rows, order):
     return sequence, ends
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("size", [(1, 1), (7, 3), (300, 12), (5000, 9)])
-def test_sweep_equals_naive_loop(rng, shape, schedule, dtype, weighted, size):
-    rows = rows_of(rng, *size, dtype, weighted)
-    loss, rule = SHAPES[shape], SCHEDULES[schedule]
-    order = rows.order(rng)
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (300, 12), (2500, 9)])
+def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
+    rows, objective = problem(rng, *size, LOSSES[loss], penalty, dtype, weighted=size[0] == 300)
+    rule, order = SCHEDULES[schedule], rows.order(rng)
     sequence, ends = visited(rows, order)
     start = rng.normal(size=rows.n_coordinates)
-    expected, expected_mean = naive.sweep(
-        rows.X.astype(float),
-        rows.y,
-        rows.sample_weight,
-        sequence,
-        rows.metric,
-        loss,
-        rule,
-        10,
-        start,
-        restarts=ends,
-    )
-    theta, mean, averaged = rows.sweep(order, loss, rule, 10, start)
-    assert averaged == rows.n_rows
-    np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    np.testing.assert_allclose(mean, expected_mean, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+    def expect(every, restarts):
+        return naive.sweep(
+            rows.X.astype(float),
+            rows.y,
+            rows.sample_weight,
+            sequence,
+            rows.metric,
+            objective,
+            rule,
+            10,
+            start,
+            every,
+            restarts,
+        )
+
+    sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.metric)
+    # The penalty has its turn once in so many sparse rows that it costs no more than they do.
+    sparse_turns = (sparse._penalty_every, ()) if objective.penalised else (16, ends)
+    expected_sparse = expect(*sparse_turns)
+    for kind, expected in ((rows, expect(16, ends)), (sparse, expected_sparse)):
+        theta, mean, averaged = kind.sweep(order, objective, rule, 10, start)
+        scale = np.abs(expected[0]).max()
+        assert averaged == rows.n_rows
+        np.testing.assert_allclose(theta, expected[0], rtol=0, atol=1e-12 * scale)
+        np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12 * scale)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_average_of_a_stream_is_the_same_for_sparse_rows(rng, index):
+    rows, objective = problem(rng, 500, 8, LOSSES["squared_error"])
+    matrix = csr_array(rows.X)
+    matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
+    sparse = SparseRows(matrix, rows.y, None, rows.metric)
+    start, mean, order = rng.normal(size=9), rng.normal(size=9), rows.order(rng)
+    for averaged in (0.0, 700.0):
+        arguments = (order, objective, (1.0, 0.0, True), 0, start, mean, averaged, 3.0)
+        for ours, theirs in zip(rows.sweep(*arguments), sparse.sweep(*arguments), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("residual", [-3.0, -0.5, 0.1, 0.45, 2.0])
 @pytest.mark.parametrize("rate", [1e-3, 1.0, 1e3])
-def test_implicit_step_minimises_its_proximal_problem(shape, residual, rate):
+def test_implicit_step_minimises_its_proximal_problem(loss, residual, rate):
     # A step along z from theta = 0 to a z minimises l(y - a z'z) + a^2 z'z / (2 rate).
-    loss = SHAPES[shape]
+    loss = LOSSES[loss]
     z = np.array([0.6, -0.3, 1.1])
     rows = Rows(z[None, :2], np.array([residual]), None, Metric(np.zeros(2), np.r_[1.0, 1.0, 1.1]))
-    theta, _, _ = rows.sweep(rows.order(), loss, (rate, 0.0, True), 0, np.zeros(3))
+    objective = Objective.of(loss, 0.0, 0.0, False, rows.metric.scale)
+    theta, _, _ = rows.sweep(rows.order(), objective, (rate, 0.0, True), 0, np.zeros(3))
     norm = z @ z
 
     def problem(a):
@@ -126,7 +152,8 @@ def test_shuffled_tiles_mix_the_whole_file(rng):
 
 
 def test_nan_stays_visible(rng):
-    rows = rows_of(rng, 50, 4)
+    rows, objective = problem(rng, 50, 4, LOSSES["squared_error"])
     rows.X[3, 2] = np.nan
-    theta, _, _ = rows.sweep(rows.order(), SQUARED_ERROR, (1.0, 0.0, True), 0, np.zeros(5))
-    assert np.isnan(theta).any()
+    for kind in (rows, SparseRows(csr_array(rows.X), rows.y, None, rows.metric)):
+        theta, _, _ = kind.sweep(kind.order(), objective, (1.0, 0.0, True), 0, np.zeros(5))
+        assert np.isnan(theta).any()

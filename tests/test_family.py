@@ -1,0 +1,260 @@
+"""Every loss with every penalty, dense and sparse, against reference solvers."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.sparse import coo_matrix, csc_array, csr_array, csr_matrix
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, QuantileRegressor, Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._loss import LOSSES, make_loss
+from tests.data import load
+
+ALPHAS = [1e-6, 1e-3, 0.1, 10.0]
+PENALTIES = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": 0.15}
+# Predictions are unique where the data can be met exactly; else what differs is the path.
+MEMBERS = [{"loss": loss} for loss in LOSSES] + [
+    {"penalty": "l2"},
+    {"penalty": "l1"},
+    {"penalty": "elasticnet"},
+    {"positive": True},
+]
+
+
+@parametrize_with_checks([SGDLinearRegressor(**member) for member in MEMBERS[1:]])
+def test_scikit_learn_compatible(estimator, check):
+    check(estimator)
+
+
+def make_data(rng, n_rows=1200, n_features=8):
+    """Columns of other scales and means, heavy-tailed noise, a third of the columns idle."""
+    mix = np.eye(n_features) + 0.3 * rng.normal(size=(n_features, n_features))
+    X = rng.normal(size=(n_rows, n_features)) @ mix * np.logspace(-1, 1, n_features) + 5
+    coef = rng.normal(size=n_features) / X.std(axis=0) * (np.arange(n_features) % 3 > 0)
+    return X, 3 + X @ coef + rng.standard_t(3, n_rows)
+
+
+def objective(model, X, y, coef, intercept, sample_weight=None):
+    loss = make_loss(model.loss, model.epsilon, model.quantile)
+    alpha = 0.0 if model.penalty is None else model.alpha
+    l1 = alpha * (model.l1_ratio if model.penalty == "elasticnet" else PENALTIES[model.penalty])
+    value = np.average(loss.value(y - X @ coef - intercept), weights=sample_weight)
+    return value + l1 * np.abs(coef).sum() + (alpha - l1) / 2 * coef @ coef
+
+
+def reference(model, X, y):
+    """The least objective: by scikit-learn's solver, or by scipy on a split of coef."""
+    alpha, n = model.alpha, len(y)
+    solver = {
+        ("squared_error", None): LinearRegression(tol=1e-12),
+        ("squared_error", "l2"): Ridge(alpha=alpha * n),
+        ("squared_error", "l1"): Lasso(alpha=alpha, tol=1e-8, max_iter=100_000),
+        ("squared_error", "elasticnet"): ElasticNet(
+            alpha=alpha, l1_ratio=model.l1_ratio, tol=1e-8, max_iter=100_000
+        ),
+        ("quantile", None): QuantileRegressor(quantile=model.quantile, alpha=0),
+        ("quantile", "l1"): QuantileRegressor(quantile=model.quantile, alpha=alpha),
+    }.get((model.loss, model.penalty))
+    if solver is not None:
+        solver.fit(X, y)
+        return objective(model, X, y, solver.coef_, solver.intercept_)
+    return smooth_reference(model, X, y)
+
+
+def smooth_reference(model, X, y):
+    """L-BFGS-B on the smoothed loss in standardised columns, coef as a difference of two."""
+    mean, spread, d = X.mean(axis=0), X.std(axis=0), X.shape[1]
+    z = (X - mean) / spread
+    loss = make_loss(model.loss, model.epsilon, model.quantile)
+    smooth = loss if loss.compliance > 0 else loss.smoothed(1e-4)
+    alpha = 0.0 if model.penalty is None else model.alpha
+    share = model.l1_ratio if model.penalty == "elasticnet" else PENALTIES[model.penalty]
+
+    def function(u):
+        v, b = u[:d] - u[d:-1], u[-1]
+        residual = y - z @ v - b
+        coef = v / spread
+        value = smooth.value(residual).mean() + alpha * (1 - share) / 2 * coef @ coef
+        value += alpha * share * ((u[:d] + u[d:-1]) / spread).sum()
+        pull = -z.T @ smooth.multiplier(residual) / len(y) + alpha * (1 - share) * coef / spread
+        kink = alpha * share / spread
+        return value, np.concatenate(
+            [pull + kink, -pull + kink, [-smooth.multiplier(residual).mean()]]
+        )
+
+    start = np.append(np.zeros(2 * d), np.median(y))
+    bounds = [(0, None)] * (2 * d) + [(None, None)]
+    best = minimize(
+        function,
+        start,
+        jac=True,
+        bounds=bounds,
+        method="L-BFGS-B",
+        options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-10},
+    )
+    v = best.x[:d] - best.x[d:-1]
+    return objective(model, X, y, v / spread, best.x[-1] - (v / spread) @ mean)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_objective_is_within_a_thousandth_of_the_reference(rng, loss, penalty, alpha):
+    X, y = make_data(rng)
+    model = SGDLinearRegressor(loss, penalty=penalty, alpha=alpha, quantile=0.3, random_state=0)
+    values = []
+    for data in (X, csr_array(X), X.astype(np.float32)):
+        model.fit(data, y)
+        values.append(objective(model, X, y, model.coef_, model.intercept_))
+        np.testing.assert_allclose(model.loss_curve_[-1], values[-1], rtol=1e-5)
+        assert model.stop_reason_ == "converged"
+    assert max(values) <= reference(model, X, y) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("penalty", [None, "l2"])
+def test_unit_of_y_does_not_matter(rng, loss, penalty):
+    X, y = make_data(rng)
+    paths = []
+    for unit in (2.0**-20, 1.0, 2.0**20):
+        model = SGDLinearRegressor(
+            loss,
+            epsilon=0.5 * unit,
+            quantile=0.9,
+            average=False,
+            max_iter=3,
+            tol=None,
+            random_state=0,
+        )
+        paths.append(model.fit(X, unit * y).predict(X) / unit)
+        best = SGDLinearRegressor(loss, epsilon=0.5 * unit, quantile=0.9, random_state=0)
+        paths[-1] = np.append(paths[-1], [best.fit(X, unit * y).n_iter_])
+    np.testing.assert_allclose(paths[0], paths[1], rtol=1e-8)
+    np.testing.assert_allclose(paths[2], paths[1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.25, 0.5, 0.95])
+def test_share_below_the_quantile(rng, level):
+    X, y = make_data(rng, 6000)
+    model = SGDLinearRegressor("quantile", quantile=level, random_state=0).fit(X, y)
+    assert abs(np.mean(y <= model.predict(X)) - level) < 0.01
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_zeros_are_those_of_lasso(rng, container):
+    X = rng.normal(size=(2000, 20)) + 0.5 * rng.normal(size=(2000, 1))
+    coef = np.where(np.arange(20) % 2 == 0, 1.0, 0.0)
+    y = X @ coef + rng.normal(size=2000)
+    model = SGDLinearRegressor(penalty="l1", alpha=0.1, random_state=0).fit(container(X), y)
+    lasso = Lasso(alpha=0.1, tol=1e-8).fit(X, y)
+    np.testing.assert_array_equal(model.coef_ == 0.0, lasso.coef_ == 0.0)
+    assert 0 < np.count_nonzero(model.coef_) < 20
+
+
+@pytest.mark.parametrize("penalty", [None, "l1", "l2"])
+def test_positive_coefficients(rng, penalty):
+    X, y = make_data(rng)
+    model = SGDLinearRegressor(positive=True, penalty=penalty, alpha=0.01, random_state=0)
+    model.fit(X, y)
+    assert model.coef_.min() == 0.0
+    peer = {
+        None: LinearRegression(positive=True),
+        "l1": Lasso(alpha=0.01, positive=True, tol=1e-8),
+        "l2": Ridge(alpha=0.01 * len(y), positive=True, tol=1e-10, max_iter=100_000),
+    }[penalty].fit(X, y)
+    best = objective(model, X, y, peer.coef_, peer.intercept_)
+    assert objective(model, X, y, model.coef_, model.intercept_) <= best * (1 + 1e-3)
+
+
+# ---------------------------------------------------------------- sparse
+
+
+@pytest.mark.parametrize("member", [m for m in MEMBERS if m.get("loss") != "quantile"], ids=str)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_sparse_gives_the_dense_model(rng, member, fit_intercept):
+    # Stored entries far from zero: the centre matters, and must not damp the intercept.
+    X = np.where(rng.random((1500, 12)) < 0.3, rng.normal(size=(1500, 12)) + 1000, 0.0)
+    y = X @ rng.normal(size=12) + 500 * rng.normal(size=1500) + 1e6
+    if member.get("loss", "").endswith("insensitive") or member.get("loss") == "huber":
+        member = {**member, "epsilon": 200.0}
+    model = SGDLinearRegressor(**member, fit_intercept=fit_intercept, random_state=0)
+    dense = model.fit(X, y).coef_
+    sparse = model.fit(csr_array(X), y).coef_
+    np.testing.assert_allclose(sparse, dense, rtol=1e-6, atol=1e-6 * np.abs(dense).max())
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_every_sparse_container_gives_the_same_model(rng, method):
+    X = csr_array(np.where(rng.random((300, 6)) < 0.4, rng.normal(size=(300, 6)), 0.0))
+    y = X @ np.arange(6.0) + rng.normal(size=300)
+    long = X.copy()
+    long.indices, long.indptr = long.indices.astype(np.int64), long.indptr.astype(np.int64)
+    doubled = coo_matrix(
+        (np.tile(X.tocoo().data / 2, 2), (np.tile(X.tocoo().row, 2), np.tile(X.tocoo().col, 2)))
+    )
+    unsorted = csr_matrix(X.tocsc().T.tocsr().T)
+    expected = getattr(SGDLinearRegressor(random_state=0), method)(X, y)
+    for other in (long, doubled, unsorted, csr_matrix(X), csc_array(X), X.tolil()):
+        model = getattr(SGDLinearRegressor(random_state=0), method)(other, y)
+        np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-12)
+        np.testing.assert_allclose(model.predict(other), expected.predict(X.toarray()), rtol=1e-9)
+
+
+def test_sparse_stream_is_the_dense_stream(rng):
+    X = np.where(rng.random((900, 10)) < 0.3, rng.normal(size=(900, 10)) + 5, 0.0)
+    y = X @ rng.normal(size=10) + rng.normal(size=900)
+    dense, sparse = SGDLinearRegressor(random_state=0), SGDLinearRegressor(random_state=0)
+    for part in np.array_split(np.arange(900), 9):
+        dense.partial_fit(X[part], y[part])
+        sparse.partial_fit(csr_array(X[part]), y[part])
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-9)
+
+
+def test_empty_columns_and_rows(rng):
+    X = csr_array((50, 3))
+    model = SGDLinearRegressor(random_state=0).fit(X, np.full(50, 2.0))
+    np.testing.assert_array_equal(model.coef_, 0.0)
+    assert model.intercept_ == 2.0
+
+
+def test_one_hot_and_numeric_columns_together(rng):
+    categories = rng.zipf(1.5, 20_000) % 1500
+    numeric = rng.lognormal(3, 2, size=(20_000, 2))
+    X = csr_array((np.ones(20_000), (np.arange(20_000), categories)), shape=(20_000, 1500))
+    y = rng.normal(size=1500)[categories] + 0.01 * numeric[:, 0] + 0.3 * rng.normal(size=20_000)
+    from scipy.sparse import hstack
+
+    X = hstack([X, numeric]).tocsr()
+    model = SGDLinearRegressor(random_state=0).fit(X[:15_000], y[:15_000])
+    peers = [
+        Ridge(alpha=alpha, solver="lsqr", tol=1e-8).fit(X[:15_000], y[:15_000])
+        for alpha in (0.01, 1.0)
+    ]
+    best = max(peer.score(X[15_000:], y[15_000:]) for peer in peers)
+    assert model.score(X[15_000:], y[15_000:]) > best - 0.002
+    assert model.n_iter_ <= 10
+
+
+# ---------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=str)
+def test_weight_is_repetition(rng, member):
+    X, y = make_data(rng, 300)
+    weight = rng.integers(0, 4, 300)
+    model = SGDLinearRegressor(**member, random_state=0)
+    weighted = model.fit(X, y, sample_weight=weight)
+    first = objective(model, X, y, weighted.coef_, weighted.intercept_, weight)
+    repeated = model.fit(X.repeat(weight, axis=0), y.repeat(weight))
+    second = objective(model, X, y, repeated.coef_, repeated.intercept_, weight)
+    np.testing.assert_allclose(first, second, rtol=2e-4)
+
+
+def test_huge_weights_on_a_tenth_of_the_rows():
+    X, y = load("collinear")
+    weight = np.where(np.arange(len(y)) % 10 == 0, 1e6, 1.0)
+    exact = LinearRegression().fit(X, y, sample_weight=weight)
+    model = SGDLinearRegressor(random_state=0).fit(X, y, sample_weight=weight)
+    loss = [np.average((y - m.predict(X)) ** 2, weights=weight) for m in (model, exact)]
+    assert loss[0] <= loss[1] * (1 + 1e-3)
