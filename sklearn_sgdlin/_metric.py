@@ -7,8 +7,8 @@ as they are, and the metric says how long a step is in each direction::
     prediction = z . theta                             the same model, other coordinates
 
 with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt(Q)`` and
-``Q = 1 + sum(variance_j / (variance_j + l2))``, l2 the curvature of a penalty, so that the mean of ``||z||**2`` is 1 on any data. Hence
-`learning_rate` has no unit, and 1 is its natural scale.
+``Q = 1 + sum(variance_j / (variance_j + l2))``, l2 the curvature of a penalty, so that the mean
+of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is its natural scale.
 """
 
 from dataclasses import dataclass
