@@ -107,7 +107,8 @@ class NewtonEpoch:
         model = Model(self.rows, self.objective, theta, self.width, self.rng)
         step, decrease = model.step(self.damping)
         if model.gap > self.target * value and decrease <= model.gap:
-            self.width /= WIDTH_DIVISOR
+            near = decrease <= model.gap / WIDTH_DIVISOR**2
+            self.width /= WIDTH_DIVISOR**2 if near else WIDTH_DIVISOR
         theta, new_value, _ = self._best([theta, *(theta + t * step for t in STEPS)])
         factor = 1 / DAMPING_FACTOR if new_value < value else DAMPING_FACTOR
         self.damping = max(self.damping * factor, DAMPING)

@@ -117,6 +117,10 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     n_iter_no_change : int, default=5
         See `tol`.
 
+    warm_start : bool, default=False
+        Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
+        keeps: the metric, the schedule, `t_` and `loss_curve_` start afresh.
+
     shuffle : bool, default=True
         Whether each epoch, and each `partial_fit`, visits the rows in a new random order.
 
@@ -129,10 +133,10 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,)
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Coefficients, in units of y by units of the column.
 
-    intercept_ : float
+    intercept_ : float or ndarray of shape (n_targets,)
         Intercept, in units of y; 0.0 if `fit_intercept` is false.
 
     n_iter_ : int
@@ -142,7 +146,8 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         Rows seen by the optimizer, in all epochs and calls.
 
     loss_curve_ : list of float
-        Objective, with penalty and weights, of the model after each epoch of `fit`.
+        Objective, with penalty and weights, of the model after each epoch of `fit`; the mean
+        over targets.
 
     stop_reason_ : {"converged", "max_iter"}
         Why `fit` stopped.
@@ -206,6 +211,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -231,6 +237,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         max_iter=1000,
         tol=1e-2,
         n_iter_no_change=5,
+        warm_start=False,
         shuffle=True,
         random_state=None,
         verbose=0,
@@ -252,6 +259,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.shuffle = shuffle
         self.random_state = random_state
         self.verbose = verbose
@@ -264,8 +272,8 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in any units.
-        y : array-like of shape (n_samples,)
-            Targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows.
 
@@ -284,7 +292,8 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             X, y, sample_weight = self._validate(X, y, sample_weight, reset=True)
             loss_curve = []
             try:
-                for epoch in epochs(self._settings(), X, y, sample_weight, self._draw_seed()):
+                start, seed = self._warm_start(X, y), self._draw_seed()
+                for epoch in epochs(self._settings(), X, y, sample_weight, seed, start):
                     loss_curve.append(epoch.loss)
                     if self.verbose:
                         print(f"epoch {epoch.number:4d}  loss {epoch.loss:.6g}")
@@ -306,8 +315,8 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, one or many, in any units.
-        y : array-like of shape (n_samples,)
-            Targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows.
 
@@ -343,16 +352,17 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
-            Predictions, ``X @ coef_ + intercept_``.
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions, ``X @ coef_.T + intercept_``.
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return X @ self.coef_ + self.intercept_
+        return X @ self.coef_.T + self.intercept_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
         return tags
 
     @contextmanager
@@ -375,6 +385,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             order="C",
+            multi_output=True,
             y_numeric=True,
             reset=reset,
         )
@@ -383,7 +394,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             X.sum_duplicates()
         y = np.ascontiguousarray(y, dtype=np.float64)
         with np.errstate(over="ignore"):
-            _check_finite_total(y @ y, "y", "sum of squares")
+            _check_finite_total(np.vdot(y, y), "y", "sum of squares")
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(
                 _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -393,6 +404,18 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             if self.precondition:  # only relative weights matter, and no product underflows
                 sample_weight = sample_weight / sample_weight.max()
         return X, y, sample_weight
+
+    def _warm_start(self, X, y):
+        """The last model, to begin with, if it is wanted and has the shape of the data."""
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        shape = (*y.shape[1:], X.shape[1])
+        if self.coef_.shape != shape:
+            raise ValueError(
+                f"warm_start=True, but coef_ of the last fit has the shape {self.coef_.shape}, "
+                f"and the data ask for {shape}. Set warm_start=False."
+            )
+        return self.coef_, self.intercept_
 
     def _settings(self):
         l1_share = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]

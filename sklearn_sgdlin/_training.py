@@ -94,7 +94,7 @@ class Epoch:
     rate: float
     loss: float
     distance: float | None
-    state: State
+    state: "State | Targets"
     stop_reason: str | None
 
 
@@ -142,6 +142,43 @@ class Problem:
         return rate * self.unit, power_t, settings.implicit
 
 
+@dataclass(frozen=True)
+class Targets:
+    """States of several targets, each as if it were alone, read as one."""
+
+    states: tuple[State, ...]
+
+    @property
+    def coef(self):
+        """Last iterates, of shape (n_targets, n_features)."""
+        return np.stack([state.coef for state in self.states])
+
+    @property
+    def intercept(self):
+        """Their intercepts, of shape (n_targets,)."""
+        return np.array([state.intercept for state in self.states])
+
+    @property
+    def mean_coef(self):
+        """Averages or best models, of shape (n_targets, n_features)."""
+        return np.stack([state.mean_coef for state in self.states])
+
+    @property
+    def mean_intercept(self):
+        """Their intercepts, of shape (n_targets,)."""
+        return np.array([state.mean_intercept for state in self.states])
+
+    @property
+    def rows_seen(self):
+        """Steps taken by the target that took most."""
+        return max(state.rows_seen for state in self.states)
+
+    @property
+    def seed(self):
+        """The seed, one for all: so each target is the model it would be alone."""
+        return self.states[0].seed
+
+
 def _moments(X, y, sample_weight):
     """Moments of the columns of X, and of y."""
     of_X = sparse_moments(X, sample_weight) if issparse(X) else Moments.of(X, sample_weight)
@@ -158,8 +195,25 @@ def _rng(settings, seed, rows_seen):
     return np.random.default_rng((seed, rows_seen)) if settings.shuffle else None
 
 
-def stream(settings, X, y, sample_weight, state, seed) -> State:
+def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
     """One sweep over a chunk, going on from a state (None: from the start).
+
+    A y of shape (n_rows, n_targets) gives as many models.
+    """
+    if y.ndim == 1:
+        return _stream(settings, X, y, sample_weight, state, seed)
+    states = (None,) * y.shape[1] if state is None else state.states
+    columns = np.ascontiguousarray(y.T)
+    return Targets(
+        tuple(
+            _stream(settings, X, column, sample_weight, one, seed)
+            for column, one in zip(columns, states, strict=True)
+        )
+    )
+
+
+def _stream(settings, X, y, sample_weight, state, seed):
+    """One sweep over a chunk with one target.
 
     The moments, and with them the metric, are brought up to date first; the models are
     carried over in the units of the data. The returned model is an average of the path
@@ -351,16 +405,56 @@ def _method(settings, rows, objective, seed):
     return BestEpoch(rows, objective)
 
 
-def epochs(settings, X, y, sample_weight, seed) -> Iterator[Epoch]:
-    """Train on all rows, epoch after epoch, from the start; the last one says why it stopped."""
+def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
+    """Train on all rows, epoch after epoch; the last one says why it stopped.
+
+    A y of shape (n_rows, n_targets) gives as many models, each as if it were alone: one that
+    has stopped waits for the others. `start` is the coef and intercept to begin with.
+    """
+    if y.ndim == 1:
+        yield from _epochs(settings, X, y, sample_weight, seed, start)
+        return
+    starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
+    training = [
+        _epochs(settings, X, column, sample_weight, seed, one)
+        for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
+    ]
+    current = [next(target) for target in training]
+    while True:
+        yield _together(current)
+        if all(epoch.stop_reason for epoch in current):
+            return
+        current = [
+            epoch if epoch.stop_reason else next(target)
+            for epoch, target in zip(current, training, strict=True)
+        ]
+
+
+def _together(current):
+    """One epoch of several targets: the mean of their losses, the largest distance."""
+    last = max(current, key=lambda epoch: epoch.number)
+    distances = [epoch.distance for epoch in current]
+    reasons = {epoch.stop_reason for epoch in current}
+    return Epoch(
+        last.number,
+        last.rate,
+        float(np.mean([epoch.loss for epoch in current])),
+        None if None in distances else max(distances),
+        Targets(tuple(epoch.state for epoch in current)),
+        None if None in reasons else "max_iter" if "max_iter" in reasons else "converged",
+    )
+
+
+def _epochs(settings, X, y, sample_weight, seed, start):
+    """Train on all rows with one target."""
     if np.prod(X.shape) <= MERGE_SIZE and not settings.unique_path:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
     moments, target = _moments(X, y, sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments, target)
     rows, metric = problem.rows, problem.rows.metric
-    start = _start(settings, target, X.shape[1])
-    theta = metric.theta(*start)
-    start_loss = rows.constant_loss(settings.loss, start[1])
+    constant = _start(settings, target, X.shape[1])
+    theta = metric.theta(*(constant if start is None else start))
+    start_loss = rows.constant_loss(settings.loss, constant[1])
     stop = StopRule(settings, ROUNDING * rows.constant_loss(settings.loss, 0.0))
     rows_seen = 0
     method = _method(settings, rows, problem.objective, seed)

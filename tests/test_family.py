@@ -258,3 +258,61 @@ def test_huge_weights_on_a_tenth_of_the_rows():
     model = SGDLinearRegressor(random_state=0).fit(X, y, sample_weight=weight)
     loss = [np.average((y - m.predict(X)) ** 2, weights=weight) for m in (model, exact)]
     assert loss[0] <= loss[1] * (1 + 1e-3)
+
+
+# ---------------------------------------------------------------- several targets, warm start
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("member", [{}, {"loss": "huber"}, {"penalty": "l1"}], ids=str)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_each_target_is_the_model_it_is_alone(rng, member, container, method):
+    X, y = make_data(rng, 400)
+    Y = np.column_stack([y, X[:, 0] + rng.normal(size=400), 1e6 * y + 1e7])
+    model = getattr(SGDLinearRegressor(**member, random_state=0), method)(container(X), Y)
+    assert model.coef_.shape == (3, 8)
+    assert model.intercept_.shape == (3,)
+    assert model.predict(X).shape == (400, 3)
+    for k in range(3):
+        alone = getattr(SGDLinearRegressor(**member, random_state=0), method)(container(X), Y[:, k])
+        np.testing.assert_array_equal(model.coef_[k], alone.coef_)
+        assert model.intercept_[k] == alone.intercept_
+    second = model.partial_fit(container(X), Y)
+    assert second.coef_.shape == (3, 8)
+
+
+def test_loss_curve_of_several_targets_is_their_mean(rng):
+    X, y = make_data(rng, 400)
+    Y = np.column_stack([y, X[:, 0] ** 2])
+    model = SGDLinearRegressor(random_state=0).fit(X, Y)
+    np.testing.assert_allclose(model.loss_curve_[-1], np.mean((Y - model.predict(X)) ** 2) / 2)
+    assert len(model.loss_curve_) == model.n_iter_
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_warm_start_begins_with_the_last_model(rng, targets):
+    X, y = make_data(rng, 3000, 100)
+    y = y if targets == 1 else np.column_stack([y, -y])
+    cold = SGDLinearRegressor("quantile", random_state=0).fit(X, y)
+    warm = SGDLinearRegressor("quantile", random_state=0, warm_start=True, max_iter=1, tol=None)
+    first = warm.fit(X, y).loss_curve_[0]
+    warm.set_params(max_iter=1000, tol=1e-2).fit(X, y).fit(X, y)
+    assert warm.loss_curve_[0] < first
+    assert warm.n_iter_ < cold.n_iter_
+    assert warm.t_ == warm.n_iter_ * 3000
+    with pytest.raises(ValueError, match=r"warm_start=True, but coef_ .* shape"):
+        warm.fit(X[:, :5], y)
+    assert warm.coef_.shape[-1] == 100
+
+
+def test_warm_grid_over_alpha_takes_fewer_epochs(rng):
+    X, y = make_data(rng, 4000, 60)
+    epochs = {}
+    for warm_start in (False, True):
+        model = SGDLinearRegressor(
+            "huber", epsilon=1.0, penalty="l1", warm_start=warm_start, random_state=0
+        )
+        epochs[warm_start] = sum(
+            model.set_params(alpha=alpha).fit(X, y).n_iter_ for alpha in np.logspace(-1, -3, 9)
+        )
+    assert epochs[True] < epochs[False]

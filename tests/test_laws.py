@@ -72,7 +72,8 @@ def test_units_do_not_matter(seed, exponents, y_exponent):
         )
         assert scaled.n_iter_ == plain.n_iter_
         moved = clone(model).fit(X + 100, y - 50)
-        np.testing.assert_allclose(moved.predict(X + 100) + 50, plain.predict(X), atol=1e-8)
+        # Where the loss is exact to 1e-15, the minimum is exact to the square root of that.
+        np.testing.assert_allclose(moved.predict(X + 100) + 50, plain.predict(X), atol=1e-6)
         assert moved.n_iter_ == plain.n_iter_
 
 
