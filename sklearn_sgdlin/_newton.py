@@ -13,11 +13,11 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
 from ._descent import descend
 from ._search import CurvatureSketch
 
-STEPS = np.array([1.0, 0.5, 0.2, 0.05, 0.01])  # of the way to the minimum of the model
+STEPS = np.array([1.0, 0.5, 0.2, 0.05])  # of the way to the minimum of the model
 WIDTH_DIVISOR = 5.0  # of the rounding, when the optimum of the rounded loss is near
 DAMPING = 1e-10  # least multiple of the mean curvature that is added to the Hessian
 FIRST_DAMPING = 1e-6  # keeps rounding errors out of directions that no row has
-DAMPING_FACTOR = 100.0  # by which it grows after a step that led nowhere, or falls
+DAMPINGS = np.array([0.01, 1.0, 100.0])  # tried beside each other, relative to the last
 DESCENT_ROUNDS = 1000
 RELATIVE = 1e-14  # of the objective: what a coordinate of the model must gain to go on
 
@@ -93,7 +93,7 @@ class NewtonEpoch:
         self.rows, self.objective, self.rng = rows, objective, rng
         self.target = max(tol, 1e-6) ** 2 / 2  # what rounding may cost, relative
         self.damping = FIRST_DAMPING
-        self.width = None if objective.loss.compliance == 0 else 0.0
+        self.width = None if np.isfinite(objective.loss.bound) else 0.0
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, the objective, that of the last iterate, and the distance."""
@@ -105,13 +105,17 @@ class NewtonEpoch:
         if self.width is None:  # about the size of a residual
             self.width = value / self.objective.loss.bound**2
         model = Model(self.rows, self.objective, theta, self.width, self.rng)
-        step, decrease = model.step(self.damping)
+        dampings = np.maximum(self.damping * DAMPINGS, DAMPING)
+        steps, decreases = zip(*[model.step(damping) for damping in dampings], strict=True)
+        decrease = decreases[0]
         if model.gap > self.target * value and decrease <= model.gap:
             near = decrease <= model.gap / WIDTH_DIVISOR**2
             self.width /= WIDTH_DIVISOR**2 if near else WIDTH_DIVISOR
-        theta, new_value, _ = self._best([theta, *(theta + t * step for t in STEPS)])
-        factor = 1 / DAMPING_FACTOR if new_value < value else DAMPING_FACTOR
-        self.damping = max(self.damping * factor, DAMPING)
+        theta, new_value, values = self._best(
+            [theta, *(theta + t * step for step in steps for t in STEPS)]
+        )
+        chosen = (int(np.argmin(values)) - 1) // len(STEPS)  # -1: none was better
+        self.damping = dampings[chosen] * (DAMPINGS[-1] if chosen < 0 else 1.0)
         # Of the model before the step: the one after it is nearer.
         return theta, new_value, end_value, float(np.sqrt((decrease + model.gap) / value))
 

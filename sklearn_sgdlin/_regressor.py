@@ -110,9 +110,10 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         `fit` stops where the predictions are within about `tol` residual standard deviations
         (root mean square) of those of the optimum, so that the objective is within a factor
         of about ``1 + tol**2`` of the least. Where that distance is not known (more than 1024
-        columns), and as a last resort, it stops where `n_iter_no_change` epochs in a row did
-        not lower the objective by the factor ``1 - tol**2``; with ``average=False``, by the
-        factor ``1 - tol``. None: `max_iter` epochs.
+        columns), it stops where `n_iter_no_change` epochs in a row did not lower the objective
+        by the factor ``1 - tol**2``; with ``average=False``, by the factor ``1 - tol``; as a
+        last resort where it is known, by the factor ``1 - tol**2 / 10``. None: `max_iter`
+        epochs.
 
     n_iter_no_change : int, default=5
         See `tol`.

@@ -291,6 +291,8 @@ class StopRule:
         """Return the word for the stop, or None to go on."""
         tol = self.settings.tol
         least = (tol or 0.0) ** (2 if self.settings.average else 1)
+        if distance is not None:  # known, and not near enough yet: be patient
+            least /= 10
         improved = loss < self.best_loss * (1 - least)
         self.best_loss = min(loss, self.best_loss)
         self.stalled = 0 if improved else self.stalled + 1
