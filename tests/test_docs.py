@@ -23,7 +23,7 @@ def test_readme_runs_and_prints_what_it_says(capsys):
 def test_quickstart(capsys):
     runpy.run_path(str(ROOT / "examples" / "quickstart.py"), run_name="__main__")
     out = capsys.readouterr().out
-    assert len(re.findall(r"^epoch +\d+  loss", out, flags=re.MULTILINE)) == 100
+    assert len(re.findall(r"^epoch +\d+  rate .* loss .* s$", out, flags=re.MULTILINE)) == 100
     mse = float(re.search(r"^MSE ([\d.]+)", out, flags=re.MULTILINE).group(1))
     assert abs(mse - 555277.8) < 0.01 * 555277.8
     scores = {line.split()[0]: float(line.split()[-1]) for line in out.splitlines()[-3:]}
