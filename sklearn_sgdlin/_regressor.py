@@ -171,6 +171,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     See Also
     --------
+    LossCurveDisplay : Picture of `loss_curve_` and `validation_scores_`.
     sklearn.linear_model.SGDRegressor : Explicit steps; needs scaled columns and a tuned rate.
     sklearn.linear_model.LinearRegression : The same model by a singular value decomposition.
 

@@ -30,7 +30,7 @@ def test_scikit_learn_compatible(estimator, check):
 
 
 def test_public_names():
-    assert sklearn_sgdlin.__all__ == ["SGDLinearRegressor"]
+    assert sklearn_sgdlin.__all__ == ["LossCurveDisplay", "SGDLinearRegressor"]
     assert sklearn_sgdlin.__version__
 
 
