@@ -199,7 +199,9 @@ class LossCurveDisplay:
     def _legend(self):
         axes = {id(ax): ax for ax in (self.ax_, self.validation_ax_) if ax is not None}
         lines = [line for ax in axes.values() for line in ax.get_legend_handles_labels()[0]]
-        list(axes.values())[-1].legend(handles=lines)
+        # Losses fall and scores rise: between two axes' curves the middle stays free.
+        place = "best" if len(axes) == 1 else "center right"
+        list(axes.values())[-1].legend(handles=lines, loc=place)
 
 
 def _name(scoring):

@@ -14,10 +14,11 @@ def test_readme_runs_and_prints_what_it_says(capsys):
     names = {}
     for code in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL):
         exec(code, names)
-    coef, stop, stream = re.split(r"(?<=\])\n|\n", capsys.readouterr().out.strip())
+    coef, stop, stream, watched = re.split(r"(?<=\])\n|\n", capsys.readouterr().out.strip())
     np.testing.assert_allclose(np.fromstring(coef.strip("[]"), sep=" "), [2e6, 3, 4e-6], rtol=0.02)
     assert stop == "1 converged"
     assert stream == "True"
+    assert watched == "True early_stopping"
 
 
 def test_quickstart(capsys):
