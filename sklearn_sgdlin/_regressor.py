@@ -166,7 +166,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns seen in `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if all are strings.
 
     See Also
@@ -210,7 +210,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     Stop by the score on data of your choice, here the last rows:
 
-    >>> model = SGDLinearRegressor(early_stopping=True, scoring="r2", random_state=0)
+    >>> model = SGDLinearRegressor(early_stopping=True, random_state=0)
     >>> model = model.fit(X[:8000], y[:8000], X_val=X[8000:], y_val=y[8000:])
     >>> len(model.validation_scores_) == model.n_iter_, model.stop_reason_
     (True, 'early_stopping')

@@ -1,5 +1,6 @@
 """The examples run, and say what they claim."""
 
+import itertools
 import re
 import runpy
 import sys
@@ -48,6 +49,13 @@ def test_plot_loss_curve(run):
     stopped, best = map(int, re.findall(r"\d+", out))
     assert 1 < best < stopped
     assert len(plt.get_fignums()) == 3
+
+
+def test_plot_ideas(run):
+    names, _ = run("plot_ideas.py")
+    excess = [curve[-1] / names["best"] - 1 for curve in names["curves"].values()]
+    for before, after in itertools.pairwise(excess):
+        assert after < before / 10
 
 
 def test_grid_search(run):
