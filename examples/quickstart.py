@@ -1,4 +1,9 @@
-"""Two first meetings: a tutorial that used to end in NaN, and raw data in a grid search."""
+"""
+Two first meetings
+==================
+
+A tutorial that used to end in NaN, and raw data in a grid search.
+"""
 
 import warnings
 

@@ -2,7 +2,8 @@
 
 from importlib.metadata import version
 
+from ._display import LossCurveDisplay
 from ._regressor import SGDLinearRegressor
 
-__all__ = ["SGDLinearRegressor"]
+__all__ = ["LossCurveDisplay", "SGDLinearRegressor"]
 __version__ = version("sklearn-sgdlin")

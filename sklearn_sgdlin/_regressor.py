@@ -2,16 +2,25 @@
 
 import warnings
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from importlib.metadata import metadata
 from numbers import Integral, Real
+from time import perf_counter
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ._callbacks import FitTasks
+from ._early_stopping import Validation, hold_out
+from ._history import History
 from ._loss import LOSSES, make_loss
 from ._training import DivergedError, Settings, epochs, stream
 
@@ -24,7 +33,14 @@ def _check_finite_total(total, name, what):
         )
 
 
-class SGDLinearRegressor(RegressorMixin, BaseEstimator):
+def _documentation_link():
+    """Template of the page of a class, below the address that pyproject.toml states once."""
+    urls = metadata("sklearn-sgdlin").get_all("Project-URL", [])
+    root = dict(url.split(", ", 1) for url in urls).get("Documentation", "")
+    return root + "/generated/{estimator_module}.{estimator_name}.html"
+
+
+class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     r"""Linear regression by stochastic gradient descent, on raw data.
 
     Minimises the objective of scikit-learn's `SGDRegressor`, for a linear model w, b,
@@ -49,11 +65,11 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    loss : {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive", \
-            "quantile"}, default="squared_error"
-        Loss of the residual e: ``e**2 / 2``; the same up to ``|e| = epsilon`` and linear
-        beyond; ``max(|e| - epsilon, 0)``; its square; ``quantile * e`` for positive and
-        ``(quantile - 1) * e`` for negative residuals.
+    loss : str, default="squared_error"
+        Loss of the residual e. "squared_error": ``e**2 / 2``; "huber": the same up to
+        ``|e| = epsilon`` and linear beyond; "epsilon_insensitive": ``max(|e| - epsilon, 0)``;
+        "squared_epsilon_insensitive": the square of that; "quantile": ``quantile * e`` for
+        positive and ``(quantile - 1) * e`` for negative residuals.
 
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``alpha / 2 * ||w||^2``, ``alpha * ||w||_1``, or the sum of both, as above. The
@@ -113,10 +129,10 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         columns), it stops where `n_iter_no_change` epochs in a row did not lower the objective
         by the factor ``1 - tol**2``; with ``average=False``, by the factor ``1 - tol``; as a
         last resort where it is known, by the factor ``1 - tol**2 / 10``. None: `max_iter`
-        epochs.
+        epochs. With `early_stopping` only the score on validation data stops it.
 
     n_iter_no_change : int, default=5
-        See `tol`.
+        See `tol` and `early_stopping`.
 
     warm_start : bool, default=False
         Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
@@ -129,8 +145,24 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         Of the order of rows, and of the random sums that estimate the distance to the
         optimum. Pass an int for the same model at each call.
 
+    early_stopping : bool, default=False
+        Whether `fit` watches the score on validation data instead of the training loss: it
+        stops where `n_iter_no_change` epochs in a row did not raise the best score before
+        them by the fraction `tol` of its size, and returns the model of the best score. The
+        validation data are `X_val` and `y_val` of `fit`, or a random part of the rows.
+
+    validation_fraction : float, default=0.1
+        Part of the rows held out as validation data, between 0 and 1. Only with
+        `early_stopping`, and without `X_val`.
+
+    scoring : str, callable or None, default=None
+        Score on the validation data, greater is better: a name that scikit-learn's
+        `get_scorer` knows, a callable ``scorer(estimator, X, y)``, or None for minus the mean
+        loss, without penalty. Only with `early_stopping`.
+
     verbose : int, default=0
-        1 prints a line an epoch: its number and the loss.
+        1 prints a line an epoch: its number, the rate, the loss, the score on validation
+        data if there are any, and the seconds since `fit` began.
 
     Attributes
     ----------
@@ -147,20 +179,37 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         Rows seen by the optimizer, in all epochs and calls.
 
     loss_curve_ : list of float
-        Objective, with penalty and weights, of the model after each epoch of `fit`; the mean
-        over targets.
+        After `fit`: objective, with penalty and weights, of the model after each epoch, on the
+        rows learned from. After `partial_fit`: progressive loss [4]_, without penalty, of the
+        model on each chunk before it learned from it; the model before the first chunk predicts
+        0. The mean over targets. A `fit` and the first `partial_fit` after it start the curve
+        anew.
 
-    stop_reason_ : {"converged", "max_iter"}
-        Why `fit` stopped.
+    learning_rates_ : list of float
+        Step length in each epoch of `fit`, or at each chunk of `partial_fit`: as long as
+        `loss_curve_`. With the "invscaling" schedule, its numerator.
+
+    validation_scores_ : list of float or None
+        Score on validation data after each epoch of `fit`, greater is better, in the units of
+        `scoring`. None without `early_stopping`.
+
+    best_iteration_ : int or None
+        Epoch whose model `fit` returned, counted from 1: the first of the highest score. None
+        without `early_stopping`.
+
+    stop_reason_ : {"converged", "early_stopping", "callback", "max_iter"}
+        Why `fit` stopped: see `tol`; see `early_stopping`; a callback returned True; or
+        neither before `max_iter` epochs.
 
     n_features_in_ : int
         Number of columns seen in `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if all are strings.
 
     See Also
     --------
+    LossCurveDisplay : Picture of `loss_curve_` and `validation_scores_`.
     sklearn.linear_model.SGDRegressor : Explicit steps; needs scaled columns and a tuned rate.
     sklearn.linear_model.LinearRegression : The same model by a singular value decomposition.
 
@@ -171,6 +220,10 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     copied once. Sparse rows are centred without being made dense, at the cost of their stored
     entries.
 
+    Callbacks set by `set_callbacks` see each epoch of `fit` as a task. Their
+    ``fitted_estimator`` is what `fit` would return if it stopped there; one that returns True
+    from ``on_fit_task_end`` stops it. `partial_fit` calls none: the caller has the loop.
+
     References
     ----------
     .. [1] P. Toulis and E. M. Airoldi, "Asymptotic and finite-sample properties of estimators
@@ -179,6 +232,8 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
        large-scale unconstrained problems", Technion, 2005.
     .. [3] D. Scieur, F. Bach and A. d'Aspremont, "Nonlinear acceleration of stochastic
        algorithms", NeurIPS 2017.
+    .. [4] A. Blum, A. Kalai and J. Langford, "Beating the hold-out: bounds for K-fold and
+       progressive cross-validation", COLT 1999.
 
     Examples
     --------
@@ -192,7 +247,17 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
     >>> model = SGDLinearRegressor(random_state=0).fit(X, y)
     >>> print(f"{model.coef_[0]:.2f} {model.coef_[1]:.2e} {model.stop_reason_}")
     2.99 -2.00e-06 converged
+
+    Stop by the score on data of your choice, here the last rows:
+
+    >>> model = SGDLinearRegressor(early_stopping=True, random_state=0)
+    >>> model = model.fit(X[:8000], y[:8000], X_val=X[8000:], y_val=y[8000:])
+    >>> len(model.validation_scores_) == model.n_iter_, model.stop_reason_
+    (True, 'early_stopping')
     """
+
+    _doc_link_module = "sklearn_sgdlin"
+    _doc_link_template = _documentation_link()
 
     _parameter_constraints = {
         "loss": [StrOptions(set(LOSSES))],
@@ -215,6 +280,9 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         "warm_start": ["boolean"],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "verbose": ["verbose"],
     }
 
@@ -241,6 +309,9 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         warm_start=False,
         shuffle=True,
         random_state=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        scoring=None,
         verbose=0,
     ):
         self.loss = loss
@@ -263,10 +334,13 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
         self.shuffle = shuffle
         self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the model to all rows, afresh.
 
         Parameters
@@ -277,6 +351,13 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows to validate on, with `early_stopping`; nothing is learned from them. In a
+            pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them like X.
+        y_val : array-like of shape (n_val,), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights in the score.
 
         Returns
         -------
@@ -287,25 +368,29 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         ------
         ValueError
             For input that cannot be used, and where explicit steps diverge. The estimator
-            then is as it was before the call.
+            then is as it was before the call, as it is after any other error or interrupt,
+            in a callback too.
         """
+        # First, for the clean-up of callbacks needs what it leaves on the estimator.
+        context = self._init_callback_context(max_subtasks=int(self.max_iter))
         with self._unchanged_on_error():
-            X, y, sample_weight = self._validate(X, y, sample_weight, reset=True)
-            loss_curve = []
+            last = self._last_model()
+            self._forget()
+            seed, data, X_seen, validation = self._fit_data(
+                (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+            )
+            active = hasattr(self, "_skl_callbacks")
+            tasks = FitTasks(context, active, self, X_seen, *data[1:])
+            tasks.begin()
             try:
-                start, seed = self._warm_start(X, y), self._draw_seed()
-                for epoch in epochs(self._settings(), X, y, sample_weight, seed, start):
-                    loss_curve.append(epoch.loss)
-                    if self.verbose:
-                        print(f"epoch {epoch.number:4d}  loss {epoch.loss:.6g}")
+                history = self._run(seed, data, validation, tasks, last)
             except DivergedError as error:
                 raise self._diverged(error) from None
-            self._publish(epoch.state)
-            self.n_iter_ = epoch.number
-            self.loss_curve_ = loss_curve
-            self.stop_reason_ = epoch.stop_reason
-            if epoch.stop_reason == "max_iter" and self.tol is not None:
-                self._warn_not_converged(epoch)
+            self._publish(history.state())
+            self._publish_history(history)
+            tasks.end()
+            if history.stop_reason == "max_iter" and self.tol is not None:
+                self._warn_not_converged(history.last)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -333,14 +418,18 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             then is as it was before the call.
         """
         with self._unchanged_on_error():
+            if self.early_stopping:
+                raise ValueError("early_stopping should be False with partial_fit")
             state = getattr(self, "_state", None)
             X, y, sample_weight = self._validate(X, y, sample_weight, reset=state is None)
+            loss = self._progressive_loss(X, y, sample_weight)
             seed = self._draw_seed() if state is None else state.seed
             try:
                 state = stream(self._settings(), X, y, sample_weight, state, seed)
             except DivergedError as error:
                 raise self._diverged(error) from None
             self._publish(state)
+            self._publish_chunk_loss(loss)
         return self
 
     def predict(self, X):
@@ -358,13 +447,20 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return X @ self.coef_.T + self.intercept_
+        return self._linear(X)
+
+    def __sklearn_is_fitted__(self):
+        """False while `fit` runs, when the columns are known and the model isn't."""
+        return hasattr(self, "coef_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags
+
+    def _linear(self, X):
+        return X @ self.coef_.T + self.intercept_
 
     @contextmanager
     def _unchanged_on_error(self):
@@ -402,21 +498,117 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             )
             with np.errstate(over="ignore"):
                 _check_finite_total(sample_weight.sum(), "sample_weight", "sum")
-            if self.precondition:  # only relative weights matter, and no product underflows
-                sample_weight = sample_weight / sample_weight.max()
         return X, y, sample_weight
 
-    def _warm_start(self, X, y):
-        """The last model, to begin with, if it is wanted and has the shape of the data."""
-        if not (self.warm_start and hasattr(self, "coef_")):
-            return None
+    def _last_model(self):
+        """What a warm start begins with."""
+        if self.warm_start and hasattr(self, "coef_"):
+            return self.coef_, self.intercept_
+        return None
+
+    @staticmethod
+    def _check_start(start, X, y):
         shape = (*y.shape[1:], X.shape[1])
-        if self.coef_.shape != shape:
+        if start is not None and start[0].shape != shape:
             raise ValueError(
-                f"warm_start=True, but coef_ of the last fit has the shape {self.coef_.shape}, "
+                f"warm_start=True, but coef_ of the last fit has the shape {start[0].shape}, "
                 f"and the data ask for {shape}. Set warm_start=False."
             )
-        return self.coef_, self.intercept_
+
+    def _fit_data(self, training, validation):
+        """All that a fit learns from and is stopped by.
+
+        Returns
+        -------
+        seed : int
+        data : X, y and sample_weight to learn from, as the training needs them
+        X_seen : callable
+            Returns the same rows of X as the user gave it, for callbacks.
+        validation : Validation or None
+        """
+        X, given = training[0], any(array is not None for array in validation)
+        data = self._validate(*training, reset=True)
+        seed = self._draw_seed()
+        if not self.early_stopping:
+            if given:
+                raise ValueError(
+                    "X_val and y_val are passed to fit while at the same time early_stopping is "
+                    "False. When passing X_val and y_val to fit, early_stopping should be set "
+                    "to True."
+                )
+            return seed, data, lambda: X, None
+        if given:
+            return seed, data, lambda: X, self._validation(*validation)
+        data, (_, y_val, weight_val) = hold_out(data, self.validation_fraction, seed)
+
+        def split():
+            return hold_out([X], self.validation_fraction, seed)
+
+        validation = Validation(split()[1][0], y_val, weight_val, self._scorer())
+        self._check_weights_left(data[2], weight_val)
+        return seed, data, lambda: split()[0][0], validation
+
+    def _validation(self, X_val, y_val, sample_weight_val):
+        """Validation data of the user's choice."""
+        if y_val is None:
+            raise ValueError("X_val is provided, but y_val was not provided.")
+        if X_val is None:
+            raise ValueError("y_val is provided, but X_val was not provided.")
+        try:
+            _, y_val, sample_weight_val = self._validate(
+                X_val, y_val, sample_weight_val, reset=False
+            )
+        except ValueError as error:
+            raise ValueError(f"In X_val, y_val, sample_weight_val: {error}") from error
+        return Validation(X_val, y_val, sample_weight_val, self._scorer())
+
+    def _check_weights_left(self, *parts):
+        if any(weight is not None and not weight.any() for weight in parts):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction!r} puts all rows of non-zero "
+                "sample_weight on one side. Pass X_val and y_val instead."
+            )
+
+    def _scorer(self):
+        if self.scoring is not None:
+            return check_scoring(self, self.scoring)
+
+        def minus_loss(estimator, X, y, sample_weight=None):
+            return -self._mean_loss(y - estimator.predict(X), sample_weight)
+
+        return minus_loss
+
+    def _mean_loss(self, residual, sample_weight):
+        value = make_loss(self.loss, self.epsilon, self.quantile).value(residual)
+        return float(np.mean(np.average(value, axis=0, weights=sample_weight)))
+
+    def _progressive_loss(self, X, y, sample_weight):
+        """Of the model so far; before the first chunk it predicts 0."""
+        with np.errstate(over="ignore", invalid="ignore"):  # training will name the array
+            residual = y - self._linear(X) if hasattr(self, "_state") else y
+            return self._mean_loss(residual, sample_weight)
+
+    def _run(self, seed, data, validation, tasks, start):
+        """Train epoch by epoch, and tell everyone who wants to know."""
+        begin = perf_counter()
+        settings = self._settings()
+        if validation is not None:  # which stops it, not the training loss
+            settings = replace(settings, tol=None)
+        history = History(self.tol, self.n_iter_no_change)
+        self._check_start(start, *data[:2])
+        training = epochs(settings, *data, seed, start)
+        while history.stop_reason is None:
+            tasks.begin_epoch()
+            epoch = next(training)
+            score = None
+            if validation is not None:
+                score = validation.score(self._fitted(epoch.state))
+            history.add(epoch, score)
+            if self.verbose:
+                print(history.line(perf_counter() - begin))
+            if tasks.end_epoch(lambda: vars(self._fitted(history.state(), history))):
+                history.stop_reason = "callback"
+        return history
 
     def _settings(self):
         l1_share = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
@@ -457,6 +649,39 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
             self.coef_, self.intercept_ = state.coef.copy(), state.intercept
         self.t_ = state.rows_seen
 
+    def _publish_history(self, history):
+        """The course of a fit."""
+        self.n_iter_ = history.last.number
+        self.loss_curve_ = history.losses.copy()
+        self.learning_rates_ = history.rates.copy()
+        self.validation_scores_ = history.scores.copy() if history.scores else None
+        self.best_iteration_ = history.best.number if history.scores else None
+        self.stop_reason_ = history.stop_reason or "callback"
+        self._in_stream = False
+
+    def _publish_chunk_loss(self, loss):
+        """The course of a stream: a curve of its own, for it is another loss."""
+        if not getattr(self, "_in_stream", False):
+            self.loss_curve_, self.learning_rates_ = [], []
+            self.validation_scores_ = self.best_iteration_ = None
+            self._in_stream = True
+        self.loss_curve_.append(loss)
+        self.learning_rates_.append(float(self.learning_rate))
+
+    def _fitted(self, state, history=None):
+        """A copy that is fitted as `fit` would return it; what a scorer or a callback sees."""
+        twin = copy(self)
+        twin._publish(state)
+        if history is not None:
+            twin._publish_history(history)
+        return twin
+
+    def _forget(self):
+        """Drop the last fit, so that nobody sees half of it while the next one runs."""
+        for name in list(vars(self)):
+            if name == "_state" or (name.endswith("_") and not name.startswith("_")):
+                delattr(self, name)
+
     def _diverged(self, error):
         return ValueError(
             f"The loss grew beyond all bounds in {error} with learning_rate="
@@ -466,7 +691,7 @@ class SGDLinearRegressor(RegressorMixin, BaseEstimator):
 
     def _warn_not_converged(self, epoch):
         known = ""
-        if epoch.distance is not None:
+        if epoch.distance is not None and not self.early_stopping:
             known = (
                 f": predictions are about {epoch.distance:.1g} residual standard deviations "
                 f"from the optimum, tol={self.tol:g}"

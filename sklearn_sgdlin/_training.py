@@ -1,7 +1,7 @@
 """Epochs: sweep, search, measure, decide. Reads like the method itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -84,6 +84,10 @@ class State:
     rows_seen: int
     average_rows: float
     seed: int
+
+    def after(self, rows_seen):
+        """The same models after so many steps."""
+        return replace(self, rows_seen=rows_seen)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,10 @@ class Targets:
     def rows_seen(self):
         """Steps taken by the target that took most."""
         return max(state.rows_seen for state in self.states)
+
+    def after(self, rows_seen):
+        """The same models after so many steps."""
+        return Targets(tuple(state.after(rows_seen) for state in self.states))
 
     @property
     def seed(self):
@@ -449,6 +457,8 @@ def _together(current):
 
 def _epochs(settings, X, y, sample_weight, seed, start):
     """Train on all rows with one target."""
+    if settings.precondition and sample_weight is not None:
+        sample_weight = sample_weight / sample_weight.max()  # so that no product underflows
     if np.prod(X.shape) <= MERGE_SIZE and not settings.unique_path:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
     moments, target = _moments(X, y, sample_weight)

@@ -162,3 +162,15 @@ def test_same_seed_same_model_and_other_seed_other_path():
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-6
+
+
+def test_weights_of_one_chunk_count_against_those_of_another(rng):
+    # A chunk of heavy rows after one of light ones moves the means to where it lies.
+    X, y = rng.normal(size=(400, 2)), rng.normal(size=400)
+    y[200:] += 10
+    light = SGDLinearRegressor(random_state=0)
+    light.partial_fit(X[:200], y[:200], sample_weight=np.full(200, 1e-3))
+    light.partial_fit(X[200:], y[200:], sample_weight=np.full(200, 1e3))
+    even = SGDLinearRegressor(random_state=0)
+    even.partial_fit(X[:200], y[:200]).partial_fit(X[200:], y[200:])
+    assert light.intercept_ > even.intercept_ + 0.1

@@ -30,7 +30,7 @@ def test_scikit_learn_compatible(estimator, check):
 
 
 def test_public_names():
-    assert sklearn_sgdlin.__all__ == ["SGDLinearRegressor"]
+    assert sklearn_sgdlin.__all__ == ["LossCurveDisplay", "SGDLinearRegressor"]
     assert sklearn_sgdlin.__version__
 
 
@@ -63,9 +63,14 @@ def test_verbose_prints_a_line_an_epoch(capsys):
     model = SGDLinearRegressor(verbose=1, max_iter=3, tol=None, random_state=0).fit(X, y)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["epoch", "1"], ["epoch", "2"], ["epoch", "3"]]
-    np.testing.assert_allclose(
-        [float(line.split()[-1]) for line in lines], model.loss_curve_, rtol=1e-5
-    )
+    for i, line in enumerate(lines):
+        words = line.split()
+        assert (words[2], words[4]) == ("rate", "loss")
+        assert float(words[3]) == model.learning_rates_[i]
+        np.testing.assert_allclose(float(words[5]), model.loss_curve_[i], rtol=1e-5)
+        assert words[7] == "s"
+        assert float(words[6]) >= 0
+    assert len({len(line) for line in lines}) == 1
     SGDLinearRegressor(random_state=0).fit(X, y)
     assert capsys.readouterr().out == ""
 
@@ -94,6 +99,9 @@ def test_warns_at_max_iter_and_says_what_to_change():
         {"n_iter_no_change": 1},
         {"shuffle": False},
         {"random_state": 1},
+        {"early_stopping": True},
+        {"early_stopping": True, "validation_fraction": 0.3},
+        {"early_stopping": True, "scoring": lambda *_: 0.0},
     ],
     ids=str,
 )
@@ -102,6 +110,8 @@ def test_every_parameter_has_an_effect(change):
     base = SGDLinearRegressor(average=False, random_state=0, learning_rate=0.2, max_iter=40)
     if change == {"schedule": "invscaling", "power_t": 0.5}:
         base.set_params(schedule="invscaling")
+    if len(change) == 2 and "early_stopping" in change:
+        base.set_params(early_stopping=True)
     first = clone(base).set_params(tol=1e-4 if "tol" in change else base.tol)
     second = clone(first).set_params(**change)
     with pytest.warns() if change.get("max_iter") else _no_warning():
@@ -193,6 +203,9 @@ def test_bad_input_is_named_and_leaves_the_model_as_it_was(name, method):
         ("fit_intercept", ["no"]),
         ("shuffle", ["no"]),
         ("random_state", ["seed"]),
+        ("early_stopping", ["auto", None]),
+        ("validation_fraction", [0.0, 1.0, None, "a"]),
+        ("scoring", ["loss", 1]),
         ("verbose", [-1, "loud"]),
     ],
 )

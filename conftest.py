@@ -1,0 +1,5 @@
+"""Pictures are drawn to memory in tests and doctests, never to a screen."""
+
+import os
+
+os.environ["MPLBACKEND"] = "agg"

@@ -1,0 +1,58 @@
+"""
+Early stopping on the last rows
+===============================
+
+Where rows come in the order of time, a model is judged by the days that follow. So stop it by the
+last rows, not by random ones between those it learned from.
+"""
+
+import numpy as np
+from sklearn import config_context
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_sgdlin import SGDLinearRegressor
+
+# %%
+# Eighty sensors read five times a day, of which one matters. What disturbs y lasts for a day, so
+# rows of one day are alike, in X and in what X does not explain.
+
+rng = np.random.default_rng(0)
+day = np.repeat(np.arange(200), 5)
+X = rng.normal(size=(200, 80))[day] + 0.05 * rng.normal(size=(1000, 80))
+y = X[:, 0] + rng.normal(size=200)[day]
+
+past, recent, future = slice(0, 500), slice(500, 600), slice(600, 1000)
+
+
+def fit(**validation):
+    model = SGDLinearRegressor(
+        early_stopping=True, average=False, learning_rate=0.03, tol=1e-3, random_state=0
+    )
+    return model.fit(X[past], y[past], **validation)
+
+
+# %%
+# Random rows have neighbours of the same day among those learned from, so learning the noise of
+# each day looks like progress, and training goes on. The last rows say when to stop.
+
+models = {
+    "random rows": fit(),
+    "last rows": fit(X_val=X[recent], y_val=y[recent]),
+}
+for name, model in models.items():
+    score = model.score(X[future], y[future])
+    print(
+        f"validation on {name:<12} best epoch {model.best_iteration_:3d} of {model.n_iter_:3d}, "
+        f"R² in the future {score:6.3f}"
+    )
+
+# %%
+# In a pipeline the validation rows go through the same steps as the others.
+
+with config_context(enable_metadata_routing=True):
+    model = SGDLinearRegressor(early_stopping=True, average=False, learning_rate=0.03, tol=1e-3)
+    model.set_params(random_state=0).set_fit_request(X_val=True, y_val=True)
+    pipeline = Pipeline([("scale", StandardScaler()), ("model", model)], transform_input=["X_val"])
+    pipeline.fit(X[past], y[past], X_val=X[recent], y_val=y[recent])
+print(f"in a pipeline, last rows: best epoch {pipeline['model'].best_iteration_}")

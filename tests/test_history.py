@@ -1,0 +1,84 @@
+"""The course of a fit, and of a stream."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from sklearn_sgdlin import SGDLinearRegressor
+from tests.data import load
+
+
+def test_fit_tells_the_objective_of_each_epoch_on_weighted_rows():
+    X, y = load("autoregressive")
+    weight = np.random.default_rng(0).exponential(size=len(y))
+    losses = []
+    for n_epochs in (1, 2, 3):
+        model = SGDLinearRegressor(tol=None, max_iter=n_epochs, average=False, random_state=0)
+        model.fit(X, y, weight)
+        losses.append(np.average((y - model.predict(X)) ** 2, weights=weight) / 2)
+    np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-9)
+
+
+def test_stream_tells_the_loss_of_each_chunk_before_it_is_learned():
+    X, y = load("normal")
+    weight = np.random.default_rng(0).exponential(size=len(y))
+    model, losses = SGDLinearRegressor(random_state=0), []
+    for start in range(0, 1000, 100):
+        chunk = slice(start, start + 100)
+        prediction = model.predict(X[chunk]) if start else 0.0
+        losses.append(np.average((y[chunk] - prediction) ** 2, weights=weight[chunk]) / 2)
+        model.partial_fit(X[chunk], y[chunk], weight[chunk])
+    np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-12)
+    assert model.learning_rates_ == [1.0] * 10
+
+
+def test_stream_after_fit_starts_a_curve_of_its_own_and_fit_another():
+    X, y = load("normal")
+    model = SGDLinearRegressor(random_state=0).fit(X, y)
+    before = np.mean((y[:50] - model.predict(X[:50])) ** 2) / 2
+    model.partial_fit(X[:50], y[:50])
+    np.testing.assert_allclose(model.loss_curve_, [before], rtol=1e-12)
+    curve = model.fit(X, y).loss_curve_
+    assert len(curve) == model.n_iter_
+    assert curve != [before]
+
+
+def test_a_pickled_stream_goes_on_with_its_curve():
+    X, y = load("normal")
+    model = SGDLinearRegressor(random_state=0).partial_fit(X[:100], y[:100])
+    twin = pickle.loads(pickle.dumps(model)).partial_fit(X[100:200], y[100:200])
+    assert len(model.loss_curve_) == 1
+    assert twin.loss_curve_ == model.partial_fit(X[100:200], y[100:200]).loss_curve_
+
+
+def test_rates_of_the_epochs():
+    X, y = load("normal")
+    options = {"average": False, "tol": None, "max_iter": 20, "random_state": 0}
+    adaptive = SGDLinearRegressor(**options).fit(X, y)
+    assert adaptive.learning_rates_[0] == 1.0
+    assert len(adaptive.learning_rates_) == 20
+    fell = np.diff(adaptive.learning_rates_) < 0
+    best_before = np.minimum.accumulate(adaptive.loss_curve_)[:-1]
+    improved = adaptive.loss_curve_[1:] < best_before
+    np.testing.assert_array_equal(fell[1:], ~improved[:-1])
+    assert fell.any()
+    constant = SGDLinearRegressor(schedule="constant", **options).fit(X, y)
+    assert constant.learning_rates_ == [1.0] * 20
+
+
+def test_without_validation_there_is_no_score():
+    X, y = load("normal")
+    model = SGDLinearRegressor().fit(X, y)
+    assert model.validation_scores_ is None
+    assert model.best_iteration_ is None
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_copy_handed_out_is_not_changed_by_the_next_call(method):
+    X, y = load("normal")
+    model = SGDLinearRegressor(random_state=0).fit(X, y)
+    curve = model.loss_curve_
+    length = len(curve)
+    getattr(model, method)(X, y)
+    assert len(curve) == length
