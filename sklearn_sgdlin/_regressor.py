@@ -68,8 +68,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
-        lower the loss by the factor ``1 - tol``; "constant": never; "invscaling":
-        ``learning_rate / t**power_t`` at row t. In `partial_fit` "adaptive" is constant.
+        lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
+        never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
+        "adaptive" is constant.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -94,8 +95,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         mean square) of those of the optimum; then the loss is within a factor
         ``1 + tol**2`` of it. Where that distance is not known (``average=False``, or more than
         1024 columns), and as a last resort, it stops where `n_iter_no_change` epochs in a row
-        did not lower the loss by the factor ``1 - tol``. None: `max_iter` epochs. With
-        `early_stopping` only the score on validation data stops it.
+        did not lower the loss by the factor ``1 - tol``. With `early_stopping` only the score
+        on validation data stops it. None: `max_iter` epochs.
 
     n_iter_no_change : int, default=5
         See `tol` and `early_stopping`.
