@@ -32,6 +32,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
     "show_memory": False,
+    "capture_repr": (),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,

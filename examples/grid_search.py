@@ -28,7 +28,8 @@ grid = {
 }
 
 # %%
-# Progress bars of the search, of its pipelines and of their epochs nest.
+# A progress bar of the search. ``max_propagation_depth=None`` also shows, nested, those of its
+# pipelines and of their epochs.
 
 search = GridSearchCV(pipeline, grid).set_callbacks(ProgressBar(max_propagation_depth=0))
 search.fit(X_train, y_train)

@@ -101,8 +101,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
-        lower the loss by the factor ``1 - tol``; "constant": never; "invscaling":
-        ``learning_rate / t**power_t`` at row t. In `partial_fit` "adaptive" is constant.
+        lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
+        never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
+        "adaptive" is constant.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.

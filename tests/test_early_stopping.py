@@ -13,6 +13,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._early_stopping import no_longer_rises
+from tests.data import load
 
 
 @pytest.fixture
@@ -53,6 +54,20 @@ def test_stops_n_iter_no_change_epochs_after_the_last_rise(overfitting):
         stops = [no_longer_rises(scores[: i + 1], 1e-2, patience) for i in range(len(scores))]
         assert stops == [False] * (len(scores) - 1) + [True]
         assert len(scores) > patience
+
+
+def test_of_equal_scores_the_first_epoch_is_the_best(overfitting):
+    X, y, *_ = overfitting
+    model = SGDLinearRegressor(scoring=lambda *_: 0.5, **OPTIONS).fit(X, y)
+    assert (model.best_iteration_, model.n_iter_) == (1, 6)
+
+
+def test_the_training_loss_does_not_stop_it():
+    X, y = load("normal")
+    assert SGDLinearRegressor(random_state=0).fit(X, y).n_iter_ <= 3
+    model = SGDLinearRegressor(early_stopping=True, random_state=0).fit(X, y)
+    assert model.n_iter_ >= 6
+    assert model.stop_reason_ == "early_stopping"
 
 
 def test_rule_by_hand():
