@@ -94,9 +94,10 @@ class CurvatureSketch:
         return hessian
 
 
-def inverse_of(hessian, n_rows):
-    """Return a function that multiplies with the (pseudo-)inverse of a Hessian from n_rows."""
-    if n_rows >= len(hessian):
+def inverse_of(hessian, rank):
+    """Return a function that multiplies with the (pseudo-)inverse of a Hessian of some rank."""
+    n_coordinates = len(hessian)
+    if rank >= n_coordinates:
         diagonal = hessian.diagonal().copy()
         hessian[np.diag_indices_from(hessian)] += RANK_TOLERANCE * diagonal.mean()
         try:
@@ -104,8 +105,14 @@ def inverse_of(hessian, n_rows):
             return lambda gradient: cho_solve(factor, gradient)
         except LinAlgError:  # leaves the lower half as it was
             hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
-    inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
-    return lambda gradient: inverse @ gradient
+    if rank > n_coordinates // 2:
+        inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
+        return lambda gradient: inverse @ gradient
+    # Few rows: all they span shows in the images of as many random vectors.
+    vectors = np.random.default_rng(0).standard_normal((n_coordinates, rank))
+    basis, _ = np.linalg.qr(hessian @ vectors)
+    inverse = pinvh(basis.T @ hessian @ basis, rtol=RANK_TOLERANCE)
+    return lambda gradient: basis @ (inverse @ (basis.T @ gradient))
 
 
 def survey(rows, objective, theta, directions, sketch=None):

@@ -360,7 +360,9 @@ class SearchingEpoch:
         )
         if sketch is not None:
             hessian = sketch.finish(self.rows.weight, self.objective.l2)
-            self.solve = inverse_of(hessian, self.rows.n_rows)
+            n_coordinates = self.rows.n_coordinates
+            rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
+            self.solve = inverse_of(hessian, min(rank, n_coordinates))
         step, change, decrease = self.span.search(gradient, directions, images)
         theta, self.gradient = theta + step, gradient + change
         loss = old_loss - decrease

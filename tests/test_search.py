@@ -96,15 +96,15 @@ def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
         assert spreads[2] < spreads[0] < 0.4
 
 
-def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng):
-    z = rng.normal(size=(8, 30))
-    sketch = CurvatureSketch(8, 30, rng)
+@pytest.mark.parametrize("n_rows", [8, 25])
+def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
+    z = rng.normal(size=(n_rows, 30))
+    sketch = CurvatureSketch(n_rows, 30, rng)
     sketch.add(DenseChunk(z))
-    gradient = z.T @ rng.normal(size=8)
-    solve = inverse_of(sketch.finish(8, np.zeros(30)), 8)
-    np.testing.assert_allclose(
-        solve(gradient), np.linalg.pinv(z.T @ z / 8) @ gradient, rtol=1e-9, atol=1e-12
-    )
+    gradient = z.T @ rng.normal(size=n_rows)
+    solve = inverse_of(sketch.finish(n_rows, np.zeros(30)), n_rows)
+    expected = np.linalg.pinv(z.T @ z / n_rows) @ gradient
+    np.testing.assert_allclose(solve(gradient), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_sketch_sees_a_column_that_few_rows_have(rng, monkeypatch):
