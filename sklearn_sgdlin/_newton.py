@@ -42,6 +42,8 @@ class Model:
     gradient : ndarray of shape (n_coordinates,)
         Of the rounded loss and the smooth part of the penalty.
     hessian : ndarray of shape (n_coordinates, n_coordinates)
+    curved : bool
+        Whether any row is where the loss has curvature; else the model knows nothing.
     """
 
     def __init__(self, rows, objective, theta, width, rng):
@@ -61,6 +63,7 @@ class Model:
         self.gap = max(float(gap / rows.weight), 0.0)
         self.gradient = gradient / rows.weight + objective.l2 * theta
         self.hessian = sketch.finish(rows.weight, objective.l2)
+        self.curved = bool(sketch.total.any())
 
     def step(self, damping):
         """Return the step to the minimum of the model, and how much lower the model is there."""
@@ -103,8 +106,8 @@ class NewtonEpoch:
         if value == 0:
             return theta, value, end_value, None
         if self.width is None:  # about the size of a residual
-            self.width = value / self.objective.loss.bound**2
-        model = Model(self.rows, self.objective, theta, self.width, self.rng)
+            self.width = value / self.objective.loss.bound / self.objective.loss.bound
+        model = self._model(theta)
         dampings = np.maximum(self.damping * DAMPINGS, DAMPING)
         steps, decreases = zip(*[model.step(damping) for damping in dampings], strict=True)
         decrease = decreases[0]
@@ -118,6 +121,14 @@ class NewtonEpoch:
         self.damping = dampings[chosen] * (DAMPINGS[-1] if chosen < 0 else 1.0)
         # Of the model before the step: the one after it is nearer.
         return theta, new_value, end_value, float(np.sqrt((decrease + model.gap) / value))
+
+    def _model(self, theta):
+        """Model the objective, its kinks rounded off widely enough that some row is on one."""
+        while True:
+            model = Model(self.rows, self.objective, theta, self.width, self.rng)
+            if model.curved or self.width == 0:
+                return model
+            self.width *= WIDTH_DIVISOR**2
 
     def _best(self, points):
         points = np.maximum(np.column_stack(points), self.objective.floor[:, None])

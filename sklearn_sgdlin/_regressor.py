@@ -84,7 +84,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Share of the absolute value in "elasticnet", from 0 to 1.
 
     epsilon : float, default=0.1
-        Threshold of "huber" and of the two insensitive losses, in units of y, at least 0.
+        Threshold of "huber" (positive) and of the two insensitive losses (at least 0), in units
+        of y.
 
     quantile : float, default=0.5
         Level of "quantile", between 0 and 1.
@@ -423,6 +424,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 raise ValueError("early_stopping should be False with partial_fit")
             state = getattr(self, "_state", None)
             X, y, sample_weight = self._validate(X, y, sample_weight, reset=state is None)
+            if state is not None:
+                self._check_targets("y", y.shape[1:], self.coef_.shape[:-1])
             loss = self._progressive_loss(X, y, sample_weight)
             seed = self._draw_seed() if state is None else state.seed
             try:
@@ -539,7 +542,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 )
             return seed, data, lambda: X, None
         if given:
-            return seed, data, lambda: X, self._validation(*validation)
+            return seed, data, lambda: X, self._validation(*validation, data[1].shape[1:])
         data, (_, y_val, weight_val) = hold_out(data, self.validation_fraction, seed)
 
         def split():
@@ -549,8 +552,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self._check_weights_left(data[2], weight_val)
         return seed, data, lambda: split()[0][0], validation
 
-    def _validation(self, X_val, y_val, sample_weight_val):
+    def _validation(self, X_val, y_val, sample_weight_val, targets):
         """Validation data of the user's choice."""
+        if X_val is None and y_val is None:
+            raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
         if y_val is None:
             raise ValueError("X_val is provided, but y_val was not provided.")
         if X_val is None:
@@ -561,6 +566,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         except ValueError as error:
             raise ValueError(f"In X_val, y_val, sample_weight_val: {error}") from error
+        self._check_targets("y_val", y_val.shape[1:], targets)
         return Validation(X_val, y_val, sample_weight_val, self._scorer())
 
     def _check_weights_left(self, *parts):
@@ -612,6 +618,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return history
 
     def _settings(self):
+        if self.loss == "huber" and self.epsilon == 0:
+            raise ValueError(
+                "The 'epsilon' parameter of SGDLinearRegressor must be positive with "
+                "loss='huber'. Use loss='quantile' for the absolute error."
+            )
         l1_share = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
         alpha = 0.0 if self.penalty is None else float(self.alpha)
         return Settings(
@@ -631,6 +642,12 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             n_iter_no_change=int(self.n_iter_no_change),
             shuffle=bool(self.shuffle),
         )
+
+    @staticmethod
+    def _check_targets(name, shape, expected):
+        if shape != expected:
+            kinds = [f"{n[0]} columns" if n else "one dimension" for n in (shape, expected)]
+            raise ValueError(f"{name} has {kinds[0]}, but {kinds[1]} as in y before is expected.")
 
     def _draw_seed(self):
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))

@@ -9,6 +9,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._loss import LOSSES, make_loss
+from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._newton import NewtonEpoch
+from sklearn_sgdlin._objective import Objective
+from sklearn_sgdlin._rows import Rows
 from tests.data import load
 
 ALPHAS = [1e-6, 1e-3, 0.1, 10.0]
@@ -316,3 +320,36 @@ def test_warm_grid_over_alpha_takes_fewer_epochs(rng):
             model.set_params(alpha=alpha).fit(X, y).n_iter_ for alpha in np.logspace(-1, -3, 9)
         )
     assert epochs[True] < epochs[False]
+
+
+def test_other_targets_than_before_are_named(rng):
+    X, y = make_data(rng, 100)
+    model = SGDLinearRegressor(random_state=0).partial_fit(X, y)
+    for other in (y[:, None], np.column_stack([y, y])):
+        with pytest.raises(ValueError, match=r"y has . columns, but one dimension"):
+            model.partial_fit(X, other)
+    early = SGDLinearRegressor(early_stopping=True, random_state=0)
+    with pytest.raises(ValueError, match="y_val has 1 columns, but one dimension"):
+        early.fit(X, y, X_val=X, y_val=y[:, None])
+    with pytest.raises(ValueError, match="sample_weight_val is provided"):
+        early.fit(X, y, sample_weight_val=y)
+
+
+def test_huber_needs_a_threshold(rng):
+    X, y = make_data(rng, 100)
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="'epsilon' parameter of SGDLinearRegressor"):
+            getattr(SGDLinearRegressor("huber", epsilon=0), method)(X, y)
+
+
+def test_model_without_curvature_is_not_taken_for_the_optimum(rng):
+    # Kinks rounded off so narrowly that no residual lies on one: the model must widen them.
+    X, y = make_data(rng, 500)
+    loss = make_loss("quantile")
+    rows = Rows(X, y, None, Metric.standard(Moments.of(X), True))
+    epoch = NewtonEpoch(rows, Objective.of(loss, 0.0, 0.0, False, rows.metric.scale), rng, 0.01)
+    epoch.width = 1e-9
+    model = epoch._model(np.zeros(9))
+    assert model.curved
+    assert epoch.width > 1e-9
+    assert model.step(1e-6)[1] > 0
