@@ -15,6 +15,7 @@ from ._search import CurvatureSketch
 
 STEPS = np.array([1.0, 0.5, 0.2, 0.05])  # of the way to the minimum of the model
 WIDTH_DIVISOR = 5.0  # of the rounding, when the optimum of the rounded loss is near
+WIDENINGS = 8  # at most, where no row lies on a kink
 DAMPING = 1e-10  # least multiple of the mean curvature that is added to the Hessian
 FIRST_DAMPING = 1e-6  # keeps rounding errors out of directions that no row has
 DAMPINGS = np.array([0.01, 1.0, 100.0])  # tried beside each other, relative to the last
@@ -123,12 +124,16 @@ class NewtonEpoch:
         return theta, new_value, end_value, float(np.sqrt((decrease + model.gap) / value))
 
     def _model(self, theta):
-        """Model the objective, its kinks rounded off widely enough that some row is on one."""
-        while True:
+        """Model the objective, its kinks rounded off widely enough that some row is on one.
+
+        Where all rows lie in the dead zone, none ever is, and none has a say.
+        """
+        for _ in range(WIDENINGS):
             model = Model(self.rows, self.objective, theta, self.width, self.rng)
             if model.curved or self.width == 0:
-                return model
+                break
             self.width *= WIDTH_DIVISOR**2
+        return model
 
     def _best(self, points):
         points = np.maximum(np.column_stack(points), self.objective.floor[:, None])

@@ -348,8 +348,19 @@ def test_model_without_curvature_is_not_taken_for_the_optimum(rng):
     loss = make_loss("quantile")
     rows = Rows(X, y, None, Metric.standard(Moments.of(X), True))
     epoch = NewtonEpoch(rows, Objective.of(loss, 0.0, 0.0, False, rows.metric.scale), rng, 0.01)
-    epoch.width = 1e-9
+    epoch.width = 1e-6
     model = epoch._model(np.zeros(9))
     assert model.curved
-    assert epoch.width > 1e-9
+    assert epoch.width > 1e-6
     assert model.step(1e-6)[1] > 0
+
+
+def test_rows_in_the_dead_zone_have_no_say(rng):
+    # All residuals within epsilon, and only the penalty is left: must end, and at zero.
+    X, y = make_data(rng, 200)
+    model = SGDLinearRegressor(
+        "epsilon_insensitive", epsilon=1e3, penalty="l2", alpha=0.1, random_state=0
+    )
+    model.fit(X, y)
+    np.testing.assert_allclose(model.coef_, 0.0, atol=1e-3)
+    assert model.stop_reason_ == "converged"
