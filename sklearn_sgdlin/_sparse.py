@@ -13,23 +13,12 @@ CHUNK_ROWS = 1 << 12  # least rows of a chunk where columns are too many to be m
 
 def sparse_moments(X, sample_weight=None):
     """Moments of the rows of a CSR matrix, from its stored entries and their number."""
-    mean, variance, weight = mean_variance_axis(
-        X,
-        axis=0,
-        weights=None if sample_weight is None else sample_weight.astype(X.dtype),
-        return_sum_weights=True,
-    )
-    if sample_weight is None:
-        rows, weight = X.shape[0], np.full(X.shape[1], float(X.shape[0]))
-    else:
-        rows = np.count_nonzero(sample_weight)
-        weight = np.full(X.shape[1], sample_weight.sum())
-    moments = Moments(
-        int(rows),
-        float(weight[0]),
-        mean.astype(np.float64),
-        variance.astype(np.float64) * float(weight[0]),
-    )
+    rows, weight, weights = X.shape[0], float(X.shape[0]), None
+    if sample_weight is not None:
+        rows, weight = np.count_nonzero(sample_weight), float(sample_weight.sum())
+        weights = sample_weight.astype(X.dtype)
+    mean, variance = mean_variance_axis(X, axis=0, weights=weights)
+    moments = Moments(rows, weight, mean.astype(np.float64), variance.astype(np.float64) * weight)
     moments.check_range()
     return moments
 
