@@ -60,26 +60,6 @@ class Loss(NamedTuple):
         """Largest size of the multiplier."""
         return max(-self.lower, self.upper)
 
-    def smoothed(self, width):
-        """The loss with its kinks rounded off over residuals of the given width.
-
-        Its Moreau envelope: another row of the table, with the same bounds.
-        """
-        return self._replace(compliance=self.compliance + width)
-
-    def curvature(self, residual):
-        """Second derivative of the value."""
-        outside = self._outside(residual)
-        inside = (outside > self.lower * self.compliance) & (outside < self.upper * self.compliance)
-        if self.dead_zone > 0:
-            inside &= outside != 0
-        return inside / self.compliance
-
-    def conjugate_gap(self, residual, multiplier):
-        """l(e) + l*(m) - m e >= 0: how far a multiplier is from the derivative at a residual."""
-        dual = self.dead_zone * np.abs(multiplier) + self.compliance * multiplier**2 / 2
-        return self.value(residual) + dual - multiplier * residual
-
 
 SQUARED_ERROR = Loss(dead_zone=0.0, compliance=1.0, lower=-np.inf, upper=np.inf)
 

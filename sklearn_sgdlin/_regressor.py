@@ -60,8 +60,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
     :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so no
     `learning_rate` diverges [1]_. Each epoch of `fit` ends with the best model in the span of
-    averages of stretches of the path [2]_ [3]_, or with a Newton step where the objective has
-    kinks.
+    averages of stretches of the path [2]_ [3]_, or with interior-point steps [5]_ where the
+    objective has kinks.
 
     Parameters
     ----------
@@ -236,6 +236,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
        algorithms", NeurIPS 2017.
     .. [4] A. Blum, A. Kalai and J. Langford, "Beating the hold-out: bounds for K-fold and
        progressive cross-validation", COLT 1999.
+    .. [5] S. Mehrotra, "On the implementation of a primal-dual interior point method", SIAM
+       Journal on Optimization 2(4), 1992.
 
     Examples
     --------

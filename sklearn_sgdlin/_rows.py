@@ -35,6 +35,10 @@ class DenseChunk:
         """z.T @ values."""
         return self.z.T @ values
 
+    def gram(self, weight):
+        """z.T @ diag(weight) @ z."""
+        return (self.z * weight[:, np.newaxis]).T @ self.z
+
     def toarray(self):
         """Return the rows."""
         return self.z

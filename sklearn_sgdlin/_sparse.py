@@ -42,6 +42,11 @@ class SparseChunk:
         body -= np.multiply.outer(self.offset, total)
         return np.concatenate([body, self.intercept_scale * total[np.newaxis]])
 
+    def gram(self, weight):
+        """z.T @ diag(weight) @ z."""
+        z = self.toarray()
+        return (z * weight[:, np.newaxis]).T @ z
+
     def toarray(self):
         """Return the rows, dense."""
         z = np.empty((self.X.shape[0], len(self.scale) + 1))

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._loss import Loss
+from ._interior import InteriorEpoch, candidate_values
+from ._loss import SQUARED_ERROR, Loss
 from ._metric import Metric, Moments
-from ._newton import NewtonEpoch, candidate_values
 from ._objective import Objective
 from ._rows import Rows
 from ._search import SKETCH_COORDINATES, CurvatureSketch, Span, inverse_of, survey
@@ -47,10 +47,7 @@ class Settings:
     def unique_path(self):
         """Whether the model found may not depend on how the data are written."""
         return not self.precondition or (
-            self.loss.dead_zone == 0
-            and self.loss.compliance > 0
-            and self.l1 == 0
-            and not self.positive
+            self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
         )
 
 
@@ -413,7 +410,7 @@ def _method(settings, rows, objective, seed):
     if objective.quadratic:
         return SearchingEpoch(rows, objective, rng)
     if rows.n_coordinates <= SKETCH_COORDINATES:
-        return NewtonEpoch(rows, objective, rng, settings.tol or 0.0)
+        return InteriorEpoch(rows, objective, settings.tol or 1e-8)
     return BestEpoch(rows, objective)
 
 

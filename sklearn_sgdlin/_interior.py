@@ -1,0 +1,503 @@
+"""Interior-point steps, for objectives with kinks: bounded multipliers, absolute values, bounds.
+
+A loss of the table is ``l(e) = max of m e - dead_zone |m| - compliance m**2 / 2`` over
+multipliers m in a box, and the absolute value and the bound in a penalty are of the same form.
+Newton steps on the conditions of the optimum, with the product of each multiplier's distance to
+its bound and of the slack beside it held at a common value that falls to zero, reach the optimum
+in some five to thirty steps on any data, and the multipliers prove how near it is (Mehrotra,
+1992; for quantiles Portnoy & Koenker, 1997).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+STEPS = 5  # an epoch, at most
+DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
+TO_BOUND = 0.99  # of the way to the nearest bound
+CENTRING_POWER = 2  # of what is left of the products after a direct step
+ROUNDING = 1e-15  # sum of products, relative to the objective, that is rounding error
+KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty
+
+
+class Box(NamedTuple):
+    """Bounds of multipliers; a dead zone makes two of each, one for either side.
+
+    Attributes
+    ----------
+    offset, lower, upper : ndarray, broadcast to (n_rows, n_sides)
+    compliance : float
+    """
+
+    offset: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    compliance: float
+
+    @classmethod
+    def of(cls, loss):
+        """Of a row of the table of losses."""
+        if loss.dead_zone == 0:
+            sides = [0.0], [loss.lower], [loss.upper]
+        else:
+            sides = [loss.dead_zone, -loss.dead_zone], [0.0, loss.lower], [loss.upper, 0.0]
+        return cls(*map(np.array, sides), loss.compliance)
+
+    def allowed(self, outside):
+        """The nearest residual of finite cost."""
+        if self.compliance > 0:
+            return outside
+        return np.where(np.isinf(self.upper), np.minimum(outside, 0.0), outside)
+
+    def best(self, outside):
+        """The multiplier of each residual."""
+        if self.compliance > 0:
+            return np.clip(outside / self.compliance, self.lower, self.upper)
+        return np.where(outside > 0, self.upper, np.where(outside < 0, self.lower, 0.0))
+
+    def value(self, outside, multiplier):
+        """What a multiplier says of the cost: at most the cost."""
+        product = np.multiply(multiplier, outside, where=outside != 0, out=np.zeros_like(outside))
+        return product - self.compliance * multiplier**2 / 2
+
+
+class Local:
+    """The conditions of the optimum for some rows, linear in a step.
+
+    With the residual s outside the dead zone, room to the bounds a = upper - m and
+    b = m - lower, and slacks u and v beside them: ``s = compliance m + u - v``, ``u a = v b =
+    product``.
+    """
+
+    def __init__(self, box, outside, state):
+        self.box, self.outside = box, outside
+        self.m, self.u, self.v = state
+        with np.errstate(divide="ignore"):  # a bound at infinity is never near: 1 / inf = 0
+            self.a, self.b = box.upper - self.m, self.m - box.lower
+            self.per_a, self.per_b = 1 / self.a, 1 / self.b
+        self.curvature = 1 / (box.compliance + self.u * self.per_a + self.v * self.per_b)
+        self.pull = outside - box.compliance * self.m
+
+    def value(self):
+        """Cost of each row, and how much more that is than the multipliers prove."""
+        outside = self.box.allowed(self.outside)
+        value = self.box.value(outside, self.box.best(outside))
+        return value.sum(axis=1), (value - self.box.value(outside, self.m)).sum(axis=1)
+
+    def products(self):
+        """Sum of u a and v b of each row."""
+        return (_times(self.u, self.a) + _times(self.v, self.b)).sum(axis=1)
+
+    def direct(self, response):
+        """Step of m, u, v that goes straight for products of zero; response is z . step."""
+        dm = self.curvature * (self.pull - response[:, np.newaxis])
+        return np.stack([dm, self.u * (dm * self.per_a - 1), -self.v * (dm * self.per_b + 1)])
+
+    def centred(self, response, direct, product):
+        """Step towards equal products, with the direct step's curvature made up for."""
+        u = (product + direct[1] * direct[0]) * self.per_a
+        v = (product - direct[2] * direct[0]) * self.per_b
+        dm = self.curvature * (self.pull - u + v - response[:, np.newaxis])
+        return np.stack(
+            [dm, u + self.u * (dm * self.per_a - 1), v - self.v * (dm * self.per_b + 1)]
+        )
+
+    def corrections(self, direct):
+        """What u and v in `centred` take from the pull, for no product and for one more."""
+        bent = direct[0] * (direct[1] * self.per_a + direct[2] * self.per_b)
+        pulls = np.stack([-bent, self.per_b - self.per_a])
+        return (self.curvature * pulls).sum(axis=2).T
+
+    def longest(self, step):
+        """How far slacks, and multipliers, can go along a step up to their bounds."""
+        slack = max(
+            np.max(np.divide(-step[1], self.u, where=self.u > 0, out=np.zeros_like(self.u))),
+            np.max(np.divide(-step[2], self.v, where=self.v > 0, out=np.zeros_like(self.v))),
+        )
+        multiplier = np.max(np.maximum(step[0] * self.per_a, -step[0] * self.per_b))
+        return 1 / np.maximum([slack, multiplier], TO_BOUND)
+
+    def products_after(self, step):
+        """Coefficients of the sum of products after p du, p dv and d dm: of 1, p, d and p d."""
+        dm, du, dv = step
+        return np.stack(
+            [
+                _times(self.u, self.a) + _times(self.v, self.b),
+                _times(du, self.a) + _times(dv, self.b),
+                dm * (self.v - self.u),
+                dm * (dv - du),
+            ]
+        ).sum(axis=2)
+
+
+def _times(slack, room):
+    """Their product; 0 where there is no bound."""
+    return np.multiply(slack, room, where=np.isfinite(room), out=np.zeros_like(slack))
+
+
+class System:
+    """The Newton system at a model, and what the model costs.
+
+    Attributes
+    ----------
+    value, gap : float
+        Cost, and how much more than the least the multipliers allow.
+    product : float
+        Sum of the products.
+    slope, pull : ndarray of shape (n_coordinates,)
+        Minus the gradient as the multipliers have it, and what their step adds to it.
+    gram : ndarray of shape (n_coordinates, n_coordinates)
+        The Hessian.
+    """
+
+    def __init__(self, n_coordinates):
+        self.value = self.gap = self.product = 0.0
+        self.slope, self.pull = np.zeros((2, n_coordinates))
+        self.gram = np.zeros((n_coordinates, n_coordinates))
+
+    def add(self, z, weight, local):
+        """Take in some rows."""
+        value, gap = local.value()
+        self.value += weight @ value
+        self.gap += weight @ gap
+        self.product += weight @ local.products()
+        pull = (local.curvature * local.pull).sum(axis=1)
+        vectors = np.column_stack([local.m.sum(axis=1), pull]) * weight[:, np.newaxis]
+        slope, pull = z.transposed_times(vectors).T
+        self.slope += slope
+        self.pull += pull
+        self.gram += z.gram(weight * local.curvature.sum(axis=1))
+
+
+class Conditions:
+    """The conditions of the optimum for many rows, chunk by chunk.
+
+    Parameters
+    ----------
+    chunks : callable
+        Returns an iterator over (z, target, weight) of consecutive rows.
+    n_rows : int
+    weight : float
+        The sum of weights.
+    box : Box
+    share : float
+        Of the common product, that of a row.
+    """
+
+    def __init__(self, chunks, n_rows, weight, box, share=1.0):
+        self.chunks, self.weight, self.box, self.share = chunks, weight, box, share
+        self.state = np.empty((3, n_rows, box.offset.size))  # m, u, v
+        n_bounds = np.isfinite(box.lower) + np.isfinite(box.upper) * 1.0
+        self.n_products = float(n_bounds.reshape(-1, box.offset.size).sum(axis=1).mean())
+
+    def _parts(self):
+        start = 0
+        for z, target, weight in self.chunks():
+            part = slice(start, start + len(target))
+            start = part.stop
+            weight = np.ones(len(target)) if weight is None else weight
+            yield part, z, target, weight / self.weight
+
+    def _locals(self, theta, *directions):
+        """Yield part, z, weight, the conditions at theta, and the images of directions."""
+        points = np.column_stack([theta, *directions])
+        for part, z, target, weight in self._parts():
+            images = z @ points
+            outside = (target - images[:, 0])[:, np.newaxis] - self.box.offset
+            yield part, z, weight, Local(self.box, outside, self.state[:, part]), images[:, 1:].T
+
+    def begin(self, theta, slack, room):
+        """Multipliers so far from their bounds, and slacks that fit the residuals and more."""
+        lower, upper = np.broadcast_arrays(self.box.lower, self.box.upper)
+        middle = np.where(np.isfinite(lower), lower + room, upper - room)
+        middle = np.where(np.isfinite(upper - lower), (lower + upper) / 2, middle)
+        self.state[0] = np.where((lower < 0) & (upper > 0), 0.0, middle)
+        for part, z, target, _ in self._parts():
+            outside = (target - z @ theta)[:, np.newaxis] - self.box.offset
+            self.state[1, part] = np.maximum(outside, 0)
+            self.state[2, part] = np.maximum(-outside, 0)
+        self.state[1] = np.where(np.isfinite(upper), self.state[1] + slack, 0.0)
+        self.state[2] = np.where(np.isfinite(lower), self.state[2] + slack, 0.0)
+
+    def assess(self, theta, system):
+        """Add the rows to the Newton system at theta."""
+        for _, z, weight, local, _ in self._locals(theta):
+            system.add(z, weight, local)
+
+    def look(self, theta, direct):
+        """Follow the direct step: longest length, products after it, and corrections."""
+        longest, products = np.full(2, np.inf), np.zeros(4)
+        corrections = np.zeros((len(theta), 2))
+        for _, z, weight, local, (response,) in self._locals(theta, direct):
+            step = local.direct(response)
+            longest = np.minimum(longest, local.longest(step))
+            products += local.products_after(step) @ weight
+            corrections += z.transposed_times(weight[:, np.newaxis] * local.corrections(step))
+        return longest, products, corrections * [1.0, self.share]
+
+    def _centred(self, theta, direct, centred, product):
+        """Yield part, the conditions, and the centred step with its product."""
+        for part, _, _, local, responses in self._locals(theta, direct, centred):
+            step = local.direct(responses[0])
+            yield part, local, local.centred(responses[1], step, self.share * product)
+
+    def reach(self, theta, direct, centred, product):
+        """Longest length of the centred step."""
+        longest = np.full(2, np.inf)
+        for _, local, step in self._centred(theta, direct, centred, product):
+            longest = np.minimum(longest, local.longest(step))
+        return longest
+
+    def move(self, theta, direct, centred, product, lengths):
+        """Take it, by the first length in the slacks and the second in the multipliers."""
+        p, d = lengths
+        for part, _, step in self._centred(theta, direct, centred, product):
+            self.state[:, part] += np.array([d, p, p])[:, np.newaxis, np.newaxis] * step
+
+
+class Coordinates:
+    """Some coordinates of theta as rows, an operator like a chunk."""
+
+    def __init__(self, index, n_coordinates):
+        self.index, self.n_coordinates = index, n_coordinates
+
+    def __matmul__(self, points):
+        return points[self.index]
+
+    def transposed_times(self, values):
+        """z.T @ values."""
+        total = np.zeros((self.n_coordinates, *values.shape[1:]))
+        total[self.index] = values
+        return total
+
+    def gram(self, weight):
+        """z.T @ diag(weight) @ z."""
+        return np.diag(self.transposed_times(weight))
+
+
+class Kinks(Conditions):
+    """The conditions of the penalty: a coordinate is a row whose residual is -theta."""
+
+    def __init__(self, objective):
+        l1, floor = objective.l1, objective.floor
+        self.index = np.flatnonzero((l1 > 0) | np.isfinite(floor))
+        n_kinks, n_coordinates = len(self.index), len(l1)
+        self.l1 = l1[self.index, np.newaxis]
+        upper = np.where(np.isfinite(floor[self.index, np.newaxis]), np.inf, self.l1)
+        chunk = Coordinates(self.index, n_coordinates), np.zeros(n_kinks), None
+        box = Box(np.zeros(1), -self.l1, upper, 0.0)
+        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, KINK_SHARE)
+        self.zeros = self.index[:0]
+
+    def begin(self, theta, slack, room):
+        """As in rows, whose product of slack and room is shared."""
+        room = np.where(self.l1 > 0, self.l1, room / np.sqrt(len(theta)))
+        super().begin(theta, self.share * slack / room, room)
+
+    def move(self, *step):
+        """Take the step; a coordinate is 0 where slacks shrink faster than the room beside them.
+
+        At the optimum one of each pair is zero, and which is seen from their quotients (Tapia's
+        indicators: El-Bakry, Tapia & Zhang, 1994).
+        """
+        before = Local(self.box, 0.0, self.state.copy())
+        super().move(*step)
+        after = Local(self.box, 0.0, self.state)
+        above = _times(after.u, before.a) <= _times(before.u, after.a)
+        shrinks = above & (_times(after.v, before.b) <= _times(before.v, after.b))
+        self.zeros = self.index[shrinks[:, 0]]
+
+
+class Quadratic:
+    """What `Conditions` tells of rows whose multipliers have no bounds: no steps of their own."""
+
+    n_products = 0.0
+
+    def __init__(self, rows, loss):
+        self.rows, self.loss = rows, loss
+        self.gram = None
+
+    def begin(self, theta):
+        """Expand the loss about theta; one pass."""
+        self.origin, self.value, self.slope = theta, 0.0, np.zeros(len(theta))
+        first = self.gram is None
+        if first:
+            self.gram = np.zeros((len(theta), len(theta)))
+        for z, target, weight in self.rows.chunks():
+            weight = np.ones(len(target)) if weight is None else weight
+            residual = target - z @ theta
+            self.value += weight @ residual**2 / 2
+            self.slope += z.transposed_times(weight * residual)
+            if first:
+                self.gram += z.gram(weight)
+        scale = 1 / (self.rows.weight * self.loss.compliance)
+        self.value, self.slope = self.value * scale, self.slope * scale
+        if first:
+            self.gram *= scale
+
+    def assess(self, theta, system):
+        """Add the rows to the Newton system at theta."""
+        step = theta - self.origin
+        change = self.gram @ step
+        system.value += self.value - self.slope @ step + change @ step / 2
+        system.slope += self.slope - change
+        system.gram += self.gram
+
+    def look(self, theta, direct):
+        """No bound is in the way."""
+        return np.full(2, np.inf), np.zeros(4), np.zeros((len(theta), 2))
+
+    def reach(self, theta, direct, centred, product):
+        """No bound is in the way."""
+        return np.full(2, np.inf)
+
+    def move(self, theta, direct, centred, product, lengths):
+        """Multipliers follow theta."""
+
+
+class Interior:
+    """A model on its way through the inside of all bounds."""
+
+    def __init__(self, rows, objective, theta):
+        self.rows, self.objective, self.theta = rows, objective, theta
+        self.first_product = None
+        loss = objective.loss
+        bounded = np.isfinite(loss.bound) or loss.dead_zone > 0
+        self.quadratic = None if bounded else Quadratic(rows, loss)
+        data = self.quadratic
+        if bounded:
+            data = Conditions(rows.chunks, rows.n_rows, rows.weight, Box.of(loss))
+        self.kinks = None if objective.smooth else Kinks(objective)
+        self.sides = [side for side in (data, self.kinks) if side is not None]
+        self.n_products = sum(side.n_products for side in self.sides)
+        residual = self._mean_residual()
+        room = min(loss.bound, residual / loss.compliance) if loss.compliance > 0 else loss.bound
+        for side in self.sides:
+            if side is self.kinks:
+                side.begin(theta, residual * room, room)
+            elif side is not self.quadratic:
+                side.begin(theta, residual, room)
+
+    def _mean_residual(self):
+        total = 0.0
+        for z, y, weight in self.rows.chunks():
+            residual = np.abs(y - z @ self.theta)
+            total += residual.sum() if weight is None else weight @ residual
+        return total / self.rows.weight
+
+    def expand(self):
+        """Keep a quadratic loss exact where the model has come."""
+        if self.quadratic is not None:
+            self.quadratic.begin(self.theta)
+
+    def assess(self):
+        """Return the objective, and how far above the least it may be."""
+        n, l2 = len(self.theta), self.objective.l2
+        self.system = system = System(n)
+        for side in self.sides:
+            side.assess(self.theta, system)
+        if self.first_product is None:
+            self.first_product = system.product
+        system.value += float(l2 @ self.theta**2 / 2)
+        system.slope -= l2 * self.theta
+        system.gram[np.diag_indices(n)] += l2
+        self.factor = self._factor(system.gram)
+        self.direct = cho_solve(self.factor, system.pull + system.slope)
+        return system.value, system.gap + abs(system.slope @ self.direct)
+
+    @staticmethod
+    def _factor(gram):
+        damping = DAMPING * np.trace(gram) / len(gram)
+        while True:
+            try:
+                gram[np.diag_indices_from(gram)] += damping
+                return cho_factor(gram)
+            except LinAlgError:
+                damping *= 100
+
+    def step(self):
+        """One step: predict, see what it leads to, correct (Mehrotra)."""
+        looks = [side.look(self.theta, self.direct) for side in self.sides]
+        longest, products, corrections = zip(*looks, strict=True)
+        p, d = np.minimum(self._lengths(longest), 1.0)
+        left = float(sum(products) @ [1, p, d, p * d])
+        before = self.system.product
+        product = (left / before) ** CENTRING_POWER * before / self.n_products
+        bent, centring = sum(corrections).T
+        rhs = self.system.pull + self.system.slope + bent + product * centring
+        step = self.theta, self.direct, cho_solve(self.factor, rhs), product
+        lengths = self._lengths([side.reach(*step) for side in self.sides])
+        lengths = np.minimum(TO_BOUND * lengths, 1.0)
+        for side in self.sides:
+            side.move(*step, lengths)
+        self.theta = self.theta + lengths[0] * step[2]
+
+    def _lengths(self, longest):
+        """Slacks and multipliers go apart unless the loss is curved."""
+        longest = np.min(longest, axis=0)
+        if self.objective.loss.compliance > 0:
+            return np.full(2, longest.min())
+        return longest
+
+
+class InteriorEpoch:
+    """Sweep, then go on from where SGD arrived by interior-point steps."""
+
+    def __init__(self, rows, objective, tol):
+        self.rows, self.objective, self.tol = rows, objective, tol
+        self.interior = None
+
+    def run(self, theta, order, step_rule, rows_seen):
+        """Return the new model, the objective, that of the last iterate, and the distance."""
+        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        theta, value, values = self._best([theta, end, average])
+        end_value = float(values[1])
+        if value == 0:
+            return theta, value, end_value, None
+        if self.interior is None:
+            self.interior = Interior(self.rows, self.objective, theta)
+        with np.errstate(all="ignore"):
+            distance = self._steps()
+        theta, value, _ = self._best([theta, self.interior.theta, self._clean()])
+        return theta, value, end_value, distance
+
+    def _steps(self):
+        """Go on until the model is near enough, or nothing but rounding errors are left."""
+        interior, distance = self.interior, None
+        interior.expand()
+        for n_steps in range(STEPS + 1):
+            value, gap = interior.assess()
+            if not interior.system.product > ROUNDING * interior.first_product:
+                break
+            distance = float(np.sqrt(max(gap, 0) / value))
+            if n_steps == STEPS or distance <= self.tol:
+                break
+            interior.step()
+        return distance
+
+    def _clean(self):
+        """The model with exact zeros."""
+        theta = self.interior.theta.copy()
+        if self.interior.kinks is not None:
+            theta[self.interior.kinks.zeros] = 0
+        return theta
+
+    def _best(self, points):
+        """The best point, later ones first where they are equal but for rounding."""
+        points = np.maximum(np.column_stack(points), self.objective.floor[:, None])
+        values = candidate_values(self.rows, self.objective, points)
+        finite = np.where(np.isfinite(values), values, np.inf)
+        least = finite.min()
+        best = int(np.flatnonzero(finite <= least + 1e-12 * abs(least))[-1])
+        return points[:, best], float(values[best]), values
+
+
+def candidate_values(rows, objective, points):
+    """Objective at each column of points, in one pass."""
+    totals = np.zeros(points.shape[1])
+    for z, y, weight in rows.chunks():
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = objective.loss.value(y[:, None] - z @ points)
+        totals += value.sum(axis=0) if weight is None else weight @ value
+    return totals / rows.weight + objective.penalty(points)
