@@ -7,6 +7,7 @@ os.environ["MPLBACKEND"] = "agg"
 
 project = "sklearn_sgdlin"
 author = "The sklearn_sgdlin developers"
+project_copyright = author
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -23,7 +24,9 @@ nitpicky = False
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Linear regression by SGD that just works in scikit-learn",
-    "page_width": "1100px",
+    "page_width": "1280px",  # lines of code of 100 characters fit
+    "body_max_width": "auto",
+    "sidebar_width": "250px",  # and so does the name
     "fixed_sidebar": True,
 }
 sphinx_gallery_conf = {

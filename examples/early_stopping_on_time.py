@@ -6,12 +6,13 @@ Where rows come in the order of time, a model is judged by the days that follow.
 last rows, not by random ones between those it learned from.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn import config_context
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
 
 # %%
 # Eighty sensors read five times a day, of which one matters. What disturbs y lasts for a day, so
@@ -46,6 +47,13 @@ for name, model in models.items():
         f"validation on {name:<12} best epoch {model.best_iteration_:3d} of {model.n_iter_:3d}, "
         f"R² in the future {score:6.3f}"
     )
+
+figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+for ax, (name, model) in zip(axes, models.items(), strict=True):
+    LossCurveDisplay.from_estimator(model, ax=ax)
+    ax.set_title(f"Validation on {name}")
+axes[1].get_legend().remove()  # the same as the first one's
+plt.show()
 
 # %%
 # In a pipeline the validation rows go through the same steps as the others.

@@ -1,7 +1,9 @@
 """The loss curve as a picture."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from ._regressor import SGDLinearRegressor
 
 
 class LossCurveDisplay:
@@ -13,8 +15,8 @@ class LossCurveDisplay:
     Parameters
     ----------
     loss_curve : array-like of shape (n_epochs,)
-        Training loss after each epoch, or progressive loss of each chunk of a stream, in units
-        of y squared.
+        Training loss after each epoch, or progressive loss of each chunk of a stream, in the
+        units of the loss: y, or y squared where the loss is a square near 0.
 
     validation_scores : array-like of shape (n_epochs,), default=None
         Score on validation data after each epoch, greater is better.
@@ -24,6 +26,10 @@ class LossCurveDisplay:
 
     best_iteration : int, default=None
         Epoch whose model was returned, counted from 1. It is marked.
+
+    loss_name : str, default="training loss"
+        Name of the loss. `from_estimator` says there whether it contains a penalty, which the
+        validation loss does not.
 
     score_name : str, default=None
         Name of the score, for an axis of its own. None: the score is minus a loss, which
@@ -77,6 +83,7 @@ class LossCurveDisplay:
         validation_scores=None,
         learning_rates=None,
         best_iteration=None,
+        loss_name="training loss",
         score_name=None,
         x_name="Epoch",
     ):
@@ -84,6 +91,7 @@ class LossCurveDisplay:
         self.validation_scores = validation_scores
         self.learning_rates = learning_rates
         self.best_iteration = best_iteration
+        self.loss_name = loss_name
         self.score_name = score_name
         self.x_name = x_name
 
@@ -96,7 +104,7 @@ class LossCurveDisplay:
         estimator : SGDLinearRegressor
             Fitted by `fit` or `partial_fit`.
         ax : matplotlib Axes, default=None
-            Axes to plot on. None: a new figure.
+            Axes to plot on. None: a new figure, with the legend below the axes.
         line_kw : dict, default=None
             Options of the line of the training loss, for ``ax.plot``.
         validation_line_kw : dict, default=None
@@ -109,19 +117,26 @@ class LossCurveDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is another one, such as the pipeline that contains it.
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ImportError
             If matplotlib is not installed.
         """
+        if not isinstance(estimator, SGDLinearRegressor):
+            raise TypeError(
+                "Expected 'estimator' to be an SGDLinearRegressor. Got "
+                f"{type(estimator).__name__} instead. Of a pipeline, pass the last step, "
+                "pipeline[-1]; of a search, best_estimator_."
+            )
         check_is_fitted(estimator)
         display = cls(
             loss_curve=estimator.loss_curve_,
             validation_scores=estimator.validation_scores_,
             learning_rates=estimator.learning_rates_,
             best_iteration=estimator.best_iteration_,
-            score_name=_name(estimator.scoring),
-            x_name="Chunk" if estimator._in_stream else "Epoch",
+            **estimator._curve_names,
         )
         return display.plot(ax=ax, line_kw=line_kw, validation_line_kw=validation_line_kw)
 
@@ -131,7 +146,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to plot on. None: a new figure.
+            Axes to plot on. None: a new figure, with the legend below the axes.
         line_kw : dict, default=None
             Options of the line of the training loss, for ``ax.plot``.
         validation_line_kw : dict, default=None
@@ -144,9 +159,14 @@ class LossCurveDisplay:
 
         Raises
         ------
+        ValueError
+            If the loss curve is empty, or not as long as the other curves.
         ImportError
             If matplotlib is not installed.
         """
+        if len(self.loss_curve) == 0:
+            raise ValueError("loss_curve is empty: there is nothing to plot.")
+        check_consistent_length(self.loss_curve, self.validation_scores, self.learning_rates)
         self.ax_ = _axes(ax)
         self.figure_ = self.ax_.figure
         epochs = np.arange(1, len(self.loss_curve) + 1)
@@ -154,18 +174,25 @@ class LossCurveDisplay:
         self._plot_training(epochs, line_kw or {})
         self._plot_validation(epochs, validation_line_kw or {})
         self._mark_best()
-        self.ax_.set(xlabel=self.x_name, ylabel="Loss")
-        self._legend()
+        self.ax_.set(xlabel=self.x_name, ylabel="Loss", yscale=self._scale())
+        self.ax_.locator_params(axis="x", integer=True)
+        self._legend(outside=ax is None)
         return self
 
+    def _scale(self):
+        """Logarithmic where the losses on the axis span decades."""
+        losses = np.concatenate([line.get_ydata() for line in self._losses()])
+        losses = losses[np.isfinite(losses)]
+        spans = losses.size and losses.min() > 0 and losses.max() > 100 * losses.min()
+        return "log" if spans else "linear"
+
+    def _losses(self):
+        shared = self.validation_ax_ is self.ax_
+        return [self.line_, self.validation_line_] if shared else [self.line_]
+
     def _plot_training(self, epochs, options):
-        label = "training loss" if self.x_name == "Epoch" else "progressive loss"
-        options = {"label": label, "marker": ".", "color": "C0", **options}
+        options = _style(options, label=self.loss_name, marker=".", color="C0")
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **options)
-        self.ax_.locator_params(axis="x", integer=True)
-        losses = np.asarray(self.loss_curve)
-        if losses.min() > 0 and losses.max() > 100 * losses.min():
-            self.ax_.set_yscale("log")
 
     def _plot_validation(self, epochs, options):
         self.validation_ax_ = self.validation_line_ = None
@@ -173,11 +200,11 @@ class LossCurveDisplay:
             return
         scores = np.asarray(self.validation_scores)
         if self.score_name is None:
-            self.validation_ax_, scores, label = self.ax_, -scores, "validation loss"
+            self.validation_ax_, scores, label = self.ax_, 0.0 - scores, "validation loss"
         else:
             self.validation_ax_, label = self.ax_.twinx(), f"validation {self.score_name}"
             self.validation_ax_.set_ylabel(self.score_name)
-        options = {"label": label, "marker": ".", "color": "C1", **options}
+        options = _style(options, label=label, marker=".", color="C1")
         (self.validation_line_,) = self.validation_ax_.plot(epochs, scores, **options)
 
     def _mark_best(self):
@@ -196,19 +223,25 @@ class LossCurveDisplay:
             lines[0].set_label("new learning rate")
         return lines
 
-    def _legend(self):
-        axes = {id(ax): ax for ax in (self.ax_, self.validation_ax_) if ax is not None}
-        lines = [line for ax in axes.values() for line in ax.get_legend_handles_labels()[0]]
-        # Losses fall and scores rise: between two axes' curves the middle stays free.
-        place = "best" if len(axes) == 1 else "center right"
-        list(axes.values())[-1].legend(handles=lines, loc=place)
+    def _legend(self, outside):
+        """Below the axes, covering nothing, where the figure is ours and makes room."""
+        lines = [self.line_, self.validation_line_, self.best_line_, *self.rate_lines_[:1]]
+        lines = [line for line in lines if line is not None]
+        top = self.validation_ax_ or self.ax_
+        # Losses fall and scores rise: between the curves of two axes the middle stays free.
+        place = {"loc": "best" if top is self.ax_ else "center right"}
+        if outside:
+            n_columns = len(lines) if len(lines) < 4 else 2
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": n_columns}
+        top.legend(handles=lines, **place)
 
 
-def _name(scoring):
-    """What to call a score; None for minus the loss."""
-    if scoring is None or isinstance(scoring, str):
-        return scoring
-    return getattr(scoring, "__name__", "score")
+def _style(options, **default):
+    """Options of a line over those of default; "c" is "color", and so on."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return {**default, **normalize_kwargs(options, Line2D)}
 
 
 def _axes(ax):
@@ -219,4 +252,4 @@ def _axes(ax):
             "LossCurveDisplay requires matplotlib. You can install matplotlib with "
             "`pip install matplotlib`"
         ) from error
-    return plt.subplots()[1] if ax is None else ax
+    return plt.subplots(layout="constrained")[1] if ax is None else ax

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import validate_data
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Validation:
     ----------
     X : array-like of shape (n_rows, n_features)
         As the user gave it, so that a scorer sees the names of the columns.
-    y : ndarray of shape (n_rows,)
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
     sample_weight : ndarray of shape (n_rows,) or None
     scorer : callable
         ``scorer(estimator, X, y, sample_weight=...)``, greater is better.
@@ -28,15 +29,33 @@ class Validation:
     scorer: Callable
 
     def score(self, estimator):
-        """Return the score of a fitted estimator; NaN, which ranks nowhere, is an error."""
-        weights = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
-        score = float(self.scorer(estimator, self.X, self.y, **weights))
+        """Return the score of a fitted estimator, a copy that is nobody else's.
+
+        NaN, which ranks nowhere, is an error.
+        """
+        # The names of the columns were checked once; predict would warn again each epoch.
+        validate_data(estimator, self.X, skip_check_array=True)
+        score = float(self._scored(estimator))
         if np.isnan(score):
             raise ValueError(
                 f"scoring={estimator.scoring!r} is nan on the validation data. Use more "
                 "validation rows, or another scoring."
             )
         return score
+
+    def _scored(self, estimator):
+        if self.sample_weight is None:
+            return self.scorer(estimator, self.X, self.y)
+        try:
+            return self.scorer(estimator, self.X, self.y, sample_weight=self.sample_weight)
+        except TypeError as error:
+            if "sample_weight" not in str(error):
+                raise
+            raise TypeError(
+                f"scoring={estimator.scoring!r} does not support sample weights, and the "
+                "validation data have them. Use a scoring that takes sample_weight, or pass "
+                "X_val and y_val without sample_weight_val."
+            ) from error
 
 
 def hold_out(arrays, validation_fraction, seed):
@@ -64,8 +83,9 @@ def hold_out(arrays, validation_fraction, seed):
         )
     except ValueError as error:
         raise ValueError(
-            f"validation_fraction={validation_fraction!r} leaves no rows to learn from. Change "
-            "validation_fraction, increase the number of samples, or disable early_stopping."
+            f"validation_fraction={validation_fraction!r} of n_samples={arrays[0].shape[0]} leaves "
+            "no rows to learn from. Change validation_fraction, increase the number of samples, or "
+            "disable early_stopping."
         ) from error
     pairs = [(None, None) if array is None else (next(parts), next(parts)) for array in arrays]
     training, validation = zip(*pairs, strict=True)
@@ -75,7 +95,8 @@ def hold_out(arrays, validation_fraction, seed):
 def no_longer_rises(scores, tol, n_iter_no_change):
     """Whether the last `n_iter_no_change` scores stay below the best before, raised by `tol`.
 
-    Relative to the size of that best, for scores have units. A tol of None never stops.
+    Relative to the size of that best, for scores have units. Infinity is raised to itself.
+    A tol of None never stops.
 
     Examples
     --------
@@ -87,4 +108,5 @@ def no_longer_rises(scores, tol, n_iter_no_change):
     if tol is None or len(scores) <= n_iter_no_change:
         return False
     best = max(scores[:-n_iter_no_change])
-    return max(scores[-n_iter_no_change:]) <= best + tol * abs(best)
+    rise = tol * abs(best) if np.isfinite(best) else 0.0
+    return max(scores[-n_iter_no_change:]) <= best + rise

@@ -45,10 +45,10 @@ class History:
         return self.best.state.after(self.last.state.rows_seen)
 
     def line(self, seconds):
-        """The last epoch in a short line; lines align."""
-        score = f"  validation {self.scores[-1]:12.6g}" if self.scores else ""
+        """The last epoch in a short line; lines align, also where a number is 1e-300."""
+        score = f"  validation {self.scores[-1]:13.6g}" if self.scores else ""
         epoch = self.last
         return (
-            f"epoch {epoch.number:4d}  rate {epoch.rate:8.3g}  loss {epoch.loss:12.6g}"
-            f"{score}  {seconds:7.2f} s"
+            f"epoch {epoch.number:5d}  rate {epoch.rate:9.3g}  loss {epoch.loss:12.6g}"
+            f"{score}  {seconds:8.2f} s"
         )

@@ -33,11 +33,13 @@ def _check_finite_total(total, name, what):
         )
 
 
-def _documentation_link():
-    """Template of the page of a class, below the address that pyproject.toml states once."""
-    urls = metadata("sklearn-sgdlin").get_all("Project-URL", [])
-    root = dict(url.split(", ", 1) for url in urls).get("Documentation", "")
-    return root + "/generated/{estimator_module}.{estimator_name}.html"
+def _documentation_link(project_urls):
+    """Template of the page of a class, below the address of the documentation.
+
+    The address is that of the package's metadata; where they state none, there is no link.
+    """
+    root = dict(url.split(", ", 1) for url in project_urls).get("Documentation")
+    return f"{root}/generated/{{estimator_module}}.{{estimator_name}}.html" if root else ""
 
 
 class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -58,10 +60,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` and
     the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
-    :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so no
-    `learning_rate` diverges [1]_. Each epoch of `fit` ends with the best model in the span of
-    averages of stretches of the path [2]_ [3]_, or with interior-point steps [5]_ where the
-    objective has kinks.
+    :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so `fit`
+    diverges at no `learning_rate` [1]_. Each epoch of `fit` ends with the best model in the
+    span of averages of stretches of the path [2]_ [3]_, or with interior-point steps [5]_ where
+    the objective has kinks.
 
     Parameters
     ----------
@@ -98,7 +100,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     learning_rate : float, default=1.0
         Step length, positive. Without unit if `precondition` is true: 1 is the natural scale
-        on any data. Otherwise the textbook step, in units of 1 / x**2.
+        on any data. Otherwise the textbook step, in units of 1 / x**2. In `partial_fit`, where
+        each row is seen once, the higher it is the more noise the model follows.
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
@@ -110,8 +113,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Exponent of the "invscaling" schedule, at least 0.
 
     update : {"implicit", "explicit"}, default="implicit"
-        Whether the gradient of a step is taken at its end (never overshoots) or at its
-        start, as in a textbook (diverges where the rate is too high).
+        Whether the gradient of a step is taken at its end (never overshoots its row) or at
+        its start, as in a textbook (diverges where the rate is too high).
 
     precondition : bool, default=True
         Whether steps are taken in centred and scaled coordinates, starting from the mean of
@@ -131,10 +134,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         columns), it stops where `n_iter_no_change` epochs in a row did not lower the objective
         by the factor ``1 - tol**2``; with ``average=False``, by the factor ``1 - tol``; as a
         last resort where it is known, by the factor ``1 - tol**2 / 10``. None: `max_iter`
-        epochs. With `early_stopping` only the score on validation data stops it.
+        epochs. With `early_stopping` only the score on validation data stops it, and `tol` is
+        the least rise of it that counts, relative to its size.
 
     n_iter_no_change : int, default=5
-        See `tol` and `early_stopping`.
+        Epochs in a row without progress after which `fit` stops: of the score on validation
+        data with `early_stopping`, which nothing else stops; otherwise of the objective, for
+        the cases stated at `tol`.
 
     warm_start : bool, default=False
         Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
@@ -151,7 +157,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Whether `fit` watches the score on validation data instead of the training loss: it
         stops where `n_iter_no_change` epochs in a row did not raise the best score before
         them by the fraction `tol` of its size, and returns the model of the best score. The
-        validation data are `X_val` and `y_val` of `fit`, or a random part of the rows.
+        validation data are `X_val` and `y_val` of `fit`, or a random part of the rows. Several
+        targets have one score, so they stop together and are returned as of the same epoch.
 
     validation_fraction : float, default=0.1
         Part of the rows held out as validation data, between 0 and 1. Only with
@@ -160,7 +167,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     scoring : str, callable or None, default=None
         Score on the validation data, greater is better: a name that scikit-learn's
         `get_scorer` knows, a callable ``scorer(estimator, X, y)``, or None for minus the mean
-        loss, without penalty. Only with `early_stopping`.
+        loss, without penalty. Where validation data have weights, it must take
+        ``sample_weight``, too. Only with `early_stopping`.
 
     verbose : int, default=0
         1 prints a line an epoch: its number, the rate, the loss, the score on validation
@@ -174,8 +182,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     intercept_ : float or ndarray of shape (n_targets,)
         Intercept, in units of y; 0.0 if `fit_intercept` is false.
 
-    n_iter_ : int
-        Epochs run by `fit`.
+    n_iter_ : int or None
+        Epochs run by `fit`. None after `partial_fit`.
 
     t_ : int
         Rows seen by the optimizer, in all epochs and calls.
@@ -199,9 +207,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Epoch whose model `fit` returned, counted from 1: the first of the highest score. None
         without `early_stopping`.
 
-    stop_reason_ : {"converged", "early_stopping", "callback", "max_iter"}
+    stop_reason_ : {"converged", "early_stopping", "callback", "max_iter"} or None
         Why `fit` stopped: see `tol`; see `early_stopping`; a callback returned True; or
-        neither before `max_iter` epochs.
+        neither before `max_iter` epochs. None after `partial_fit`.
 
     n_features_in_ : int
         Number of columns seen in `fit`.
@@ -261,7 +269,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """
 
     _doc_link_module = "sklearn_sgdlin"
-    _doc_link_template = _documentation_link()
+    _doc_link_template = _documentation_link(metadata("sklearn-sgdlin").get_all("Project-URL", []))
 
     _parameter_constraints = {
         "loss": [StrOptions(set(LOSSES))],
@@ -352,16 +360,18 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets; each of several gets the model it would get alone.
+            Targets; each of several gets the model it would get alone, but for the epoch
+            that `early_stopping` chooses for all of them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Rows to validate on, with `early_stopping`; nothing is learned from them. In a
             pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them like X.
-        y_val : array-like of shape (n_val,), default=None
-            Their targets.
+        y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
+            Their targets, with as many columns as `y`.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Their weights in the score.
+            Their weights in the score. Without `X_val` the rows held out keep those of
+            `sample_weight`.
 
         Returns
         -------
@@ -373,7 +383,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ValueError
             For input that cannot be used, and where explicit steps diverge. The estimator
             then is as it was before the call, as it is after any other error or interrupt,
-            in a callback too.
+            in a callback too. Only an error in the ``teardown`` of a callback, which comes
+            when the fit is over, leaves the new model.
+        TypeError
+            If `scoring` takes no ``sample_weight`` and the validation data have weights.
         """
         # First, for the clean-up of callbacks needs what it leaves on the estimator.
         context = self._init_callback_context(max_subtasks=int(self.max_iter))
@@ -513,13 +526,18 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return None
 
     @staticmethod
-    def _check_start(start, X, y):
+    def _start(last, X, y):
+        """The last model in the shape of these data: of one target, with or without an axis."""
+        if last is None:
+            return None
+        coef, intercept = last
         shape = (*y.shape[1:], X.shape[1])
-        if start is not None and start[0].shape != shape:
+        if coef.shape[-1] != X.shape[1] or coef.size != np.prod(shape):
             raise ValueError(
-                f"warm_start=True, but coef_ of the last fit has the shape {start[0].shape}, "
+                f"warm_start=True, but coef_ of the last fit has the shape {coef.shape}, "
                 f"and the data ask for {shape}. Set warm_start=False."
             )
+        return coef.reshape(shape), np.reshape(intercept, y.shape[1:])
 
     def _fit_data(self, training, validation):
         """All that a fit learns from and is stopped by.
@@ -583,7 +601,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             return check_scoring(self, self.scoring)
 
         def minus_loss(estimator, X, y, sample_weight=None):
-            return -self._mean_loss(y - estimator.predict(X), sample_weight)
+            return 0.0 - self._mean_loss(y - estimator.predict(X), sample_weight)  # never -0.0
 
         return minus_loss
 
@@ -597,15 +615,14 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             residual = y - self._linear(X) if hasattr(self, "_state") else y
             return self._mean_loss(residual, sample_weight)
 
-    def _run(self, seed, data, validation, tasks, start):
+    def _run(self, seed, data, validation, tasks, last):
         """Train epoch by epoch, and tell everyone who wants to know."""
         begin = perf_counter()
         settings = self._settings()
         if validation is not None:  # which stops it, not the training loss
             settings = replace(settings, tol=None)
         history = History(self.tol, self.n_iter_no_change)
-        self._check_start(start, *data[:2])
-        training = epochs(settings, *data, seed, start)
+        training = epochs(settings, *data, seed, self._start(last, *data[:2]))
         while history.stop_reason is None:
             tasks.begin_epoch()
             epoch = next(training)
@@ -678,15 +695,30 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.best_iteration_ = history.best.number if history.scores else None
         self.stop_reason_ = history.stop_reason or "callback"
         self._in_stream = False
+        self._curve_names = self._names_of_fit()
 
     def _publish_chunk_loss(self, loss):
         """The course of a stream: a curve of its own, for it is another loss."""
         if not getattr(self, "_in_stream", False):
             self.loss_curve_, self.learning_rates_ = [], []
             self.validation_scores_ = self.best_iteration_ = None
+            self.n_iter_ = self.stop_reason_ = None
             self._in_stream = True
+            self._curve_names = {"loss_name": "progressive loss", "x_name": "Chunk"}
         self.loss_curve_.append(loss)
         self.learning_rates_.append(float(self.learning_rate))
+
+    def _names_of_fit(self):
+        """What a picture calls the curves: parameters may change after the fit."""
+        penalised = self.penalty is not None and self.alpha > 0
+        score = self.scoring
+        if callable(score):
+            name = getattr(score, "__name__", "score")
+            score = name if name.isidentifier() else "score"  # a lambda has no name
+        return {
+            "loss_name": "training loss + penalty" if penalised else "training loss",
+            "score_name": score if self.early_stopping else None,
+        }
 
     def _fitted(self, state, history=None):
         """A copy that is fitted as `fit` would return it; what a scorer or a callback sees."""
@@ -705,8 +737,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _diverged(self, error):
         return ValueError(
             f"The loss grew beyond all bounds in {error} with learning_rate="
-            f"{self.learning_rate!r} and update={self.update!r}. Use update='implicit', which "
-            "no learning_rate makes diverge, or a lower learning_rate."
+            f"{self.learning_rate!r} and update={self.update!r}. Use update='implicit', "
+            "which never overshoots a row, or a lower learning_rate."
         )
 
     def _warn_not_converged(self, epoch):

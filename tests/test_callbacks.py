@@ -22,10 +22,11 @@ class Recorder:
 
     def __init__(self, stop_after=None, fail_in=None, error=ValueError):
         self.stop_after, self.fail_in, self.error = stop_after, fail_in, error
-        self.calls, self.models, self.rows = [], [], []
+        self.calls, self.models, self.rows, self.contexts = [], [], [], []
 
     def _note(self, hook, context=None):
         self.calls.append((hook, context.task_name if context else None))
+        self.contexts.append(context)
         if hook == self.fail_in and (context is None or context.task_name == "epoch"):
             raise self.error("on purpose")
 
@@ -56,6 +57,13 @@ def test_every_hook_is_called_in_order():
     fit = [("begin", "fit"), *epoch * 3, ("end", "fit")]
     assert recorder.calls == [("setup", None), *fit, ("teardown", None)]
     assert model.n_iter_ == 3
+    whole, *tasks = [
+        context
+        for (hook, _), context in zip(recorder.calls, recorder.contexts, strict=True)
+        if hook == "begin"
+    ]
+    assert whole.max_subtasks == 3  # what a progress bar counts up to
+    assert [(task.parent, task.task_id) for task in tasks] == [(whole, 0), (whole, 1), (whole, 2)]
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -99,8 +107,11 @@ def test_an_error_in_a_callback_leaves_a_usable_or_an_unfitted_model(hook, error
     with pytest.raises(error):
         model.fit(X, y)
     assert recorder.calls[-1] == ("teardown", None)
-    if hook == "teardown":  # the fit was over
-        assert model.score(X, y) > 0
+    if hook == "teardown":  # the fit was over: the new model stays, as in scikit-learn
+        with pytest.raises(error):
+            model.fit(X, 2 * y)
+        expected = SGDLinearRegressor(random_state=0).fit(X, 2 * y)
+        np.testing.assert_array_equal(model.coef_, expected.coef_)
         return
     with pytest.raises(NotFittedError):
         model.predict(X)
@@ -136,6 +147,21 @@ def test_scoring_monitor_records_a_score_an_epoch():
     scores = [row["neg_mean_squared_error"] for row in rows]
     assert len(scores) == model.n_iter_ > 1
     np.testing.assert_allclose(scores, -2 * np.array(model.loss_curve_), rtol=1e-6)
+
+
+def test_scoring_monitor_in_a_pipeline_under_a_search():
+    X, y = load("normal")
+    monitor = ScoringMonitor(scoring="r2")
+    model = SGDLinearRegressor(max_iter=3, tol=None, random_state=0).set_callbacks(monitor)
+    pipeline = make_pipeline(StandardScaler(), model)
+    search = GridSearchCV(pipeline, {"sgdlinearregressor__learning_rate": [0.1, 1.0]}, cv=2)
+    search.fit(X, y)
+    rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(rows) == 3 * (2 * 2 + 1)  # epochs of candidates times folds, and of the refit
+    # of the returned model, whose fit is the shallowest task
+    refit = min(rows, key=lambda row: len(row["task_id_path"]))["parent_task_id_path"]
+    last = [row["r2"] for row in rows if row["parent_task_id_path"] == refit][-1]
+    assert last == pytest.approx(search.score(X, y), rel=1e-12)
 
 
 def test_progress_bars_show_epochs_and_nest(monkeypatch):

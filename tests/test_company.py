@@ -1,5 +1,8 @@
 """In the company of scikit-learn's tools: each gives the number that it should."""
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -19,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 from sklearn.utils import get_tags
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._regressor import _documentation_link
 
 TOOL_ROWS = 400
 
@@ -48,10 +52,22 @@ def test_tags():
     assert tags.requires_fit
 
 
-def test_html_repr_links_to_the_documentation():
+def test_html_repr_links_to_the_documentation_where_the_metadata_state_its_address(monkeypatch):
+    urls = ["Source, https://source.example", "Documentation, https://docs.example/latest"]
+    page = "https://docs.example/latest/generated/sklearn_sgdlin.SGDLinearRegressor.html"
+    monkeypatch.setattr(SGDLinearRegressor, "_doc_link_template", _documentation_link(urls))
+    assert f'href="{page}"' in SGDLinearRegressor()._repr_html_()
+    monkeypatch.setattr(SGDLinearRegressor, "_doc_link_template", _documentation_link(urls[:1]))
     html = SGDLinearRegressor()._repr_html_()
-    page = "/generated/sklearn_sgdlin.SGDLinearRegressor.html"
-    assert f'href="https://sklearn-sgdlin.readthedocs.io/en/latest{page}"' in html
+    assert "SGDLinearRegressor" in html
+    assert "generated/" not in html
+
+
+def test_html_repr_uses_the_address_that_pyproject_states():
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    urls = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"].get("urls", {})
+    stated = _documentation_link([", ".join(url) for url in urls.items()])
+    assert SGDLinearRegressor._doc_link_template == stated
 
 
 @pytest.mark.parametrize("method", ["fit", "score"])

@@ -16,6 +16,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sklearn_sgdlin
+from sklearn_sgdlin._regressor import _documentation_link
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +31,17 @@ def test_readme_runs_and_prints_what_it_says(capsys):
     assert stop == "1 converged"
     assert stream == "True"
     assert watched == "True early_stopping"
+
+
+def test_links_of_the_readme_lead_somewhere():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    assert "docs/learning_rate.png" in links
+    for link in links:
+        assert (ROOT / link).exists(), link
+    named = re.findall(r"^    (sklearn_sgdlin/\S+)", readme, flags=re.MULTILINE)
+    files = {f"sklearn_sgdlin/{path.name}" for path in (ROOT / "sklearn_sgdlin").glob("_*.py*")}
+    assert set(named) == files - {"sklearn_sgdlin/__init__.py"}
 
 
 def test_quickstart(capsys):
@@ -107,8 +119,10 @@ def test_pages_show_formulas_pictures_and_the_page_that_the_html_repr_links_to(p
     guide = pages[root.parent / "index.html"]
     assert sum(link.endswith(".png") for link in guide.links) >= 3
     assert guide.formulas >= 5
-    link = sklearn_sgdlin.SGDLinearRegressor()._get_doc_link()
-    assert root.parent / link.split("/latest/")[1] in pages
+    link = _documentation_link(["Documentation, https://docs.example"])
+    for public in (sklearn_sgdlin.SGDLinearRegressor, sklearn_sgdlin.LossCurveDisplay):
+        page = link.format(estimator_module="sklearn_sgdlin", estimator_name=public.__name__)
+        assert root.parent / page.removeprefix("https://docs.example/") in pages
 
 
 # ---------------------------------------------------------------- docstrings

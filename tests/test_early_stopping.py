@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import coo_array, csr_array
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
@@ -80,6 +81,30 @@ def test_rule_by_hand():
     assert no_longer_rises([1.0] * 6, tol=0.0, n_iter_no_change=5)
 
 
+@pytest.mark.parametrize("tol", [0.0, 0.01])
+def test_rule_with_infinite_scores(tol):
+    inf = np.inf
+    assert no_longer_rises([-inf] * 3, tol, n_iter_no_change=2)
+    assert not no_longer_rises([-inf, -inf, -1.0], tol, n_iter_no_change=2)
+    assert no_longer_rises([inf] * 3, tol, n_iter_no_change=2)
+    assert no_longer_rises([inf, 1.0, 2.0], tol, n_iter_no_change=2)
+    assert not no_longer_rises([1.0, 1.0, inf], tol, n_iter_no_change=2)
+
+
+@pytest.mark.parametrize("score", [-np.inf, np.inf])
+def test_infinite_scores_stop_the_fit(overfitting, score):
+    X, y, *_ = overfitting
+    model = SGDLinearRegressor(scoring=lambda *_: score, **OPTIONS).fit(X, y)
+    assert (model.n_iter_, model.stop_reason_, model.best_iteration_) == (6, "early_stopping", 1)
+
+
+def test_a_perfect_score_is_zero_and_not_minus_zero(capsys):
+    X, y = np.eye(20), np.zeros(20)
+    model = SGDLinearRegressor(early_stopping=True, verbose=1, random_state=0).fit(X, y)
+    assert not np.signbit(model.validation_scores_).any()
+    assert "-0" not in capsys.readouterr().out
+
+
 def test_rows_held_out_are_a_random_fraction_and_not_learned_from(overfitting):
     X, y, *_ = overfitting
     model = SGDLinearRegressor(validation_fraction=0.3, **OPTIONS).fit(X, y)
@@ -109,6 +134,28 @@ def test_validation_weights_weigh(overfitting):
     repeated = SGDLinearRegressor(**OPTIONS)
     repeated.fit(X, y, X_val=X_val.repeat(weight, axis=0), y_val=y_val.repeat(weight))
     np.testing.assert_allclose(weighted.validation_scores_, repeated.validation_scores_, rtol=1e-12)
+
+
+def without_weights(estimator, X, y):
+    return estimator.score(X, y)
+
+
+@pytest.mark.parametrize("scoring", [without_weights, "neg_max_error"])
+def test_a_score_that_takes_no_weights_is_named(overfitting, scoring):
+    X, y, X_val, y_val = overfitting
+    model = SGDLinearRegressor(scoring=scoring, **OPTIONS)
+    with pytest.raises(TypeError, match=r"scoring=.* does not support sample weights.*without"):
+        model.fit(X, y, np.ones(len(y)))
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.fit(X, y, np.ones(len(y)), X_val=X_val, y_val=y_val)  # the remedy
+    assert model.best_iteration_ >= 1
+    with pytest.raises(TypeError, match="of its own"):
+        SGDLinearRegressor(scoring=broken, **OPTIONS).fit(X, y, np.ones(len(y)))
+
+
+def broken(estimator, X, y, sample_weight=None):
+    raise TypeError("of its own")
 
 
 def test_training_weights_are_split_with_their_rows(overfitting):
@@ -161,6 +208,50 @@ def test_names_of_columns_reach_the_scorer_and_are_checked(overfitting):
         model.fit(frame, y, X_val=frame_val.rename(columns={"c0": "other"}), y_val=y_val)
 
 
+def test_rows_with_and_without_names_are_warned_of_once(overfitting):
+    X, y, X_val, y_val = overfitting
+    frame, frame_val = (pd.DataFrame(part).rename(columns="c{}".format) for part in (X, X_val))
+    expected = SGDLinearRegressor(**OPTIONS).fit(X, y, X_val=X_val, y_val=y_val)
+    for train, other, message in [
+        (frame, X_val, "X does not have valid feature names"),
+        (X, frame_val, "X has feature names"),
+    ]:
+        with pytest.warns(UserWarning, match=message) as record:
+            model = SGDLinearRegressor(**OPTIONS).fit(train, y, X_val=other, y_val=y_val)
+        assert len(record) == 1
+        np.testing.assert_allclose(
+            model.validation_scores_, expected.validation_scores_, rtol=1e-12
+        )
+        assert hasattr(model, "feature_names_in_") == (train is frame)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_validation_rows_may_be_sparse(overfitting, scoring):
+    X, y, X_val, y_val = overfitting
+    model = SGDLinearRegressor(scoring=scoring, **OPTIONS)
+    scores = model.fit(X, y, X_val=X_val, y_val=y_val).validation_scores_
+    for container in (csr_array, coo_array, np.ndarray.tolist):
+        model.fit(X, y, X_val=container(X_val), y_val=y_val)
+        np.testing.assert_allclose(model.validation_scores_, scores, rtol=1e-10)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_several_targets_stop_together_by_the_score_of_all(overfitting, scoring):
+    X, y, X_val, y_val = overfitting
+    both, both_val = np.column_stack([y, 3 * y[::-1]]), np.column_stack([y_val, 3 * y_val[::-1]])
+    model = SGDLinearRegressor(scoring=scoring, **OPTIONS)
+    model.fit(X, both, X_val=X_val, y_val=both_val)
+    assert model.stop_reason_ == "early_stopping"
+    residual = both_val - model.predict(X_val)
+    score = -np.mean(residual**2) / 2 if scoring is None else model.score(X_val, both_val)
+    assert max(model.validation_scores_) == pytest.approx(score, rel=1e-12)
+    alone = clone(model).set_params(early_stopping=False, tol=None, max_iter=model.best_iteration_)
+    for target in range(2):
+        np.testing.assert_array_equal(alone.fit(X, both[:, target]).coef_, model.coef_[target])
+    with pytest.raises(ValueError, match="y_val has one dimension, but 2 columns"):
+        model.fit(X, both, X_val=X_val, y_val=y_val)
+
+
 def test_pipeline_transforms_the_validation_rows(overfitting):
     X, y, X_val, y_val = overfitting
     with config_context(enable_metadata_routing=True):
@@ -206,7 +297,7 @@ def test_bad_validation_data_are_named_and_leave_the_model_as_it_was(
 
 def test_too_few_rows_to_hold_out():
     model = SGDLinearRegressor(early_stopping=True, validation_fraction=0.5)
-    with pytest.raises(ValueError, match=r"validation_fraction=0.5 leaves no rows"):
+    with pytest.raises(ValueError, match=r"fraction=0.5 of n_samples=1 leaves no rows"):
         model.fit([[1.0]], [1.0])
     weight = np.zeros(10)
     weight[0] = 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.sparse import coo_matrix, csc_array, csr_array, csr_matrix
+from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, QuantileRegressor, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -303,6 +304,20 @@ def test_warm_start_begins_with_the_last_model(rng, targets):
     with pytest.raises(ValueError, match=r"warm_start=True, but coef_ .* shape"):
         warm.fit(X[:, :5], y)
     assert warm.coef_.shape[-1] == 100
+
+
+def test_warm_start_with_one_target_written_either_way(rng):
+    X, y = make_data(rng, 400)
+    model = SGDLinearRegressor(average=False, max_iter=3, tol=None, warm_start=True, random_state=0)
+    for first, second in [(y, y[:, None]), (y[:, None], y)]:
+        again = clone(model).fit(X, first).fit(X, first)
+        other = clone(model).fit(X, first).fit(X, second)
+        assert other.coef_.shape == (*second.shape[1:], 8)
+        assert np.shape(other.intercept_) == second.shape[1:]
+        np.testing.assert_array_equal(other.coef_.ravel(), again.coef_.ravel())
+        assert other.predict(X).shape == second.shape
+    with pytest.raises(ValueError, match=r"warm_start=True, but coef_ .* shape"):
+        model.fit(X, y).fit(X, np.column_stack([y, y]))
 
 
 def test_warm_grid_over_alpha_takes_fewer_epochs(rng):

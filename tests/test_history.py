@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._history import History
+from sklearn_sgdlin._training import Epoch
 from tests.data import load
 
 
@@ -72,6 +74,36 @@ def test_without_validation_there_is_no_score():
     model = SGDLinearRegressor().fit(X, y)
     assert model.validation_scores_ is None
     assert model.best_iteration_ is None
+
+
+def test_a_stream_tells_nothing_of_the_fit_before_it():
+    X, y = load("normal")
+    fitted = SGDLinearRegressor(random_state=0, early_stopping=True).fit(X, y)
+    fitted.set_params(early_stopping=False).partial_fit(X, y)
+    fresh = SGDLinearRegressor(random_state=0).partial_fit(X, y)
+    for model in (fitted, fresh):
+        assert model.n_iter_ is None
+        assert model.stop_reason_ is None
+        assert model.validation_scores_ is None
+        assert model.best_iteration_ is None
+    assert fitted.fit(X, y).stop_reason_ == "converged"
+
+
+def test_lines_align_whatever_the_numbers():
+    lines = []
+    for number, rate, size, seconds in [
+        (1, 1.0, 1.0, 0.0),
+        (99_999, 1.23e-300, 1.23456e300, 86_400.0),
+        (12, 1e300, 1.23456e-300, 3.5),
+        (3, 0.001, 0.0, 60.0),
+    ]:
+        history = History(tol=None, n_iter_no_change=5)
+        history.add(Epoch(number, rate, size, None, None, None), score=-size)
+        lines.append(history.line(seconds))
+    for word in ("rate", "loss", "validation", " s"):
+        assert len({line.index(word) for line in lines}) == 1, lines
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert len(lines[0]) < 90
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -24,7 +24,7 @@ COMBINATIONS = [
 ]
 
 
-@parametrize_with_checks([SGDLinearRegressor()])
+@parametrize_with_checks([SGDLinearRegressor(), SGDLinearRegressor(warm_start=True)])
 def test_scikit_learn_compatible(estimator, check):
     check(estimator)
 
@@ -348,6 +348,20 @@ def test_partial_fit_goes_on_from_fit_and_fit_starts_afresh():
     moved = np.abs(continued.coef_ - fitted.coef_).max()
     assert 0 < moved < 0.5 * np.abs(fitted.coef_).max()
     np.testing.assert_array_equal(continued.fit(X, y).coef_, fitted.coef_)
+
+
+def test_a_high_rate_makes_a_stream_noisy_and_a_fit_not():
+    X, y = load("log-normal")
+    scores = {}
+    for rate in (1.0, 1e3):
+        stream = SGDLinearRegressor(learning_rate=rate, random_state=0)
+        for start in range(0, 2000, 10):
+            stream.partial_fit(X[start : start + 10], y[start : start + 10])
+        whole = SGDLinearRegressor(learning_rate=rate, random_state=0).fit(X, y)
+        scores[rate] = stream.score(X, y), whole.score(X, y)
+    assert scores[1.0][0] > scores[1e3][0] + 0.1
+    assert np.isfinite(scores[1e3][0])
+    assert scores[1.0][1] == pytest.approx(scores[1e3][1], abs=1e-3)
 
 
 def test_a_changed_coef_does_not_change_the_training_state():
