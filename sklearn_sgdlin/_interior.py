@@ -15,7 +15,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 STEPS = 5  # an epoch, at most
 DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
-TO_BOUND = 0.99  # of the way to the nearest bound
+TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
 ROUNDING = 1e-15  # sum of products, relative to the objective, that is rounding error
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty
@@ -55,6 +55,21 @@ class Box(NamedTuple):
         if self.compliance > 0:
             return np.clip(outside / self.compliance, self.lower, self.upper)
         return np.where(outside > 0, self.upper, np.where(outside < 0, self.lower, 0.0))
+
+    def centre(self, outside, product, room):
+        """m, u and v with u a = v b = product, that about fit the residuals; see `Local`.
+
+        The slacks carry what is left of a residual at its best multiplier; with two bounds this
+        is a quadratic equation for m. Where one is missing, a step of `room` stands for it.
+        """
+        outside = self.allowed(outside)
+        best = self.best(outside)
+        lower = np.where(np.isfinite(self.lower), self.lower, best - room)
+        upper = np.where(np.isfinite(self.upper), self.upper, best + room)
+        carried = (outside - self.compliance * best) * (upper - lower)
+        a = (upper - lower) / (1 + (carried + np.hypot(carried, 2 * product)) / (2 * product))
+        m = upper - a
+        return np.stack([m, product / (self.upper - m), product / (m - self.lower)])
 
     def value(self, outside, multiplier):
         """What a multiplier says of the cost: at most the cost."""
@@ -207,18 +222,11 @@ class Conditions:
             outside = (target - images[:, 0])[:, np.newaxis] - self.box.offset
             yield part, z, weight, Local(self.box, outside, self.state[:, part]), images[:, 1:].T
 
-    def begin(self, theta, slack, room):
-        """Multipliers so far from their bounds, and slacks that fit the residuals and more."""
-        lower, upper = np.broadcast_arrays(self.box.lower, self.box.upper)
-        middle = np.where(np.isfinite(lower), lower + room, upper - room)
-        middle = np.where(np.isfinite(upper - lower), (lower + upper) / 2, middle)
-        self.state[0] = np.where((lower < 0) & (upper > 0), 0.0, middle)
+    def begin(self, theta, product, room):
+        """Fit multipliers and slacks to the residuals, all products equal."""
         for part, z, target, _ in self._parts():
             outside = (target - z @ theta)[:, np.newaxis] - self.box.offset
-            self.state[1, part] = np.maximum(outside, 0)
-            self.state[2, part] = np.maximum(-outside, 0)
-        self.state[1] = np.where(np.isfinite(upper), self.state[1] + slack, 0.0)
-        self.state[2] = np.where(np.isfinite(lower), self.state[2] + slack, 0.0)
+            self.state[:, part] = self.box.centre(outside, self.share * product, room)
 
     def assess(self, theta, system):
         """Add the rows to the Newton system at theta."""
@@ -290,10 +298,10 @@ class Kinks(Conditions):
         super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, KINK_SHARE)
         self.zeros = self.index[:0]
 
-    def begin(self, theta, slack, room):
-        """As in rows, whose product of slack and room is shared."""
-        room = np.where(self.l1 > 0, self.l1, room / np.sqrt(len(theta)))
-        super().begin(theta, self.share * slack / room, room)
+    def begin(self, theta, product, room):
+        """As in rows; the room of a bound alone is a share of theirs."""
+        share = np.maximum(self.l1, room / np.sqrt(len(theta)))
+        super().begin(theta, product, np.where(np.isfinite(self.box.upper), self.l1, share))
 
     def move(self, *step):
         """Take the step; a coordinate is 0 where slacks shrink faster than the room beside them.
@@ -374,10 +382,8 @@ class Interior:
         residual = self._mean_residual()
         room = min(loss.bound, residual / loss.compliance) if loss.compliance > 0 else loss.bound
         for side in self.sides:
-            if side is self.kinks:
+            if side is not self.quadratic:
                 side.begin(theta, residual * room, room)
-            elif side is not self.quadratic:
-                side.begin(theta, residual, room)
 
     def _mean_residual(self):
         total = 0.0
