@@ -23,6 +23,10 @@ SIGNED_ROWS = 64  # summed up by one matrix of signs
 SKETCH_COORDINATES = 1025  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
 SKETCH_BUFFER = 256  # rows of the sketch multiplied together
 REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
+REMEMBERED_LEAST = 8  # where columns are so many that
+REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
+CONJUGATE_STEPS = 30  # after a search without a sketch, at most
+RECENT = 10  # of these steps, whose decrease tells how much is left
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
 
@@ -154,16 +158,76 @@ def survey(rows, objective, theta, directions, sketch=None):
     return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
 
 
+def conjugate_steps(rows, objective, gradient, enough):
+    """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
+
+    They end where the latest steps together lower the objective by no more than `enough`.
+
+    Returns
+    -------
+    step, change : ndarray of shape (n_coordinates,)
+        All the way, and by how much the gradient changes.
+    direction, image : ndarray of shape (n_coordinates,)
+        The last direction d, and H d: a search that has it and the gradient goes on as if
+        there had been no end.
+    decreases : list of float
+        How much lower the objective is after each step.
+    """
+    step, change, direction, image = np.zeros((4, len(gradient)))
+    residual, last_square, decreases = -gradient, np.inf, []
+    for _ in range(CONJUGATE_STEPS):
+        square = residual @ residual
+        if square == 0:
+            break
+        direction = residual + (square / last_square) * direction
+        image = hessian_times(rows, objective, direction)
+        length = square / (direction @ image)
+        step += length * direction
+        change += length * image
+        residual -= length * image
+        last_square = square
+        decreases.append(length * square / 2)
+        if len(decreases) >= RECENT and sum(decreases[-RECENT:]) <= enough:
+            break
+    return step, change, direction, image, decreases
+
+
+def hessian_times(rows, objective, direction):
+    """H d; one pass over the rows."""
+    total = np.zeros_like(direction)
+    for z, _, weight in rows.chunks():
+        response = z @ direction
+        total += z.transposed_times(response if weight is None else weight * response)
+    return total / rows.weight + objective.l2 * direction
+
+
 class Span:
     """Directions seen so far with their images, and the best step within their span."""
 
     def __init__(self, n_coordinates):
-        self.memory = min(REMEMBERED, n_coordinates)
-        self.directions = np.empty((n_coordinates, 0))
-        self.images = np.empty((n_coordinates, 0))
+        affordable = max(REMEMBERED_NUMBERS // n_coordinates, REMEMBERED_LEAST)
+        self.memory = min(REMEMBERED, affordable, n_coordinates)
+        self.directions = np.empty((0, n_coordinates))
+        self.images = np.empty((0, n_coordinates))
+        self.curvature = np.empty((0, 0))  # of each direction with each
 
-    def search(self, gradient, directions, images):
-        """Take in new directions; return the step to the minimum over the whole span.
+    def add(self, directions, images):
+        """Take in directions and their images, each a column."""
+        n_old = len(self.directions)
+        self.directions = np.vstack([self.directions, directions.T])
+        self.images = np.vstack([self.images, images.T])
+        block = self.directions @ images
+        new = (block[n_old:] + block[n_old:].T) / 2
+        self.curvature = np.block([[self.curvature, block[:n_old]], [block[:n_old].T, new]])
+
+    def forget(self):
+        """Keep the latest directions, as many as memory allows."""
+        self.directions = self.directions[-self.memory :]
+        self.images = self.images[-self.memory :]
+        self.curvature = self.curvature[-self.memory :, -self.memory :]
+
+    def search(self, gradient):
+        """Return the step to the minimum over the whole span.
 
         Returns
         -------
@@ -172,19 +236,14 @@ class Span:
         decrease : float
             How much lower the objective is after the step.
         """
-        self.directions = np.hstack([self.directions, directions])
-        self.images = np.hstack([self.images, images])
-        curvature = self.directions.T @ self.images
-        size = np.sqrt(np.maximum(np.diag(curvature), 0))
+        size = np.sqrt(np.maximum(np.diag(self.curvature), 0))
         seen = size > ROUNDING * size.max(initial=0.0)
-        span, span_images, size = self.directions[:, seen], self.images[:, seen], size[seen]
-        curvature = curvature[np.ix_(seen, seen)]
-        curvature = (curvature + curvature.T) / 2 / np.outer(size, size)
-        eigenvalues, eigenvectors = eigh(curvature)
+        size = size[seen]
+        eigenvalues, eigenvectors = eigh(self.curvature[np.ix_(seen, seen)] / np.outer(size, size))
         kept = eigenvalues > RANK_TOLERANCE * eigenvalues.max(initial=0.0)
         basis = eigenvectors[:, kept] / size[:, None]
-        weights = -basis @ ((basis.T @ (span.T @ gradient)) / eigenvalues[kept])
-        step, change = span @ weights, span_images @ weights
-        self.directions = self.directions[:, -self.memory :]
-        self.images = self.images[:, -self.memory :]
+        slope = self.directions @ gradient
+        weights = np.zeros(len(slope))
+        weights[seen] = -basis @ ((basis.T @ slope[seen]) / eigenvalues[kept])
+        step, change = weights @ self.directions, weights @ self.images
         return step, change, -(gradient @ step + step @ change / 2)

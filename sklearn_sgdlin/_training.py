@@ -11,7 +11,15 @@ from ._loss import SQUARED_ERROR, Loss
 from ._metric import Metric, Moments
 from ._objective import Objective
 from ._rows import Rows
-from ._search import SKETCH_COORDINATES, CurvatureSketch, Span, inverse_of, survey
+from ._search import (
+    RECENT,
+    SKETCH_COORDINATES,
+    CurvatureSketch,
+    Span,
+    conjugate_steps,
+    inverse_of,
+    survey,
+)
 from ._sparse import SparseRows, sparse_moments
 
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
@@ -314,8 +322,8 @@ class StopRule:
 class SearchingEpoch:
     """Sweep in stretches, then take the best model in the span of their averages."""
 
-    def __init__(self, rows, objective, rng):
-        self.rows, self.objective = rows, objective
+    def __init__(self, rows, objective, rng, tol):
+        self.rows, self.objective, self.tol = rows, objective, tol
         self.span = Span(rows.n_coordinates)
         self.gradient = None
         self.solve = None
@@ -360,12 +368,27 @@ class SearchingEpoch:
             n_coordinates = self.rows.n_coordinates
             rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
             self.solve = inverse_of(hessian, min(rank, n_coordinates))
-        step, change, decrease = self.span.search(gradient, directions, images)
+        self.span.add(directions, images)
+        step, change, decrease = self.span.search(gradient)
+        self.span.forget()
         theta, self.gradient = theta + step, gradient + change
-        loss = old_loss - decrease
+        loss, distance = old_loss - decrease, None
+        if self.sketch is None:
+            theta, decreases = self._conjugate(theta, self.tol**2 * loss)
+            loss -= sum(decreases)
+            distance = float(np.sqrt(sum(decreases[-RECENT:]) / loss)) if loss > 0 else None
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
             loss = self.objective.value(self.rows, theta)
-        return theta, loss, end_loss, self._distance(loss)
+        return theta, loss, end_loss, distance if self.solve is None else self._distance(loss)
+
+    def _conjugate(self, theta, enough):
+        """Go on by conjugate gradients, and remember the way."""
+        step, change, direction, image, decreases = conjugate_steps(
+            self.rows, self.objective, self.gradient, enough
+        )
+        self.gradient = self.gradient + change
+        self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
+        return theta + step, decreases
 
     def _distance(self, loss):
         """sqrt(g' H^-1 g / mean squared residual): root mean square, in its units."""
@@ -408,7 +431,7 @@ def _method(settings, rows, objective, seed):
     if not settings.average:
         return PlainEpoch(rows, objective)
     if objective.quadratic:
-        return SearchingEpoch(rows, objective, rng)
+        return SearchingEpoch(rows, objective, rng, settings.tol or 0.0)
     if rows.n_coordinates <= SKETCH_COORDINATES:
         return InteriorEpoch(rows, objective, settings.tol or 1e-8)
     return BestEpoch(rows, objective)

@@ -6,7 +6,14 @@ from sklearn_sgdlin._loss import SQUARED_ERROR
 from sklearn_sgdlin._metric import Metric, Moments
 from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import DenseChunk, Rows
-from sklearn_sgdlin._search import CurvatureSketch, Span, inverse_of, survey
+from sklearn_sgdlin._search import (
+    CurvatureSketch,
+    Span,
+    conjugate_steps,
+    hessian_times,
+    inverse_of,
+    survey,
+)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "weighted"])
@@ -52,7 +59,8 @@ def test_search_finds_the_minimum_over_the_span_of_all_directions(rows, rng):
         directions = rng.normal(size=(7, 2))
         seen = np.column_stack([seen, directions])
         loss, gradient, images = survey(rows, ridge(rows), theta, directions)
-        step, _, decrease = span.search(gradient, directions, images)
+        span.add(directions, images)
+        step, _, decrease = span.search(gradient)
         theta = theta + step
         root = np.sqrt(h)
         system = np.vstack([root[:, None] * z, penalty_root(rows)]) @ seen
@@ -68,8 +76,26 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
     steps = []
     for directions in (good, doubled):
         _, gradient, images = survey(rows, ridge(rows), np.zeros(7), directions)
-        steps.append(Span(7).search(gradient, directions, images)[0])
+        span = Span(7)
+        span.add(directions, images)
+        steps.append(span.search(gradient)[0])
     np.testing.assert_allclose(steps[1], steps[0], rtol=1e-8, atol=1e-12)
+
+
+def test_conjugate_steps_end_at_the_minimum(rows):
+    _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
+    step, change, direction, image, decreases = conjugate_steps(rows, ridge(rows), gradient, 0.0)
+    np.testing.assert_allclose(gradient + change, 0.0, atol=1e-9)
+    value = ridge(rows).value
+    np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - sum(decreases))
+    np.testing.assert_allclose(image, hessian_times(rows, ridge(rows), direction))
+
+
+def test_conjugate_steps_end_where_little_is_left(rows, monkeypatch):
+    monkeypatch.setattr(_search, "RECENT", 2)
+    _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
+    assert len(conjugate_steps(rows, ridge(rows), gradient, np.inf)[-1]) == 2
+    assert conjugate_steps(rows, ridge(rows), 0 * gradient, 0.0)[-1] == []
 
 
 def filled(sketch, z):
