@@ -26,6 +26,13 @@ def chunk_rows(n_columns, itemsize=8):
     return max(1, CHUNK_BYTES // (itemsize * max(n_columns, 1)))
 
 
+def with_intercept(columns, intercept, size=None):
+    """Vector of a number for each column, or one for all, and the intercept's."""
+    vector = np.empty(len(columns) + 1 if size is None else size)
+    vector[:-1], vector[-1] = columns, intercept
+    return vector
+
+
 @dataclass(frozen=True)
 class Moments:
     """Weighted mean and squared deviation of every column, mergeable.
@@ -49,6 +56,8 @@ class Moments:
     def of(cls, X, sample_weight=None):
         """Moments of the rows of X, chunk by chunk."""
         n_rows, n_features = X.shape
+        if n_rows == 1 and sample_weight is None:
+            return cls._of_row(X[0])
         total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
         for start in range(0, n_rows, MOMENT_ROWS):
             chunk = cls._of_chunk(X, start, min(start + MOMENT_ROWS, n_rows), sample_weight)
@@ -56,6 +65,13 @@ class Moments:
                 total = total.merge(chunk)
         total.check_range()
         return total
+
+    @classmethod
+    def _of_row(cls, x):
+        """Moments of one row of weight 1: the row, and no deviation."""
+        row = cls(1, 1.0, x.astype(np.float64), np.zeros(len(x)))
+        row.check_range()
+        return row
 
     @classmethod
     def _of_chunk(cls, X, start, stop, sample_weight):
@@ -71,9 +87,9 @@ class Moments:
             deviation = np.maximum(square - distance * (distance / weight), 0.0)
         return cls(rows, weight, mean, deviation)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def check_range(self):
-        with np.errstate(over="ignore", invalid="ignore"):
-            square = self.deviation + self.weight * self.mean**2
+        square = self.deviation + self.weight * self.mean**2
         if not np.isfinite(square).all():
             column = int(np.flatnonzero(~np.isfinite(square))[0])
             raise ValueError(
@@ -81,16 +97,16 @@ class Moments:
                 "sample_weight, are too large for dtype('float64'). Rescale them."
             )
 
+    @np.errstate(over="ignore", invalid="ignore")  # Moments.of tells the user
     def merge(self, other):
         """Moments of both sets of rows (Chan, Golub & LeVeque, 1983)."""
         if self.weight == 0:
             return other
         weight = self.weight + other.weight
         share = other.weight / weight
-        with np.errstate(over="ignore", invalid="ignore"):  # Moments.of tells the user
-            gap = other.mean - self.mean
-            mean = self.mean + gap * share
-            deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
+        gap = other.mean - self.mean
+        mean = self.mean + gap * share
+        deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
 
     def spread(self, fit_intercept):
@@ -102,7 +118,7 @@ class Moments:
         variance = self.deviation / self.weight
         roundings = min(self.rows, MOMENT_ROWS) + self.rows / MOMENT_ROWS
         rounding = (roundings * np.finfo(np.float64).eps * self.mean) ** 2
-        variance = np.where(variance <= rounding, 0.0, variance)
+        variance[variance <= rounding] = 0.0
         return variance if fit_intercept else variance + self.mean**2
 
 
@@ -123,13 +139,13 @@ class Metric:
     @classmethod
     def standard(cls, moments, fit_intercept, l2=0.0):
         """The metric of the module's formula; a constant column has scale 0."""
-        spread = np.append(moments.spread(fit_intercept), float(fit_intercept))
+        spread = with_intercept(moments.spread(fit_intercept), fit_intercept)
         varies = spread > 0
-        curvature = spread[varies] + np.append(np.full(len(spread) - 1, l2), 0.0)[varies]
-        n_effective = np.sum(spread[varies] / curvature) or 1.0
-        scale = np.zeros_like(spread)
+        curvature = (spread + with_intercept(l2, 0.0, len(spread)))[varies]
+        n_effective = (spread[varies] / curvature).sum() or 1.0
+        scale = np.zeros(len(spread))
         scale[varies] = 1 / np.sqrt(n_effective * curvature)
-        centre = moments.mean if fit_intercept else np.zeros_like(moments.mean)
+        centre = moments.mean if fit_intercept else np.zeros(len(moments.mean))
         return cls(centre, scale)
 
     @classmethod
@@ -139,8 +155,8 @@ class Metric:
 
     def theta(self, coef, intercept):
         """Coordinates of a model."""
-        model = np.append(coef, intercept + self.centre @ coef)
-        return np.divide(model, self.scale, out=np.zeros_like(model), where=self.scale > 0)
+        model = with_intercept(coef, intercept + self.centre @ coef)
+        return np.divide(model, self.scale, out=np.zeros(len(model)), where=self.scale > 0)
 
     def model(self, theta):
         """Coefficients and intercept, in the units of the data."""

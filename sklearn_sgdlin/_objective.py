@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._loss import Loss
+from ._metric import with_intercept
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,8 @@ class Objective:
     @classmethod
     def of(cls, loss, l1, l2, positive, scale):
         """Build from weights on the coefficients, ``l1 |coef| + l2 coef**2 / 2``."""
-        size = np.append(scale[:-1], 0.0)
-        floor = np.full(len(scale), -np.inf)
-        if positive:
-            floor[:-1] = 0.0
+        size = with_intercept(scale[:-1], 0.0)
+        floor = with_intercept(0.0 if positive else -np.inf, -np.inf, len(scale))
         return cls(loss, l1 * size, l2 * size * size, floor)
 
     @property

@@ -237,7 +237,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
     start = metric.theta(state.coef, state.intercept)
     theta, mean, average_rows = rows.sweep(
-        rows.order(_rng(settings, state.seed, state.rows_seen)),
+        rows.order(_rng(settings, state.seed, state.rows_seen) if len(y) > 1 else None),
         objective,
         problem.step_rule(settings, settings.learning_rate),
         state.rows_seen,
