@@ -40,6 +40,8 @@ class Loss(NamedTuple):
     upper: float
 
     def _outside(self, residual):
+        if self.dead_zone == 0:
+            return residual
         return residual - np.clip(residual, -self.dead_zone, self.dead_zone)
 
     def multiplier(self, residual):
@@ -49,6 +51,8 @@ class Loss(NamedTuple):
     def _multiplier(self, outside):
         if self.compliance == 0:
             return np.select([outside > 0, outside < 0], [self.upper, self.lower], 0.0)
+        if min(-self.lower, self.upper) == np.inf:
+            return outside / self.compliance
         return np.clip(outside / self.compliance, self.lower, self.upper)
 
     def value(self, residual):

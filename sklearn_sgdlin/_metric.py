@@ -11,7 +11,7 @@ with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt
 of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is its natural scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,10 +26,10 @@ def chunk_rows(n_columns, itemsize=8):
     return max(1, CHUNK_BYTES // (itemsize * max(n_columns, 1)))
 
 
-def with_intercept(columns, intercept, size=None):
-    """Vector of a number for each column, or one for all, and the intercept's."""
-    vector = np.empty(len(columns) + 1 if size is None else size)
-    vector[:-1], vector[-1] = columns, intercept
+def with_last(numbers, last, size=None):
+    """Vector of numbers, one for each column or one for all, and a last one."""
+    vector = np.empty(len(numbers) + 1 if size is None else size)
+    vector[:-1], vector[-1] = numbers, last
     return vector
 
 
@@ -56,8 +56,6 @@ class Moments:
     def of(cls, X, sample_weight=None):
         """Moments of the rows of X, chunk by chunk."""
         n_rows, n_features = X.shape
-        if n_rows == 1 and sample_weight is None:
-            return cls._of_row(X[0])
         total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
         for start in range(0, n_rows, MOMENT_ROWS):
             chunk = cls._of_chunk(X, start, min(start + MOMENT_ROWS, n_rows), sample_weight)
@@ -67,9 +65,9 @@ class Moments:
         return total
 
     @classmethod
-    def _of_row(cls, x):
+    def of_row(cls, x):
         """Moments of one row of weight 1: the row, and no deviation."""
-        row = cls(1, 1.0, x.astype(np.float64), np.zeros(len(x)))
+        row = cls(1, 1.0, x, np.zeros(len(x)))
         row.check_range()
         return row
 
@@ -109,6 +107,16 @@ class Moments:
         deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
 
+    def beside(self, other):
+        """Moments of both sets of columns of the same rows."""
+        mean = np.concatenate([self.mean, other.mean])
+        deviation = np.concatenate([self.deviation, other.deviation])
+        return replace(self, mean=mean, deviation=deviation)
+
+    def of_columns(self, part):
+        """Moments of some columns."""
+        return Moments(self.rows, self.weight, self.mean[part], self.deviation[part])
+
     def spread(self, fit_intercept):
         """Variance of every column (mean square without intercept); 0 where constant.
 
@@ -139,9 +147,9 @@ class Metric:
     @classmethod
     def standard(cls, moments, fit_intercept, l2=0.0):
         """The metric of the module's formula; a constant column has scale 0."""
-        spread = with_intercept(moments.spread(fit_intercept), fit_intercept)
+        spread = with_last(moments.spread(fit_intercept), fit_intercept)
         varies = spread > 0
-        curvature = (spread + with_intercept(l2, 0.0, len(spread)))[varies]
+        curvature = (spread + with_last(l2, 0.0, len(spread)))[varies]
         n_effective = (spread[varies] / curvature).sum() or 1.0
         scale = np.zeros(len(spread))
         scale[varies] = 1 / np.sqrt(n_effective * curvature)
@@ -155,7 +163,7 @@ class Metric:
 
     def theta(self, coef, intercept):
         """Coordinates of a model."""
-        model = with_intercept(coef, intercept + self.centre @ coef)
+        model = with_last(coef, intercept + self.centre @ coef)
         return np.divide(model, self.scale, out=np.zeros(len(model)), where=self.scale > 0)
 
     def model(self, theta):

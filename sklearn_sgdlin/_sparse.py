@@ -61,6 +61,7 @@ class SparseRows(Rows):
     def _sweep(
         self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
     ):
+        penalised = objective.penalised
         return sweep_sparse(
             self.X.data,
             self.X.indices,
@@ -77,8 +78,8 @@ class SparseRows(Rows):
             objective.l1,
             objective.l2,
             objective.floor,
-            objective.penalised,
-            self._penalty_every if objective.penalised else AVERAGE_EVERY,
+            penalised,
+            self._penalty_every if penalised else AVERAGE_EVERY,
             schedule,
             rows_seen,
             theta,

@@ -439,7 +439,8 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     cdef Schedule c_schedule
     cdef Average average
     cdef const double* weights = NULL
-    cdef double[::1] offset = np.multiply(centre, scale[:n_features])
+    cdef Py_ssize_t j
+    cdef double[::1] offset = np.empty(n_features)
     cdef const floating* values = NULL
     cdef const integer* columns = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
@@ -449,6 +450,8 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     average.forget = forget
     if sample_weight is not None:
         weights = &sample_weight[0]
+    for j in range(n_features):
+        offset[j] = centre[j] * scale[j]
     if data.shape[0] > 0:           # a matrix of zeros stores nothing
         values = &data[0]
         columns = &indices[0]
