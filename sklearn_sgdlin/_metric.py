@@ -114,7 +114,7 @@ class Moments:
         return replace(self, mean=mean, deviation=deviation)
 
     def of_columns(self, part):
-        """Moments of some columns."""
+        """Moments of a slice of the columns."""
         return Moments(self.rows, self.weight, self.mean[part], self.deviation[part])
 
     def spread(self, fit_intercept):

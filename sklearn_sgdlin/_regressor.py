@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from importlib.metadata import metadata
+from math import isfinite
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -26,7 +27,7 @@ from ._training import DivergedError, Settings, epochs, stream
 
 
 def _check_finite_total(total, name, what):
-    if not np.isfinite(total):
+    if not isfinite(total):
         raise ValueError(
             f"Input {name} contains values whose {what} is too large for dtype('float64'). "
             "Rescale it."
@@ -494,8 +495,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             X = X.copy()
             X.sum_duplicates()
         y = np.ascontiguousarray(y, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            _check_finite_total(np.vdot(y, y), "y", "sum of squares")
+        _check_finite_total(np.vdot(y, y), "y", "sum of squares")
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(
                 _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -659,8 +659,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def _publish(self, state):
         """The one place where the fitted model is written."""
-        numbers = (state.coef, state.intercept, state.mean_coef, state.mean_intercept)
-        if not all(np.isfinite(number).all() for number in numbers):
+        if not state.finite:
             raise ValueError(
                 "The coefficients are too large for dtype('float64'). Rescale X, y or "
                 "sample_weight."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -84,6 +84,15 @@ class State:
     rows_seen: int
     average_rows: float
     seed: int
+
+    @property
+    def finite(self):
+        """Whether all coefficients and intercepts are."""
+        return (
+            isfinite(self.intercept)
+            and isfinite(self.mean_intercept)
+            and bool(np.isfinite(self.coef).all() and np.isfinite(self.mean_coef).all())
+        )
 
     def after(self, rows_seen):
         """The same models after so many steps."""
@@ -177,6 +186,11 @@ class Targets:
     def rows_seen(self):
         """Steps taken by the target that took most."""
         return max(state.rows_seen for state in self.states)
+
+    @property
+    def finite(self):
+        """Whether all coefficients and intercepts are."""
+        return all(state.finite for state in self.states)
 
     def after(self, rows_seen):
         """The same models after so many steps."""
