@@ -46,11 +46,6 @@ class Objective:
         return not (self.l1.any() or np.isfinite(self.floor).any())
 
     @cached_property
-    def penalised(self):
-        """Whether there is any penalty or bound."""
-        return not self.smooth or bool(self.l2.any())
-
-    @cached_property
     def quadratic(self):
         """Whether the objective is a quadratic function."""
         _, _, lower, upper = self.loss

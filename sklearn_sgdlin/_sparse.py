@@ -61,7 +61,6 @@ class SparseRows(Rows):
     def _sweep(
         self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
     ):
-        penalised = objective.penalised
         return sweep_sparse(
             self.X.data,
             self.X.indices,
@@ -78,8 +77,7 @@ class SparseRows(Rows):
             objective.l1,
             objective.l2,
             objective.floor,
-            penalised,
-            self._penalty_every if penalised else AVERAGE_EVERY,
+            self._penalty_every,
             schedule,
             rows_seen,
             theta,
