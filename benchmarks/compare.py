@@ -1,0 +1,241 @@
+"""The whole comparison: against other solvers, and what the estimator costs by itself.
+
+Run by hand: ``python benchmarks/compare.py``; it takes less than ten minutes, with
+``--quick``, on small data, seconds. Writes a table (Markdown) and two pictures. Other
+solvers than scikit-learn's take part where they are installed.
+"""
+
+import argparse
+import itertools
+import os
+import platform
+import re
+import time
+import warnings
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import costs
+import matplotlib as mpl
+import numpy as np
+from peers import SGD_SETTINGS, peers, scaled_sgd
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+from suite import FEWER, Data, columns_of_any_unit, suite
+from threadpoolctl import threadpool_limits
+from timing import medians, slope
+
+from sklearn_sgdlin import SGDLinearRegressor
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+THREADS = 2  # of BLAS
+OURS = "SGDLinearRegressor"
+SGD_EPOCHS = 100  # of SGDRegressor at most, in the picture of the time to an excess
+CHOOSE_ROWS = 100_000  # on so many rows the setting of SGDRegressor is chosen
+PACKAGES = ["sklearn-sgdlin", "scikit-learn", "numpy", "scipy", "vowpalwabbit", "river", "torch"]
+
+
+def machine():
+    """Where, when and with what."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"))
+        processor = names[0] if names else processor
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor}, {os.cpu_count()} cores, {THREADS} threads "
+        f"for BLAS, {platform.system()}, Python {platform.python_version()}, {', '.join(found)}"
+    )
+
+
+def best_setting(data):
+    """The setting of SGDRegressor of the highest quality, on a part of the rows."""
+    step = -(-data.X.shape[0] // CHOOSE_ROWS)
+    X, y = data.X[::step], data.y[::step]
+    part = Data(data.name, X, y, data.X_test, data.y_test)
+    sign = 1 if part.least is None else -1
+    qualities = {
+        name: sign * part.quality(scaled_sgd(X, **setting).fit(X, y).predict)
+        for name, setting in SGD_SETTINGS.items()
+    }
+    return max(qualities, key=qualities.get)
+
+
+def compare(data, budget):
+    """Seconds and quality of each model on one data set."""
+    setting = best_setting(data)
+    models = {OURS: SGDLinearRegressor(random_state=0)}
+    models[f"SGDRegressor, {setting}"] = scaled_sgd(data.X, **SGD_SETTINGS[setting])
+    models |= {peer.name: peer.make() for peer in peers() if peer.takes(data.X)}
+    seconds = medians(
+        {name: lambda m=model: m.fit(data.X, data.y) for name, model in models.items()}, budget
+    )
+    return {name: (seconds[name], data.quality(models[name].predict)) for name in models}
+
+
+def short(number):
+    """A number to two digits, as it is read most easily."""
+    if abs(number) < 1e-12:
+        return "0"
+    return f"{number:.0f}" if 10 <= abs(number) < 1e4 else f"{number:.2g}"
+
+
+def table(results):
+    """Markdown: a row for each data set, a column for each model; then geometric means."""
+    names = ["SGDRegressor", *(peer.name for peer in peers())]
+    lines = [
+        "| data | rows x columns | ours | " + " | ".join(names) + " |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    ratios = {name: [] for name in names}
+    for data, shape, found in results:
+        time_ours, quality = found[OURS]
+        cells = [data, shape, f"{1e3 * time_ours:.3g} ms ({short(quality)})"]
+        for name in names:
+            full = next((key for key in found if key.split(",")[0] == name), None)
+            if full is None:
+                cells.append("-")
+                continue
+            seconds, quality = found[full]
+            ratios[name].append(seconds / time_ours)
+            cells.append(
+                f"{short(ratios[name][-1])} x ({short(quality)}) {full.partition(', ')[2]}"
+            )
+        lines.append("| " + " | ".join(cells) + " |")
+    means = [f"{short(np.exp(np.mean(np.log(ratios[name]))))} x" for name in names]
+    lines.append("| geometric mean of ratios | | | " + " | ".join(means) + " |")
+    return "\n".join(lines)
+
+
+def course_of_ours(data):
+    """Seconds and excess of fits of one epoch, two, ..."""
+    for epochs in range(1, 7):
+        model = SGDLinearRegressor(max_iter=epochs, tol=None, random_state=0)
+        seconds = medians({"": lambda m=model: m.fit(data.X, data.y)}, 1.0, most=3)[""]
+        yield seconds, data.quality(model.predict)
+
+
+def course_of_sgd(data, setting, limit):
+    """Seconds and excess of scaler and SGDRegressor after each epoch, for so many seconds."""
+    start = time.perf_counter()
+    scaler = StandardScaler().fit(data.X)
+    z = scaler.transform(data.X)
+    seconds = time.perf_counter() - start
+    model = scaled_sgd(data.X, **setting)[-1]
+    for _ in range(SGD_EPOCHS):
+        if seconds > limit:
+            return
+        start = time.perf_counter()
+        model.partial_fit(z, data.y)
+        seconds += time.perf_counter() - start
+        yield seconds, data.quality(lambda X: model.predict(scaler.transform(X)))
+
+
+def reach(path, fewer):
+    """Picture of the time to reach an excess error; returns a sentence about it."""
+    data = Data("", *columns_of_any_unit(np.random.default_rng(1), 300_000 // fewer, 50))
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    courses = {OURS: list(course_of_ours(data))}
+    limit = 30 * courses[OURS][-1][0]
+    for name, setting in SGD_SETTINGS.items():
+        courses[f"StandardScaler + SGDRegressor, {name}"] = list(
+            course_of_sgd(data, setting, limit)
+        )
+    for model in (LinearRegression(), Ridge()):
+        seconds = medians({"": lambda m=model: m.fit(data.X, data.y)}, 1.0, most=3)[""]
+        courses[type(model).__name__] = [(seconds, data.quality(model.predict))]
+    for name, course in courses.items():
+        seconds, excess = np.array(course).T
+        best = np.maximum(np.minimum.accumulate(excess), 1e-12)
+        axes.loglog(seconds, best, marker="o" if len(course) < 10 else None, label=name)
+    axes.set(xlabel="seconds", ylabel="excess error over least squares", title=data.shape)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    ours = next(seconds for seconds, excess in courses[OURS] if excess <= 1e-3)
+    sgd = [
+        seconds
+        for name, course in courses.items()
+        if "SGDRegressor," in name
+        for seconds, excess in course
+        if excess <= 1e-3
+    ]
+    ratio = short(min(sgd) / ours) if sgd else "not reached"
+    return f"time of SGDRegressor to excess 1e-3, in units of ours, {data.shape}: {ratio}"
+
+
+def picture_of_growth(path, curves):
+    """Seconds an epoch against n, d and nnz, with the slopes."""
+    figure, axes = plt.subplots(
+        1, len(curves), figsize=(11, 3.6), layout="constrained", sharey=True
+    )
+    for ax, (name, (sizes, seconds)) in zip(axes, curves.items(), strict=True):
+        ax.loglog(sizes, seconds, "o-", label=f"slope {slope(sizes, seconds):.2f}")
+        middle = len(sizes) // 2
+        linear = seconds[middle] * np.array(sizes) / sizes[middle]
+        ax.loglog(sizes, linear, ":", color="grey", label="slope 1")
+        ax.set_xlabel(name)
+        ax.legend()
+    axes[0].set_ylabel("seconds an epoch")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+CAPTION = """\
+Whole `fit` on raw data in memory, default settings; medians of interleaved runs. x is the time in
+units of ours, in brackets the quality: excess of the squared error over least squares on the rows
+learned from (less is better), for sparse data R² on held-out rows (more is better). SGDRegressor
+stands behind a StandardScaler (MaxAbsScaler if sparse), without penalty, at that of its settings
+{settings} which is best on {rows:,} of the rows."""
+
+
+def run(quick, output):
+    """Measure everything; return it as Markdown, the pictures beside it."""
+    fewer, budget = (FEWER, 0.02) if quick else (1, 2.0)
+    results, curves, lines = [], {}, []
+    for data in suite(quick):
+        results.append((data.name, data.shape, compare(data, budget)))
+        print(table(results[-1:]).splitlines()[2], flush=True)
+    measures = (
+        costs.passes(fewer, budget),
+        costs.sparse_passes(fewer, budget),
+        costs.growth(fewer, budget, curves),
+        costs.threads(fewer, budget),
+        costs.memory(fewer),
+        costs.small(fewer, budget),
+    )
+    for line in itertools.chain(*measures):
+        print(line, flush=True)
+        lines.append(f"- {line}")
+    picture_of_growth(output / "growth.png", curves)
+    lines.append(f"- {reach(output / 'reach.png', fewer)}")
+    caption = CAPTION.format(settings=", ".join(SGD_SETTINGS), rows=CHOOSE_ROWS)
+    return "\n\n".join([machine(), caption, table(results), "\n".join(lines)]) + "\n"
+
+
+def main():
+    """Read the command line, run, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small data, seconds")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with threadpool_limits(THREADS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of models that do not converge: their quality is shown
+        text = run(options.quick, options.output)
+    (options.output / "comparison.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}\nAll in {time.perf_counter() - start:.0f} s, in {options.output}")
+
+
+if __name__ == "__main__":
+    main()
