@@ -48,10 +48,11 @@ class Peer:
         return size <= self.numbers and (self.sparse or not issparse(X))
 
 
-def scaled_sgd(X, **setting):
-    """SGDRegressor without penalty behind the scaler its users put before it."""
-    scaler = MaxAbsScaler() if issparse(X) else StandardScaler()
-    return make_pipeline(scaler, SGDRegressor(penalty=None, random_state=0, **setting))
+def scaled_sgd(data, setting):
+    """SGDRegressor behind the scaler its users put before it."""
+    scaler = MaxAbsScaler() if issparse(data.X) else StandardScaler()
+    sgd = SGDRegressor(random_state=0, **data.settings, **SGD_SETTINGS[setting])
+    return make_pipeline(scaler, sgd)
 
 
 class VowpalWabbit(BaseEstimator):
