@@ -40,19 +40,25 @@ class Loss(NamedTuple):
     upper: float
 
     def _outside(self, residual):
+        if self.dead_zone == 0:
+            return residual
         return residual - np.clip(residual, -self.dead_zone, self.dead_zone)
 
     def multiplier(self, residual):
         """Minus the derivative of the value by the prediction."""
-        outside = self._outside(np.asarray(residual, dtype=np.float64))
+        return self._multiplier(self._outside(np.asarray(residual, dtype=np.float64)))
+
+    def _multiplier(self, outside):
         if self.compliance == 0:
             return np.select([outside > 0, outside < 0], [self.upper, self.lower], 0.0)
+        if min(-self.lower, self.upper) == np.inf:
+            return outside / self.compliance
         return np.clip(outside / self.compliance, self.lower, self.upper)
 
     def value(self, residual):
         """Cost of each residual."""
-        multiplier = self.multiplier(residual)
         outside = self._outside(np.asarray(residual, dtype=np.float64))
+        multiplier = self._multiplier(outside)
         return multiplier * outside - self.compliance * multiplier**2 / 2
 
     @property

@@ -11,7 +11,7 @@ with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt
 of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is its natural scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,13 @@ CHUNK_BYTES = 1 << 18  # of X at a time: stays in the second-level cache
 def chunk_rows(n_columns, itemsize=8):
     """Rows of a chunk that fits the cache."""
     return max(1, CHUNK_BYTES // (itemsize * max(n_columns, 1)))
+
+
+def with_last(numbers, last, size=None):
+    """Vector of numbers, one for each column or one for all, and a last one."""
+    vector = np.empty(len(numbers) + 1 if size is None else size)
+    vector[:-1], vector[-1] = numbers, last
+    return vector
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,13 @@ class Moments:
         return total
 
     @classmethod
+    def of_row(cls, x):
+        """Moments of one row of weight 1: the row, and no deviation."""
+        row = cls(1, 1.0, x, np.zeros(len(x)))
+        row.check_range()
+        return row
+
+    @classmethod
     def _of_chunk(cls, X, start, stop, sample_weight):
         rows = stop - start
         weight, shift = float(rows), start
@@ -71,9 +85,9 @@ class Moments:
             deviation = np.maximum(square - distance * (distance / weight), 0.0)
         return cls(rows, weight, mean, deviation)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def check_range(self):
-        with np.errstate(over="ignore", invalid="ignore"):
-            square = self.deviation + self.weight * self.mean**2
+        square = self.deviation + self.weight * self.mean**2
         if not np.isfinite(square).all():
             column = int(np.flatnonzero(~np.isfinite(square))[0])
             raise ValueError(
@@ -81,17 +95,27 @@ class Moments:
                 "sample_weight, are too large for dtype('float64'). Rescale them."
             )
 
+    @np.errstate(over="ignore", invalid="ignore")  # Moments.of tells the user
     def merge(self, other):
         """Moments of both sets of rows (Chan, Golub & LeVeque, 1983)."""
         if self.weight == 0:
             return other
         weight = self.weight + other.weight
         share = other.weight / weight
-        with np.errstate(over="ignore", invalid="ignore"):  # Moments.of tells the user
-            gap = other.mean - self.mean
-            mean = self.mean + gap * share
-            deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
+        gap = other.mean - self.mean
+        mean = self.mean + gap * share
+        deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
+
+    def beside(self, other):
+        """Moments of both sets of columns of the same rows."""
+        mean = np.concatenate([self.mean, other.mean])
+        deviation = np.concatenate([self.deviation, other.deviation])
+        return replace(self, mean=mean, deviation=deviation)
+
+    def of_columns(self, part):
+        """Moments of a slice of the columns."""
+        return Moments(self.rows, self.weight, self.mean[part], self.deviation[part])
 
     def spread(self, fit_intercept):
         """Variance of every column (mean square without intercept); 0 where constant.
@@ -102,7 +126,7 @@ class Moments:
         variance = self.deviation / self.weight
         roundings = min(self.rows, MOMENT_ROWS) + self.rows / MOMENT_ROWS
         rounding = (roundings * np.finfo(np.float64).eps * self.mean) ** 2
-        variance = np.where(variance <= rounding, 0.0, variance)
+        variance[variance <= rounding] = 0.0
         return variance if fit_intercept else variance + self.mean**2
 
 
@@ -123,13 +147,13 @@ class Metric:
     @classmethod
     def standard(cls, moments, fit_intercept, l2=0.0):
         """The metric of the module's formula; a constant column has scale 0."""
-        spread = np.append(moments.spread(fit_intercept), float(fit_intercept))
+        spread = with_last(moments.spread(fit_intercept), fit_intercept)
         varies = spread > 0
-        curvature = spread[varies] + np.append(np.full(len(spread) - 1, l2), 0.0)[varies]
-        n_effective = np.sum(spread[varies] / curvature) or 1.0
-        scale = np.zeros_like(spread)
+        curvature = (spread + with_last(l2, 0.0, len(spread)))[varies]
+        n_effective = (spread[varies] / curvature).sum() or 1.0
+        scale = np.zeros(len(spread))
         scale[varies] = 1 / np.sqrt(n_effective * curvature)
-        centre = moments.mean if fit_intercept else np.zeros_like(moments.mean)
+        centre = moments.mean if fit_intercept else np.zeros(len(moments.mean))
         return cls(centre, scale)
 
     @classmethod
@@ -139,8 +163,8 @@ class Metric:
 
     def theta(self, coef, intercept):
         """Coordinates of a model."""
-        model = np.append(coef, intercept + self.centre @ coef)
-        return np.divide(model, self.scale, out=np.zeros_like(model), where=self.scale > 0)
+        model = with_last(coef, intercept + self.centre @ coef)
+        return np.divide(model, self.scale, out=np.zeros(len(model)), where=self.scale > 0)
 
     def model(self, theta):
         """Coefficients and intercept, in the units of the data."""

@@ -7,10 +7,12 @@ has weights of its own, and the intercept has none.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ._loss import Loss
+from ._metric import with_last
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,16 @@ class Objective:
     @classmethod
     def of(cls, loss, l1, l2, positive, scale):
         """Build from weights on the coefficients, ``l1 |coef| + l2 coef**2 / 2``."""
-        size = np.append(scale[:-1], 0.0)
-        floor = np.full(len(scale), -np.inf)
-        if positive:
-            floor[:-1] = 0.0
+        size = with_last(scale[:-1], 0.0)
+        floor = with_last(0.0 if positive else -np.inf, -np.inf, len(scale))
         return cls(loss, l1 * size, l2 * size * size, floor)
 
-    @property
+    @cached_property
     def smooth(self):
         """Whether the penalty has no kink and no bound."""
         return not (self.l1.any() or np.isfinite(self.floor).any())
 
-    @property
-    def penalised(self):
-        """Whether there is any penalty or bound."""
-        return not self.smooth or bool(self.l2.any())
-
-    @property
+    @cached_property
     def quadratic(self):
         """Whether the objective is a quadratic function."""
         _, _, lower, upper = self.loss

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from importlib.metadata import metadata
+from math import isfinite
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -14,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -26,7 +27,7 @@ from ._training import DivergedError, Settings, epochs, stream
 
 
 def _check_finite_total(total, name, what):
-    if not np.isfinite(total):
+    if not isfinite(total):
         raise ValueError(
             f"Input {name} contains values whose {what} is too large for dtype('float64'). "
             "Rescale it."
@@ -441,10 +442,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             X, y, sample_weight = self._validate(X, y, sample_weight, reset=state is None)
             if state is not None:
                 self._check_targets("y", y.shape[1:], self.coef_.shape[:-1])
-            loss = self._progressive_loss(X, y, sample_weight)
+            settings = self._settings()
+            loss = self._progressive_loss(settings.loss, X, y, sample_weight)
             seed = self._draw_seed() if state is None else state.seed
             try:
-                state = stream(self._settings(), X, y, sample_weight, state, seed)
+                state = stream(settings, X, y, sample_weight, state, seed)
             except DivergedError as error:
                 raise self._diverged(error) from None
             self._publish(state)
@@ -494,23 +496,21 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def _validate(self, X, y, sample_weight, reset):
         """Arrays as the training needs them, or scikit-learn's errors."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-            multi_output=True,
-            y_numeric=True,
-            reset=reset,
-        )
+        accepted = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
+        if type(y) is np.ndarray and y.dtype == np.float64 and y.ndim == 1 and y.size:
+            # All that the other branch would check, in a third of the time.
+            X = validate_data(self, X, reset=reset, **accepted)
+            assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(
+                self, X, y, reset=reset, multi_output=True, y_numeric=True, **accepted
+            )
         if issparse(X) and not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
         y = np.ascontiguousarray(y, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            _check_finite_total(np.vdot(y, y), "y", "sum of squares")
+        _check_finite_total(np.vdot(y, y), "y", "sum of squares")
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(
                 _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -600,20 +600,25 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if self.scoring is not None:
             return check_scoring(self, self.scoring)
 
+        loss = make_loss(self.loss, self.epsilon, self.quantile)
+
         def minus_loss(estimator, X, y, sample_weight=None):
-            return 0.0 - self._mean_loss(y - estimator.predict(X), sample_weight)  # never -0.0
+            return 0.0 - self._mean_loss(loss, y - estimator.predict(X), sample_weight)  # not -0.0
 
         return minus_loss
 
-    def _mean_loss(self, residual, sample_weight):
-        value = make_loss(self.loss, self.epsilon, self.quantile).value(residual)
-        return float(np.mean(np.average(value, axis=0, weights=sample_weight)))
+    @staticmethod
+    def _mean_loss(loss, residual, sample_weight):
+        value = loss.value(residual)
+        if sample_weight is None:
+            return float(value.mean(axis=0).mean())
+        return float(np.average(value, axis=0, weights=sample_weight).mean())
 
-    def _progressive_loss(self, X, y, sample_weight):
+    @np.errstate(over="ignore", invalid="ignore")  # training will name the array
+    def _progressive_loss(self, loss, X, y, sample_weight):
         """Of the model so far; before the first chunk it predicts 0."""
-        with np.errstate(over="ignore", invalid="ignore"):  # training will name the array
-            residual = y - self._linear(X) if hasattr(self, "_state") else y
-            return self._mean_loss(residual, sample_weight)
+        residual = y - self._linear(X) if hasattr(self, "_state") else y
+        return self._mean_loss(loss, residual, sample_weight)
 
     def _run(self, seed, data, validation, tasks, last):
         """Train epoch by epoch, and tell everyone who wants to know."""
@@ -673,8 +678,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def _publish(self, state):
         """The one place where the fitted model is written."""
-        numbers = (state.coef, state.intercept, state.mean_coef, state.mean_intercept)
-        if not all(np.isfinite(number).all() for number in numbers):
+        if not state.finite:
             raise ValueError(
                 "The coefficients are too large for dtype('float64'). Rescale X, y or "
                 "sample_weight."

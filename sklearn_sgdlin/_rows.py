@@ -10,16 +10,19 @@ BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from me
 BLOCKS_PER_TILE = 8  # at least, so that a file sorted by y is mixed inside a tile
 BLOCKS = 512  # at least, so that small data get a full permutation
 CACHE_LINE = 64  # bytes
+PER_LINE = CACHE_LINE // 8  # numbers
 AVERAGE_EVERY = 16  # steps, as in the compiled loops
 
 
-def aligned_copy(array):
-    """Copy of a vector that starts at a cache line: no vector load straddles two."""
-    buffer = np.empty(array.nbytes + CACHE_LINE, dtype=np.uint8)
-    start = -buffer.ctypes.data % CACHE_LINE
-    copy = buffer[start : start + array.nbytes].view(np.float64)
-    copy[:] = array
-    return copy
+def aligned_copies(first, second):
+    """Copies of two vectors that start at cache lines: no vector load straddles two."""
+    n = len(second)
+    distance = -(-len(first) // PER_LINE) * PER_LINE
+    buffer = np.empty(distance + n + PER_LINE)
+    start = -buffer.ctypes.data % CACHE_LINE // buffer.itemsize
+    copies = buffer[start : start + len(first)], buffer[start + distance : start + distance + n]
+    copies[0][:], copies[1][:] = first, second
+    return copies
 
 
 class DenseChunk:
@@ -60,7 +63,7 @@ class Rows:
         self.n_rows, n_features = X.shape
         self.n_coordinates = n_features + 1
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
-        self._centre, self._scale = aligned_copy(metric.centre), aligned_copy(metric.scale)
+        self._centre, self._scale = aligned_copies(metric.centre, metric.scale)
         self._plan_tiles(n_features * X.dtype.itemsize)
 
     def _plan_tiles(self, row_bytes):
@@ -107,7 +110,7 @@ class Rows:
             Rows in the average.
         """
         blocks, within = order
-        iterate, mean = aligned_copy(theta), aligned_copy(theta if average is None else average)
+        iterate, mean = aligned_copies(theta, theta if average is None else average)
         average_rows = self._sweep(
             blocks, within, objective, schedule, rows_seen, iterate, mean, average_rows, forget
         )

@@ -12,7 +12,7 @@ costs little more than a sequential one. X is read where it is, float32 or float
 arithmetic is double.
 """
 
-from libc.math cimport pow
+from libc.math cimport INFINITY, pow
 
 import numpy as np
 
@@ -427,19 +427,22 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
                  const Py_ssize_t[::1] blocks, Py_ssize_t block_rows,
                  const Py_ssize_t[::1] within, const double[::1] centre,
                  const double[::1] scale, loss, const double[::1] l1, const double[::1] l2,
-                 const double[::1] floor, bint penalised, Py_ssize_t every, schedule,
-                 double rows_seen, double[::1] theta, double[::1] mean, double mean_rows,
+                 const double[::1] floor, Py_ssize_t penalty_every, schedule, double rows_seen,
+                 double[::1] theta, double[::1] mean, double mean_rows,
                  double forget, Py_ssize_t[:, ::1] tiles):
     """`sweep` for the data, indices and indptr of a CSR matrix without duplicate entries.
 
-    The penalty's step, which touches every coordinate, is taken once every `every` steps.
+    The penalty's step, which touches every coordinate, is taken once every `penalty_every`
+    steps.
     """
     cdef Loss c_loss
     cdef Penalty c_penalty
     cdef Schedule c_schedule
     cdef Average average
     cdef const double* weights = NULL
-    cdef double[::1] offset = np.multiply(centre, scale[:n_features])
+    cdef Py_ssize_t j
+    cdef bint penalised = False
+    cdef double[::1] offset = np.empty(n_features)
     cdef const floating* values = NULL
     cdef const integer* columns = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
@@ -449,6 +452,9 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     average.forget = forget
     if sample_weight is not None:
         weights = &sample_weight[0]
+    for j in range(n_features):
+        offset[j] = centre[j] * scale[j]
+        penalised |= l1[j] != 0 or l2[j] != 0 or floor[j] != -INFINITY
     if data.shape[0] > 0:           # a matrix of zeros stores nothing
         values = &data[0]
         columns = &indices[0]
@@ -458,7 +464,7 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
                 values, columns, &indptr[0], &y[0], weights, y.shape[0], n_features,
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
                 &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty, penalised,
-                every, c_schedule, rows_seen, &theta[0], &mean[0], &average)
+                penalty_every if penalised else AVERAGE_EVERY, c_schedule, rows_seen, &theta[0], &mean[0], &average)
     return average.rows
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite, sqrt
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from ._interior import InteriorEpoch, candidate_values
 from ._loss import SQUARED_ERROR, Loss
-from ._metric import Metric, Moments
+from ._metric import Metric, Moments, with_last
 from ._objective import Objective
 from ._rows import Rows
 from ._search import (
@@ -65,8 +66,8 @@ class State:
 
     Attributes
     ----------
-    moments, target : Moments
-        Of all rows of X seen, and of y.
+    moments : Moments
+        Of the columns of X, and of y, last, in all rows seen.
     coef, intercept
         The last iterate of SGD, in the units of the data.
     mean_coef, mean_intercept
@@ -81,7 +82,6 @@ class State:
     """
 
     moments: Moments
-    target: Moments
     coef: np.ndarray
     intercept: float
     mean_coef: np.ndarray
@@ -89,6 +89,15 @@ class State:
     rows_seen: int
     average_rows: float
     seed: int
+
+    @property
+    def finite(self):
+        """Whether all coefficients and intercepts are."""
+        return (
+            isfinite(self.intercept)
+            and isfinite(self.mean_intercept)
+            and bool(np.isfinite(self.coef).all() and np.isfinite(self.mean_coef).all())
+        )
 
     def after(self, rows_seen):
         """The same models after so many steps."""
@@ -129,16 +138,17 @@ class Problem:
     unit: float
 
     @classmethod
-    def of(cls, settings, X, y, sample_weight, moments, target):
-        """Pose the problem with the moments of X and of y."""
+    def of(cls, settings, X, y, sample_weight, moments):
+        """Pose the problem with the moments of the columns of X, and of y, last."""
         if settings.precondition:
-            spread = float(np.sqrt(target.spread(settings.fit_intercept)[0]))
+            spread = sqrt(target_variance(settings, moments))
             unit = max(settings.loss.compliance, spread / settings.loss.bound) or 1.0
-            metric = Metric.standard(moments, settings.fit_intercept, unit * settings.l2)
+            columns = moments.of_columns(slice(-1))
+            metric = Metric.standard(columns, settings.fit_intercept, unit * settings.l2)
             unit *= moments.rows / moments.weight
         else:
             unit = 1.0
-            metric = Metric.textbook(len(moments.mean), settings.fit_intercept)
+            metric = Metric.textbook(X.shape[1], settings.fit_intercept)
         objective = Objective.of(
             settings.loss, settings.l1, settings.l2, settings.positive, metric.scale
         )
@@ -182,6 +192,11 @@ class Targets:
         """Steps taken by the target that took most."""
         return max(state.rows_seen for state in self.states)
 
+    @property
+    def finite(self):
+        """Whether all coefficients and intercepts are."""
+        return all(state.finite for state in self.states)
+
     def after(self, rows_seen):
         """The same models after so many steps."""
         return Targets(tuple(state.after(rows_seen) for state in self.states))
@@ -193,15 +208,22 @@ class Targets:
 
 
 def _moments(X, y, sample_weight):
-    """Moments of the columns of X, and of y."""
+    """Moments of the columns of X, and of y, last."""
+    if len(y) == 1 and sample_weight is None:
+        return Moments.of_row(with_last(X.toarray()[0] if issparse(X) else X[0], y[0]))
     of_X = sparse_moments(X, sample_weight) if issparse(X) else Moments.of(X, sample_weight)
-    return of_X, Moments.of(y[:, np.newaxis], sample_weight)
+    return of_X.beside(Moments.of(y[:, np.newaxis], sample_weight))
 
 
-def _start(settings, target, n_features):
+def target_variance(settings, moments):
+    """Variance of y, the last column of the moments; its mean square without intercept."""
+    return moments.of_columns(slice(-1, None)).spread(settings.fit_intercept)[0]
+
+
+def _start(settings, moments):
     """Zero coefficients and the mean of y; zeros in a textbook."""
     centred = settings.precondition and settings.fit_intercept
-    return np.zeros(n_features), float(target.mean[0]) if centred else 0.0
+    return np.zeros(len(moments.mean) - 1), float(moments.mean[-1]) if centred else 0.0
 
 
 def _rng(settings, seed, rows_seen):
@@ -232,17 +254,17 @@ def _stream(settings, X, y, sample_weight, state, seed):
     carried over in the units of the data. The returned model is an average of the path
     with polynomially decaying memory (Shamir & Zhang, 2013).
     """
-    moments, target = _moments(X, y, sample_weight)
+    moments = _moments(X, y, sample_weight)
     if state is None:
-        coef, intercept = _start(settings, target, X.shape[1])
-        state = State(moments, target, coef, intercept, coef, intercept, 0, 0.0, seed)
+        coef, intercept = _start(settings, moments)
+        state = State(moments, coef, intercept, coef, intercept, 0, 0.0, seed)
     else:
-        moments, target = state.moments.merge(moments), state.target.merge(target)
-    problem = Problem.of(settings, X, y, sample_weight, moments, target)
+        moments = state.moments.merge(moments)
+    problem = Problem.of(settings, X, y, sample_weight, moments)
     rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
     start = metric.theta(state.coef, state.intercept)
     theta, mean, average_rows = rows.sweep(
-        rows.order(_rng(settings, state.seed, state.rows_seen)),
+        rows.order(_rng(settings, state.seed, state.rows_seen) if len(y) > 1 else None),
         objective,
         problem.step_rule(settings, settings.learning_rate),
         state.rows_seen,
@@ -252,13 +274,12 @@ def _stream(settings, X, y, sample_weight, state, seed):
         FORGET,
     )
     if not settings.implicit:
-        typical = float(settings.loss.value(np.sqrt(target.spread(settings.fit_intercept)[0])))
-        constant_loss = rows.constant_loss(settings.loss, _start(settings, target, 1)[1])
+        typical = float(settings.loss.value(sqrt(target_variance(settings, moments))))
+        constant_loss = rows.constant_loss(settings.loss, _start(settings, moments)[1])
         where = f"epoch 1 of this call, after {state.rows_seen} rows"
         _check_growth(objective.value(rows, theta), max(typical, constant_loss), where)
     return State(
         moments,
-        target,
         *metric.model(theta),
         *metric.model(mean),
         state.rows_seen + len(y),
@@ -483,10 +504,10 @@ def _epochs(settings, X, y, sample_weight, seed, start):
         sample_weight = sample_weight / sample_weight.max()  # so that no product underflows
     if np.prod(X.shape) <= MERGE_SIZE and not settings.unique_path:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
-    moments, target = _moments(X, y, sample_weight)
-    problem = Problem.of(settings, X, y, sample_weight, moments, target)
+    moments = _moments(X, y, sample_weight)
+    problem = Problem.of(settings, X, y, sample_weight, moments)
     rows, metric = problem.rows, problem.rows.metric
-    constant = _start(settings, target, X.shape[1])
+    constant = _start(settings, moments)
     theta = metric.theta(*(constant if start is None else start))
     start_loss = rows.constant_loss(settings.loss, constant[1])
     stop = StopRule(settings, ROUNDING * rows.constant_loss(settings.loss, 0.0))
@@ -503,9 +524,7 @@ def _epochs(settings, X, y, sample_weight, seed, start):
             _check_growth(end_loss, start_loss, f"epoch {number}")
         coef, intercept = metric.model(theta)
         reason = stop.after(number, loss, distance)
-        state = State(
-            moments, target, coef, intercept, coef, intercept, rows_seen, float(rows_seen), seed
-        )
+        state = State(moments, coef, intercept, coef, intercept, rows_seen, float(rows_seen), seed)
         yield Epoch(number, rate, loss, distance, state, reason)
         if reason is not None:
             return

@@ -23,6 +23,17 @@ def test_moments_merge_like_one_set_of_rows(X, cut):
     assert merged.rows == whole.rows == len(X)
 
 
+def test_moments_of_one_row_and_of_columns_beside_each_other(rng):
+    X, other = rng.normal(loc=100, size=(7, 4)), rng.normal(size=(7, 2))
+    both = Moments.of(np.column_stack([X, other]))
+    beside = Moments.of(X).beside(Moments.of(other))
+    row, one = Moments.of_row(X[0]), Moments.of(X[:1])
+    for left, right in [(beside, both), (both.of_columns(slice(4)), Moments.of(X)), (row, one)]:
+        assert (left.rows, left.weight) == (right.rows, right.weight)
+        np.testing.assert_array_equal(left.mean, right.mean)
+        np.testing.assert_array_equal(left.deviation, right.deviation)
+
+
 def test_moments_with_weights_count_repeated_rows(rng):
     X, weight = rng.normal(size=(30, 3)) * [1, 10, 100], rng.integers(0, 4, 30)
     weighted = Moments.of(X, weight.astype(float))

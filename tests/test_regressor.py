@@ -189,6 +189,19 @@ def test_bad_input_is_named_and_leaves_the_model_as_it_was(name, method):
 
 
 @pytest.mark.parametrize(
+    "y",
+    [SMALL_Y[:5], SMALL_Y[:0], SMALL_Y * np.nan, SMALL_Y[0], np.ones((10, 2, 2)), SMALL_Y - np.inf],
+)
+def test_an_array_of_targets_is_checked_like_a_list(y):
+    errors = []
+    for given in (y, y.tolist()):
+        with pytest.raises((TypeError, ValueError)) as error:
+            SGDLinearRegressor().fit(SMALL_X, given)
+        errors.append((error.type, str(error.value)))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize(
     ("name", "values"),
     [
         ("learning_rate", [0, -1.0, np.nan, np.inf, "fast", None]),

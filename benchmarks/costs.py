@@ -1,0 +1,180 @@
+"""What the estimator costs by itself: passes, growth with the data, threads, memory, small calls.
+
+Each function measures one of these and yields lines of a Markdown list.
+"""
+
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from sklearn.linear_model import SGDRegressor
+from sklearn.model_selection import GridSearchCV
+from suite import columns_of_any_unit, hashed
+from threadpoolctl import threadpool_limits
+from timing import medians, slope
+
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._loss import SQUARED_ERROR
+from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._objective import Objective
+from sklearn_sgdlin._rows import Rows
+from sklearn_sgdlin._sparse import SparseRows, sparse_moments
+
+RULE = (1.0, 0.0, True)  # learning_rate, power_t, implicit
+
+
+def sweeps(rows, rng):
+    """One pass over the rows in each order, as functions without arguments."""
+    objective = Objective.of(SQUARED_ERROR, 0.0, 0.0, False, rows.metric.scale)
+    start = np.zeros(rows.n_coordinates)
+    orders = {"file order": rows.order(), "shuffled": rows.order(rng)}
+    return {
+        name: lambda order=order: rows.sweep(order, objective, RULE, 0, start)
+        for name, order in orders.items()
+    }
+
+
+def passes(fewer, budget):
+    """One dense pass in units of reading X once."""
+    rng = np.random.default_rng(0)
+    for n_rows, n_features in ((5_000_000, 10), (500_000, 100), (50_000, 1000)):
+        X, y = columns_of_any_unit(rng, n_rows // fewer, n_features)
+        functions = {"sum": X.sum}
+        for dtype in ("float64", "float32"):
+            rows = Rows(X.astype(dtype, copy=False), y, None, Metric.standard(Moments.of(X), True))
+            functions |= {f"{dtype}, {name}": f for name, f in sweeps(rows, rng).items()}
+        seconds = medians(functions, budget)
+        unit = seconds.pop("sum")
+        costs = "; ".join(f"{name} {took / unit:.2f}" for name, took in seconds.items())
+        share = seconds["float32, shuffled"] / seconds["float64, shuffled"]
+        yield (
+            f"pass over {len(y):,} x {n_features}, in units of `X.sum()` of float64: {costs}; "
+            f"float32 / float64, shuffled: {share:.2f}"
+        )
+
+
+def sparse_passes(fewer, budget):
+    """One sparse pass, by stored entry, in units of the sum of the entries."""
+    rng = np.random.default_rng(0)
+    for n_features in (10_000, 1_000_000):
+        X, y = hashed(rng, 200_000 // fewer, n_features, 10)
+        rows = SparseRows(X, y, None, Metric.standard(sparse_moments(X), True))
+        seconds = medians({"sum": X.data.sum} | sweeps(rows, rng), budget)
+        unit = seconds.pop("sum")
+        costs = "; ".join(
+            f"{name} {took / unit:.1f} ({1e9 * took / X.nnz:.1f} ns an entry)"
+            for name, took in seconds.items()
+        )
+        yield f"pass over CSR {len(y):,} x {n_features:,}, in units of `X.data.sum()`: {costs}"
+
+
+def growth(fewer, budget, curves):
+    """Seconds an epoch against n, d and nnz over three decades, with the slopes.
+
+    The sizes and seconds go into `curves`, for the picture.
+    """
+    rng = np.random.default_rng(0)
+    scales = np.geomspace(1, 1000, 7) if fewer == 1 else [1, 10]
+    wide = 20_000 // fewer
+    makers = {
+        "n": (3_000, lambda n: columns_of_any_unit(rng, int(n), 20)),
+        "d": (3, lambda d: columns_of_any_unit(rng, wide, int(d))),
+        "nnz": (wide, lambda nnz: hashed(rng, wide, 10_000 // fewer, round(nnz / wide))),
+    }
+    for name, (least, make) in makers.items():
+        sizes, seconds = [], []
+        for scale in scales:
+            X, y = make(least * scale)
+            model = SGDLinearRegressor(random_state=0)
+            took = medians({"": lambda m=model, X=X, y=y: m.fit(X, y)}, budget, most=5)[""]
+            sizes.append({"n": len(y), "d": X.shape[1]}.get(name) or X.nnz)
+            seconds.append(took / model.n_iter_)
+        curves[name] = sizes, seconds
+        upper = slice((len(sizes) - 1) // 2, None)
+        yield (
+            f"an epoch against {name}, {sizes[0]:,} to {sizes[-1]:,}: slope "
+            f"{slope(sizes, seconds):.2f}, upper half {slope(sizes[upper], seconds[upper]):.2f}"
+        )
+
+
+def threads(fewer, budget):
+    """Two fits at a time against one, in threads and in a grid search."""
+    X, y = columns_of_any_unit(np.random.default_rng(0), 500_000 // fewer, 50)
+
+    def fit(_=None):
+        SGDLinearRegressor(random_state=0).fit(X, y)
+
+    def search(n_jobs, n_rows=None):
+        grid = {"learning_rate": [0.1, 0.3, 1.0, 3.0]}
+        model = GridSearchCV(SGDLinearRegressor(random_state=0), grid, cv=4, n_jobs=n_jobs)
+        model.fit(X[:n_rows], y[:n_rows])
+
+    search(2, 1000)  # starts the processes
+    with ThreadPoolExecutor(2) as pool, threadpool_limits(1):
+        functions = {
+            "one": fit,
+            "two": lambda: list(pool.map(fit, range(2))),
+            "n_jobs=1": lambda: search(1),
+            "n_jobs=2": lambda: search(2),
+        }
+        seconds = medians(functions, 2 * budget, most=5)
+    yield f"two fits in two threads take {seconds['two'] / seconds['one']:.2f} x one"
+    gain = seconds["n_jobs=1"] / seconds["n_jobs=2"]
+    yield f"GridSearchCV(n_jobs=2) is {gain:.2f} x as fast as n_jobs=1"
+
+
+def memory(fewer):
+    """Peak of what fit allocates, beyond X and y."""
+    rng = np.random.default_rng(0)
+    for n_rows, n_features in ((2_000_000, 10), (500_000, 100), (50_000, 1000)):
+        X, y = columns_of_any_unit(rng, n_rows // fewer, n_features)
+        weight = rng.uniform(size=len(y))
+        peaks = []
+        for sample_weight in (None, weight):
+            tracemalloc.start()
+            SGDLinearRegressor(random_state=0).fit(X, y, sample_weight)
+            peaks.append(tracemalloc.get_traced_memory()[1] / len(y))
+            tracemalloc.stop()
+        yield (
+            f"fit of {len(y):,} x {n_features} allocates at most {peaks[0]:.1f} bytes a row "
+            f"beyond X and y, {peaks[1]:.1f} with weights"
+        )
+
+
+def small(fewer, budget):
+    """Streams of single rows against SGDRegressor, and fits of few rows."""
+    rng = np.random.default_rng(0)
+    calls = 10_000 // fewer
+    for kind in ("dense", "CSR"):
+        X, y = (
+            columns_of_any_unit(rng, calls, 10) if kind == "dense" else hashed(rng, calls, 100, 10)
+        )
+        rows = [(X[i : i + 1], y[i : i + 1]) for i in range(calls)]
+
+        def stream(model, rows=rows):
+            for x, target in rows:
+                model.partial_fit(x, target)
+
+        models = {"ours": SGDLinearRegressor(), "SGDRegressor": SGDRegressor(eta0=1e-12)}
+        seconds = medians(
+            {name: lambda m=model: stream(m) for name, model in models.items()}, budget, most=5
+        )
+        yield (
+            f"{calls:,} calls of partial_fit with one row ({kind}): "
+            f"{seconds['ours'] / seconds['SGDRegressor']:.2f} x SGDRegressor's "
+            f"({1e6 * seconds['ours'] / calls:.0f} µs a call)"
+        )
+    X, y = columns_of_any_unit(rng, 500, 10)
+    model = SGDLinearRegressor()
+
+    def validate():
+        model._validate_params()
+        model._validate(X, y, None, reset=True)
+
+    fits = {"ours": lambda: model.fit(X, y), "validation": validate}
+    seconds = medians(fits, budget, most=200)
+    own = seconds["ours"] - seconds["validation"]
+    yield (
+        f"fit of 500 x 10 takes {1e3 * own:.2f} ms beyond the validation of its input, "
+        f"{own / seconds['validation']:.1f} x that"
+    )
