@@ -25,12 +25,22 @@ RELATIVE = 1e-14  # of the objective: what a coordinate of the model must gain t
 
 def candidate_values(rows, objective, points):
     """Objective at each column of points, in one pass."""
-    totals = np.zeros(points.shape[1])
+    return rows.mean_loss(points, objective.loss) + objective.penalty(points)
+
+
+def model_sums(rows, loss, smoothed, theta, rng):
+    """Return the sums over rows of loss, gap, gradient and curvature: what a `Model` is made of."""
+    sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, rng)
+    total, gap, gradient = 0.0, 0.0, np.zeros(rows.n_coordinates)
     for z, y, weight in rows.chunks():
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = objective.loss.value(y[:, None] - z @ points)
-        totals += value.sum(axis=0) if weight is None else weight @ value
-    return totals / rows.weight + objective.penalty(points)
+        h = 1.0 if weight is None else weight
+        residual = y - z @ theta
+        multiplier = smoothed.multiplier(residual)
+        total += np.sum(h * loss.value(residual))
+        gap += np.sum(h * loss.conjugate_gap(residual, multiplier))
+        gradient -= z.transposed_times(h * multiplier)
+        sketch.add(z, h * smoothed.curvature(residual))
+    return total, gap, gradient, sketch.sums()
 
 
 class Model:
@@ -48,23 +58,15 @@ class Model:
     """
 
     def __init__(self, rows, objective, theta, width, rng):
-        loss = objective.loss.smoothed(width)
-        sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, rng)
-        total, gap, gradient = 0.0, 0.0, np.zeros(rows.n_coordinates)
-        for z, y, weight in rows.chunks():
-            h = 1.0 if weight is None else weight
-            residual = y - z @ theta
-            multiplier = loss.multiplier(residual)
-            total += np.sum(h * objective.loss.value(residual))
-            gap += np.sum(h * objective.loss.conjugate_gap(residual, multiplier))
-            gradient -= z.transposed_times(h * multiplier)
-            sketch.add(z, h * loss.curvature(residual))
+        loss, smoothed = objective.loss, objective.loss.smoothed(width)
+        total, gap, gradient, curvature = rows.total(model_sums, loss, smoothed, theta, rng)
         self.objective, self.theta = objective, theta
         self.value = total / rows.weight + float(objective.penalty(theta))
         self.gap = max(float(gap / rows.weight), 0.0)
         self.gradient = gradient / rows.weight + objective.l2 * theta
-        self.hessian = sketch.finish(rows.weight, objective.l2)
-        self.curved = bool(sketch.total.any())
+        self.hessian = curvature / rows.weight
+        self.hessian[np.diag_indices(rows.n_coordinates)] += objective.l2
+        self.curved = bool(curvature.any())
 
     def step(self, damping):
         """Return the step to the minimum of the model, and how much lower the model is there."""

@@ -126,6 +126,12 @@ class Problem:
     @classmethod
     def of(cls, settings, X, y, sample_weight, moments, target):
         """Pose the problem with the moments of X and of y."""
+        kind = SparseRows if issparse(X) else Rows
+        return cls.on(lambda metric: kind(X, y, sample_weight, metric), settings, moments, target)
+
+    @classmethod
+    def on(cls, rows_in, settings, moments, target):
+        """Pose it on ``rows_in(metric)``, wherever they are."""
         if settings.precondition:
             spread = float(np.sqrt(target.spread(settings.fit_intercept)[0]))
             unit = max(settings.loss.compliance, spread / settings.loss.bound) or 1.0
@@ -137,8 +143,7 @@ class Problem:
         objective = Objective.of(
             settings.loss, settings.l1, settings.l2, settings.positive, metric.scale
         )
-        rows = (SparseRows if issparse(X) else Rows)(X, y, sample_weight, metric)
-        return cls(rows, objective, unit)
+        return cls(rows_in(metric), objective, unit)
 
     def step_rule(self, settings, rate):
         """learning_rate, power_t, implicit of one sweep."""
@@ -427,10 +432,16 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
         yield from _epochs(settings, X, y, sample_weight, seed, start)
         return
     starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
-    training = [
-        _epochs(settings, X, column, sample_weight, seed, one)
-        for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
-    ]
+    yield from side_by_side(
+        [
+            _epochs(settings, X, column, sample_weight, seed, one)
+            for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
+        ]
+    )
+
+
+def side_by_side(training):
+    """Run the epochs of several targets together."""
     current = [next(target) for target in training]
     while True:
         yield _together(current)
@@ -465,13 +476,18 @@ def _epochs(settings, X, y, sample_weight, seed, start):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
     moments, target = _moments(X, y, sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments, target)
+    method = _method(settings, problem.rows, problem.objective, seed)
+    yield from train(settings, problem, method, moments, target, seed, start)
+
+
+def train(settings, problem, method, moments, target, seed, start) -> Iterator[Epoch]:
+    """Run epochs of a method on a problem until the stop rule ends it."""
     rows, metric = problem.rows, problem.rows.metric
-    constant = _start(settings, target, X.shape[1])
+    constant = _start(settings, target, rows.n_coordinates - 1)
     theta = metric.theta(*(constant if start is None else start))
     start_loss = rows.constant_loss(settings.loss, constant[1])
     stop = StopRule(settings, ROUNDING * rows.constant_loss(settings.loss, 0.0))
     rows_seen = 0
-    method = _method(settings, rows, problem.objective, seed)
     for number in range(1, settings.max_iter + 1):
         order = rows.order(_rng(settings, seed, rows_seen))
         rate = stop.rate
