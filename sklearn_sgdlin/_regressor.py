@@ -511,8 +511,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return None
 
     @staticmethod
-    def _check_start(start, X, y):
-        shape = (*y.shape[1:], X.shape[1])
+    def _check_start(start, shape):
         if start is not None and start[0].shape != shape:
             raise ValueError(
                 f"warm_start=True, but coef_ of the last fit has the shape {start[0].shape}, "
@@ -530,16 +529,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             Returns the same rows of X as the user gave it, for callbacks.
         validation : Validation or None
         """
-        X, given = training[0], any(array is not None for array in validation)
+        X, given = training[0], self._given(validation)
         data = self._validate(*training, reset=True)
         seed = self._draw_seed()
         if not self.early_stopping:
-            if given:
-                raise ValueError(
-                    "X_val and y_val are passed to fit while at the same time early_stopping is "
-                    "False. When passing X_val and y_val to fit, early_stopping should be set "
-                    "to True."
-                )
             return seed, data, lambda: X, None
         if given:
             return seed, data, lambda: X, self._validation(*validation, data[1].shape[1:])
@@ -551,6 +544,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         validation = Validation(split()[1][0], y_val, weight_val, self._scorer())
         self._check_weights_left(data[2], weight_val)
         return seed, data, lambda: split()[0][0], validation
+
+    def _given(self, validation):
+        """Whether there are validation data of the user's choice; an error if for nothing."""
+        given = any(array is not None for array in validation)
+        if given and not self.early_stopping:
+            raise ValueError(
+                "X_val and y_val are passed to fit while at the same time early_stopping is "
+                "False. When passing X_val and y_val to fit, early_stopping should be set "
+                "to True."
+            )
+        return given
 
     def _validation(self, X_val, y_val, sample_weight_val, targets):
         """Validation data of the user's choice."""
@@ -602,8 +606,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if validation is not None:  # which stops it, not the training loss
             settings = replace(settings, tol=None)
         history = History(self.tol, self.n_iter_no_change)
-        self._check_start(start, *data[:2])
-        training = epochs(settings, *data, seed, start)
+        training = self._epochs(settings, data, seed, start)
         while history.stop_reason is None:
             tasks.begin_epoch()
             epoch = next(training)
@@ -616,6 +619,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if tasks.end_epoch(lambda: vars(self._fitted(history.state(), history))):
                 history.stop_reason = "callback"
         return history
+
+    def _epochs(self, settings, data, seed, start):
+        X, y, _ = data
+        self._check_start(start, (*y.shape[1:], X.shape[1]))
+        return epochs(settings, *data, seed, start)
 
     def _settings(self):
         if self.loss == "huber" and self.epsilon == 0:

@@ -358,22 +358,27 @@ class SearchingEpoch:
         if not np.isfinite(length).all():
             return theta, np.nan, np.nan, None
         directions /= np.where(length > 0, length, 1.0)
-        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
-        old_loss, gradient, images = survey(self.rows, self.objective, theta, directions, sketch)
+        old_loss, gradient, images = self._survey(theta, directions)
         end_loss = old_loss + length[0] * (
             gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
         )
-        if sketch is not None:
-            hessian = sketch.finish(self.rows.weight, self.objective.l2)
-            n_coordinates = self.rows.n_coordinates
-            rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
-            self.solve = inverse_of(hessian, min(rank, n_coordinates))
         step, change, decrease = self.span.search(gradient, directions, images)
         theta, self.gradient = theta + step, gradient + change
         loss = old_loss - decrease
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
             loss = self.objective.value(self.rows, theta)
         return theta, loss, end_loss, self._distance(loss)
+
+    def _survey(self, theta, directions):
+        """Return what `survey` does, having brought the sketch up to date."""
+        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
+        model = survey(self.rows, self.objective, theta, directions, sketch)
+        if sketch is not None:
+            hessian = sketch.finish(self.rows.weight, self.objective.l2)
+            n_coordinates = self.rows.n_coordinates
+            rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
+            self.solve = inverse_of(hessian, min(rank, n_coordinates))
+        return model
 
     def _distance(self, loss):
         """sqrt(g' H^-1 g / mean squared residual): root mean square, in its units."""
