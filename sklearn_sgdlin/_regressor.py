@@ -104,7 +104,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
         lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
         never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
-        "adaptive" is constant.
+        "adaptive" is ``learning_rate * (10 * (n_features + 1) / t)**0.25``, and constant with
+        ``average=False``, so that the last iterate follows a drift.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -189,7 +190,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     learning_rates_ : list of float
         Step length in each epoch of `fit`, or at each chunk of `partial_fit`: as long as
-        `loss_curve_`. With the "invscaling" schedule, its numerator.
+        `loss_curve_`. Where it falls from row to row, its numerator.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of

@@ -17,7 +17,9 @@ from ._sparse import SparseRows, sparse_moments
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
 SEGMENTS_WIDE = 8  # where they can't
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
-FORGET = 3.0  # of a stream's average: row t counts as t**3, mostly the last 1 / (1 + 3) of them
+FORGET = 2.0  # of a stream's average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
+STREAM_POWER = 0.25  # of t, by which the "adaptive" rate of a stream falls where it is averaged
+STREAM_ROWS = 10  # per coordinate, after which it is what it is without
 DIVERGED = 10.0  # times the loss of a constant prediction
 MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
 ROUNDING = (32 * np.finfo(np.float64).eps) ** 2  # of the mean of y**2: nothing left to learn
@@ -145,6 +147,14 @@ class Problem:
         )
         return cls(rows_in(metric), objective, unit)
 
+    def stream_rule(self, settings):
+        """`step_rule` of a stream: where it is averaged, a falling rate leaves less noise."""
+        rate, power_t, implicit = self.step_rule(settings, settings.learning_rate)
+        if settings.schedule == "adaptive" and settings.average:
+            power_t = STREAM_POWER
+            rate *= (STREAM_ROWS * self.rows.n_coordinates) ** power_t
+        return rate, power_t, implicit
+
     def step_rule(self, settings, rate):
         """learning_rate, power_t, implicit of one sweep."""
         power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
@@ -244,7 +254,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     theta, mean, average_rows = rows.sweep(
         rows.order(_rng(settings, state.seed, state.rows_seen)),
         objective,
-        problem.step_rule(settings, settings.learning_rate),
+        problem.stream_rule(settings),
         state.rows_seen,
         start,
         metric.theta(state.mean_coef, state.mean_intercept),
