@@ -151,8 +151,8 @@ def _times(slack, room):
     return np.multiply(slack, room, where=np.isfinite(room), out=np.zeros_like(slack))
 
 
-class System:
-    """The Newton system at a model, and what the model costs.
+class System(NamedTuple):
+    """The Newton system at a model, and what the model costs; adds up over rows.
 
     Attributes
     ----------
@@ -166,23 +166,34 @@ class System:
         The Hessian.
     """
 
-    def __init__(self, n_coordinates):
-        self.value = self.gap = self.product = 0.0
-        self.slope, self.pull = np.zeros((2, n_coordinates))
-        self.gram = np.zeros((n_coordinates, n_coordinates))
+    value: float
+    gap: float
+    product: float
+    slope: np.ndarray
+    pull: np.ndarray
+    gram: np.ndarray
 
-    def add(self, z, weight, local):
-        """Take in some rows."""
+    @classmethod
+    def of(cls, z, weight, local):
+        """Of some rows."""
         value, gap = local.value()
-        self.value += weight @ value
-        self.gap += weight @ gap
-        self.product += weight @ local.products()
         pull = (local.curvature * local.pull).sum(axis=1)
         vectors = np.column_stack([local.m.sum(axis=1), pull]) * weight[:, np.newaxis]
         slope, pull = z.transposed_times(vectors).T
-        self.slope += slope
-        self.pull += pull
-        self.gram += z.gram(weight * local.curvature.sum(axis=1))
+        gram = z.gram(weight * local.curvature.sum(axis=1))
+        product = weight @ local.products()
+        return cls(weight @ value, weight @ gap, product, slope, pull, gram)
+
+    @classmethod
+    def added(cls, systems):
+        """Of all rows."""
+        return cls(*map(sum, zip(*systems, strict=True)))
+
+
+def joined(looks):
+    """What `Conditions.look` tells of several sets of rows: shortest lengths, sums of the rest."""
+    longest, *sums = zip(*looks, strict=True)
+    return np.min(longest, axis=0), *map(sum, sums)
 
 
 class Conditions:
@@ -228,10 +239,13 @@ class Conditions:
             outside = (target - z @ theta)[:, np.newaxis] - self.box.offset
             self.state[:, part] = self.box.centre(outside, self.share * product, room)
 
-    def assess(self, theta, system):
-        """Add the rows to the Newton system at theta."""
+    def assess(self, theta):
+        """Return the part of the rows in the Newton system at theta."""
+        total = None
         for _, z, weight, local, _ in self._locals(theta):
-            system.add(z, weight, local)
+            system = System.of(z, weight, local)
+            total = system if total is None else System.added([total, system])
+        return total
 
     def look(self, theta, direct):
         """Follow the direct step: longest length, products after it, and corrections."""
@@ -326,42 +340,53 @@ class Quadratic:
         self.rows, self.loss = rows, loss
         self.gram = None
 
-    def begin(self, theta):
-        """Expand the loss about theta; one pass."""
-        self.origin, self.value, self.slope = theta, 0.0, np.zeros(len(theta))
+    def begin(self, theta, product=None, room=None):
+        """Expand the loss about theta, and keep it exact there; one pass."""
         first = self.gram is None
-        if first:
-            self.gram = np.zeros((len(theta), len(theta)))
-        for z, target, weight in self.rows.chunks():
-            weight = np.ones(len(target)) if weight is None else weight
-            residual = target - z @ theta
-            self.value += weight @ residual**2 / 2
-            self.slope += z.transposed_times(weight * residual)
-            if first:
-                self.gram += z.gram(weight)
+        value, slope, gram = self.rows.total(quadratic_sums, theta, first)
         scale = 1 / (self.rows.weight * self.loss.compliance)
-        self.value, self.slope = self.value * scale, self.slope * scale
+        self.origin, self.value, self.slope = theta, value * scale, slope * scale
         if first:
-            self.gram *= scale
+            self.gram = gram * scale
 
-    def assess(self, theta, system):
-        """Add the rows to the Newton system at theta."""
+    def assess(self, theta):
+        """Return the part of the rows in the Newton system at theta."""
         step = theta - self.origin
         change = self.gram @ step
-        system.value += self.value - self.slope @ step + change @ step / 2
-        system.slope += self.slope - change
-        system.gram += self.gram
+        value = self.value - self.slope @ step + change @ step / 2
+        return System(value, 0.0, 0.0, self.slope - change, np.zeros_like(theta), self.gram)
 
     def look(self, theta, direct):
         """No bound is in the way."""
         return np.full(2, np.inf), np.zeros(4), np.zeros((len(theta), 2))
 
-    def reach(self, theta, direct, centred, product):
+    def reach(self, *step):
         """No bound is in the way."""
         return np.full(2, np.inf)
 
-    def move(self, theta, direct, centred, product, lengths):
+    def move(self, *step):
         """Multipliers follow theta."""
+
+
+def quadratic_sums(rows, theta, with_gram):
+    """Return sums over rows: half squared residuals, z times them, and z z'."""
+    value, slope, gram = 0.0, 0.0, 0.0
+    for z, y, weight in rows.chunks():
+        weight = np.ones(len(y)) if weight is None else weight
+        residual = y - z @ theta
+        value += weight @ residual**2 / 2
+        slope += z.transposed_times(weight * residual)
+        if with_gram:
+            gram += z.gram(weight)
+    return value, slope, gram
+
+
+def absolute_residuals(rows, theta):
+    """Return their weighted sum."""
+    total = 0.0
+    for residual, weight in rows.residuals(theta):
+        total += np.abs(residual).sum() if weight is None else weight @ np.abs(residual)
+    return (total,)
 
 
 class Interior:
@@ -373,24 +398,15 @@ class Interior:
         loss = objective.loss
         bounded = np.isfinite(loss.bound) or loss.dead_zone > 0
         self.quadratic = None if bounded else Quadratic(rows, loss)
-        data = self.quadratic
-        if bounded:
-            data = Conditions(rows.chunks, rows.n_rows, rows.weight, Box.of(loss))
         self.kinks = None if objective.smooth else Kinks(objective)
+        data = self.quadratic or rows.conditions(Box.of(loss))
         self.sides = [side for side in (data, self.kinks) if side is not None]
         self.n_products = sum(side.n_products for side in self.sides)
-        residual = self._mean_residual()
+        (total,) = rows.total(absolute_residuals, theta)
+        residual = total / rows.weight
         room = min(loss.bound, residual / loss.compliance) if loss.compliance > 0 else loss.bound
         for side in self.sides:
-            if side is not self.quadratic:
-                side.begin(theta, residual * room, room)
-
-    def _mean_residual(self):
-        total = 0.0
-        for z, y, weight in self.rows.chunks():
-            residual = np.abs(y - z @ self.theta)
-            total += residual.sum() if weight is None else weight @ residual
-        return total / self.rows.weight
+            side.begin(theta, residual * room, room)
 
     def expand(self):
         """Keep a quadratic loss exact where the model has come."""
@@ -399,18 +415,15 @@ class Interior:
 
     def assess(self):
         """Return the objective, and how far above the least it may be."""
-        n, l2 = len(self.theta), self.objective.l2
-        self.system = system = System(n)
-        for side in self.sides:
-            side.assess(self.theta, system)
+        l2 = self.objective.l2
+        system = System.added([side.assess(self.theta) for side in self.sides])
         if self.first_product is None:
             self.first_product = system.product
-        system.value += float(l2 @ self.theta**2 / 2)
-        system.slope -= l2 * self.theta
-        system.gram[np.diag_indices(n)] += l2
-        self.factor = self._factor(system.gram)
+        self.system = system = system._replace(slope=system.slope - l2 * self.theta)
+        self.factor = self._factor(system.gram + np.diag(l2))
         self.direct = cho_solve(self.factor, system.pull + system.slope)
-        return system.value, system.gap + abs(system.slope @ self.direct)
+        value = system.value + float(l2 @ self.theta**2 / 2)
+        return value, system.gap + abs(system.slope @ self.direct)
 
     @staticmethod
     def _factor(gram):
@@ -425,23 +438,22 @@ class Interior:
     def step(self):
         """One step: predict, see what it leads to, correct (Mehrotra)."""
         looks = [side.look(self.theta, self.direct) for side in self.sides]
-        longest, products, corrections = zip(*looks, strict=True)
+        longest, products, corrections = joined(looks)
         p, d = np.minimum(self._lengths(longest), 1.0)
-        left = float(sum(products) @ [1, p, d, p * d])
+        left = float(products @ [1, p, d, p * d])
         before = self.system.product
         product = (left / before) ** CENTRING_POWER * before / self.n_products
-        bent, centring = sum(corrections).T
+        bent, centring = corrections.T
         rhs = self.system.pull + self.system.slope + bent + product * centring
         step = self.theta, self.direct, cho_solve(self.factor, rhs), product
-        lengths = self._lengths([side.reach(*step) for side in self.sides])
-        lengths = np.minimum(TO_BOUND * lengths, 1.0)
+        longest = np.min([side.reach(*step) for side in self.sides], axis=0)
+        lengths = np.minimum(TO_BOUND * self._lengths(longest), 1.0)
         for side in self.sides:
             side.move(*step, lengths)
         self.theta = self.theta + lengths[0] * step[2]
 
     def _lengths(self, longest):
         """Slacks and multipliers go apart unless the loss is curved."""
-        longest = np.min(longest, axis=0)
         if self.objective.loss.compliance > 0:
             return np.full(2, longest.min())
         return longest
@@ -501,9 +513,4 @@ class InteriorEpoch:
 
 def candidate_values(rows, objective, points):
     """Objective at each column of points, in one pass."""
-    totals = np.zeros(points.shape[1])
-    for z, y, weight in rows.chunks():
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = objective.loss.value(y[:, None] - z @ points)
-        totals += value.sum(axis=0) if weight is None else weight @ value
-    return totals / rows.weight + objective.penalty(points)
+    return rows.mean_loss(points, objective.loss) + objective.penalty(points)

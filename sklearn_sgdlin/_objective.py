@@ -58,4 +58,4 @@ class Objective:
 
     def value(self, rows, theta):
         """The objective."""
-        return rows.mean_loss(theta, self.loss) + float(self.penalty(theta))
+        return float(rows.mean_loss(theta, self.loss) + self.penalty(theta))

@@ -108,7 +108,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
         lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
         never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
-        "adaptive" is constant.
+        "adaptive" is ``learning_rate * (10 * (n_features + 1) / t)**0.25``, and constant with
+        ``average=False``, so that the last iterate follows a drift.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -198,7 +199,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     learning_rates_ : list of float
         Step length in each epoch of `fit`, or at each chunk of `partial_fit`: as long as
-        `loss_curve_`. With the "invscaling" schedule, its numerator.
+        `loss_curve_`. Where it falls from row to row, its numerator.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of
@@ -526,18 +527,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return None
 
     @staticmethod
-    def _start(last, X, y):
-        """The last model in the shape of these data: of one target, with or without an axis."""
+    def _start(last, shape):
+        """The last model in this shape of `coef_`: of one target, with or without an axis."""
         if last is None:
             return None
         coef, intercept = last
-        shape = (*y.shape[1:], X.shape[1])
-        if coef.shape[-1] != X.shape[1] or coef.size != np.prod(shape):
+        if coef.shape[-1] != shape[-1] or coef.size != np.prod(shape):
             raise ValueError(
                 f"warm_start=True, but coef_ of the last fit has the shape {coef.shape}, "
                 f"and the data ask for {shape}. Set warm_start=False."
             )
-        return coef.reshape(shape), np.reshape(intercept, y.shape[1:])
+        return coef.reshape(shape), np.reshape(intercept, shape[:-1])
 
     def _fit_data(self, training, validation):
         """All that a fit learns from and is stopped by.
@@ -550,16 +550,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             Returns the same rows of X as the user gave it, for callbacks.
         validation : Validation or None
         """
-        X, given = training[0], any(array is not None for array in validation)
+        X, given = training[0], self._given(validation)
         data = self._validate(*training, reset=True)
         seed = self._draw_seed()
         if not self.early_stopping:
-            if given:
-                raise ValueError(
-                    "X_val and y_val are passed to fit while at the same time early_stopping is "
-                    "False. When passing X_val and y_val to fit, early_stopping should be set "
-                    "to True."
-                )
             return seed, data, lambda: X, None
         if given:
             return seed, data, lambda: X, self._validation(*validation, data[1].shape[1:])
@@ -571,6 +565,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         validation = Validation(split()[1][0], y_val, weight_val, self._scorer())
         self._check_weights_left(data[2], weight_val)
         return seed, data, lambda: split()[0][0], validation
+
+    def _given(self, validation):
+        """Whether there are validation data of the user's choice; an error if for nothing."""
+        given = any(array is not None for array in validation)
+        if given and not self.early_stopping:
+            raise ValueError(
+                "X_val and y_val are passed to fit while at the same time early_stopping is "
+                "False. When passing X_val and y_val to fit, early_stopping should be set "
+                "to True."
+            )
+        return given
 
     def _validation(self, X_val, y_val, sample_weight_val, targets):
         """Validation data of the user's choice."""
@@ -627,7 +632,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if validation is not None:  # which stops it, not the training loss
             settings = replace(settings, tol=None)
         history = History(self.tol, self.n_iter_no_change)
-        training = epochs(settings, *data, seed, self._start(last, *data[:2]))
+        training = self._epochs(settings, data, seed, last)
         while history.stop_reason is None:
             tasks.begin_epoch()
             epoch = next(training)
@@ -640,6 +645,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if tasks.end_epoch(lambda: vars(self._fitted(history.state(), history))):
                 history.stop_reason = "callback"
         return history
+
+    def _epochs(self, settings, data, seed, last):
+        X, y, _ = data
+        return epochs(settings, *data, seed, self._start(last, (*y.shape[1:], X.shape[1])))
 
     def _settings(self):
         if self.loss == "huber" and self.epsilon == 0:

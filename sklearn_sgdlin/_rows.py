@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._interior import Conditions
 from ._metric import chunk_rows
 from ._sweep import standardise, sweep
 
@@ -158,21 +159,53 @@ class Rows:
     def _weight_of(self, part):
         return None if self.sample_weight is None else self.sample_weight[part]
 
-    def mean_loss(self, theta, loss):
-        """Weighted mean loss of a model."""
-        residuals = ((y - z @ theta, weight) for z, y, weight in self.chunks())
-        return self._mean_loss(residuals, loss)
+    def residuals(self, points):
+        """Yield (residuals, sample_weight) of chunks: of a model, or of each column of several."""
+        for z, y, weight in self.chunks():
+            yield (y - (z @ points).T).T, weight
+
+    def constant_residuals(self, prediction):
+        """Yield (residuals, sample_weight) of predicting one number."""
+        for part in self._parts(chunk_rows(1)):
+            yield self.y[part] - prediction, self._weight_of(part)
+
+    def total(self, task, *args):
+        """Return ``task(self, *args)``: a tuple of numbers or arrays that add up over rows.
+
+        Every pass over all rows is such a task, so rows that lie in several places can run it
+        on each and add up what they get.
+        """
+        return task(self, *args)
+
+    def conditions(self, box):
+        """Return the conditions of the optimum, with multipliers in a box, for all rows."""
+        return Conditions(self.chunks, self.n_rows, self.weight, box)
+
+    def mean_loss(self, points, loss):
+        """Weighted mean loss of a model, or of each column of several, in one pass."""
+        (total,) = self.total(loss_sum, loss, points)
+        return total / self.weight
 
     def constant_loss(self, loss, prediction):
         """Weighted mean loss of predicting one number."""
-        parts = self._parts(chunk_rows(1))
-        residuals = ((self.y[part] - prediction, self._weight_of(part)) for part in parts)
-        return self._mean_loss(residuals, loss)
-
-    def _mean_loss(self, residuals, loss):
-        total = 0.0
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
-            for residual, weight in residuals:
-                value = loss.value(residual)
-                total += value.sum() if weight is None else weight @ value
+        (total,) = self.total(constant_loss_sum, loss, prediction)
         return float(total / self.weight)
+
+
+def loss_sum(rows, loss, points):
+    """Weighted sum of the losses of a model, or of each column of several."""
+    return (_loss_sum(loss, rows.residuals(points)),)
+
+
+def constant_loss_sum(rows, loss, prediction):
+    """Weighted sum of the losses of predicting one number."""
+    return (_loss_sum(loss, rows.constant_residuals(prediction)),)
+
+
+def _loss_sum(loss, residuals):
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
+        for residual, weight in residuals:
+            value = loss.value(residual)
+            total += value.sum(axis=0) if weight is None else weight @ value
+    return total

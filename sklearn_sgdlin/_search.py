@@ -89,9 +89,14 @@ class CurvatureSketch:
         self.total += rows.T @ rows
         self._filled = 0
 
+    def sums(self):
+        """Return the estimate of the sum of z z' over the passes so far."""
+        self._multiply()
+        return self.total
+
     def finish(self, weight, l2):
         """Return the Hessian of the objective, that of mean loss and penalty, after a pass."""
-        self._multiply()
+        self.sums()
         self.n_passes += 1
         hessian = self.total / (self.n_passes * weight)
         hessian[np.diag_indices(self.n_coordinates)] += l2
@@ -138,6 +143,20 @@ def survey(rows, objective, theta, directions, sketch=None):
     gradient : ndarray of shape (n_coordinates,)
     images : ndarray of shape (n_coordinates, n_directions)
     """
+    loss, sums = rows.total(survey_sums, theta, directions, sketch)
+    return quadratic_model(rows.weight, objective, theta, directions, loss, sums)
+
+
+def quadratic_model(weight, objective, theta, directions, loss, sums):
+    """Return what `survey` returns, from the sums over all rows and their weight."""
+    sums = sums / weight
+    loss = loss / (2 * weight) + float(objective.penalty(theta))
+    gradient = objective.l2 * theta - sums[:, 0]
+    return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
+
+
+def survey_sums(rows, theta, directions, sketch=None):
+    """Return the sums over rows of squared residuals, and of z times residuals and responses."""
     points = np.column_stack([-theta, directions])
     sums = np.zeros_like(points)
     loss = 0.0
@@ -152,10 +171,7 @@ def survey(rows, objective, theta, directions, sketch=None):
         sums += z.transposed_times(response)
         if sketch is not None:
             sketch.add(z, weight)
-    sums /= rows.weight
-    loss = loss / (2 * rows.weight) + float(objective.penalty(theta))
-    gradient = objective.l2 * theta - sums[:, 0]
-    return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
+    return loss, sums
 
 
 def conjugate_steps(rows, objective, gradient, enough):
@@ -194,11 +210,17 @@ def conjugate_steps(rows, objective, gradient, enough):
 
 def hessian_times(rows, objective, direction):
     """H d; one pass over the rows."""
+    (total,) = rows.total(response_sums, direction)
+    return total / rows.weight + objective.l2 * direction
+
+
+def response_sums(rows, direction):
+    """Return the sum over rows of z times their response to a direction."""
     total = np.zeros_like(direction)
     for z, _, weight in rows.chunks():
         response = z @ direction
         total += z.transposed_times(response if weight is None else weight * response)
-    return total / rows.weight + objective.l2 * direction
+    return (total,)
 
 
 class Span:

@@ -26,7 +26,9 @@ from ._sparse import SparseRows, sparse_moments
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
 SEGMENTS_WIDE = 8  # where they can't
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
-FORGET = 3.0  # of a stream's average: row t counts as t**3, mostly the last 1 / (1 + 3) of them
+FORGET = 2.0  # of a stream's average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
+STREAM_POWER = 0.25  # of t, by which the "adaptive" rate of a stream falls where it is averaged
+STREAM_ROWS = 10  # per coordinate, after which it is what it is without
 DIVERGED = 10.0  # times the loss of a constant prediction
 MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
 ROUNDING = (32 * np.finfo(np.float64).eps) ** 2  # of the mean of y**2: nothing left to learn
@@ -140,6 +142,12 @@ class Problem:
     @classmethod
     def of(cls, settings, X, y, sample_weight, moments):
         """Pose the problem with the moments of the columns of X, and of y, last."""
+        kind = SparseRows if issparse(X) else Rows
+        return cls.on(lambda metric: kind(X, y, sample_weight, metric), settings, moments)
+
+    @classmethod
+    def on(cls, rows_in, settings, moments):
+        """Pose it on ``rows_in(metric)``, wherever they are."""
         if settings.precondition:
             spread = sqrt(target_variance(settings, moments))
             unit = max(settings.loss.compliance, spread / settings.loss.bound) or 1.0
@@ -148,12 +156,19 @@ class Problem:
             unit *= moments.rows / moments.weight
         else:
             unit = 1.0
-            metric = Metric.textbook(X.shape[1], settings.fit_intercept)
+            metric = Metric.textbook(len(moments.mean) - 1, settings.fit_intercept)
         objective = Objective.of(
             settings.loss, settings.l1, settings.l2, settings.positive, metric.scale
         )
-        rows = (SparseRows if issparse(X) else Rows)(X, y, sample_weight, metric)
-        return cls(rows, objective, unit)
+        return cls(rows_in(metric), objective, unit)
+
+    def stream_rule(self, settings):
+        """`step_rule` of a stream: where it is averaged, a falling rate leaves less noise."""
+        rate, power_t, implicit = self.step_rule(settings, settings.learning_rate)
+        if settings.schedule == "adaptive" and settings.average:
+            power_t = STREAM_POWER
+            rate *= (STREAM_ROWS * self.rows.n_coordinates) ** power_t
+        return rate, power_t, implicit
 
     def step_rule(self, settings, rate):
         """learning_rate, power_t, implicit of one sweep."""
@@ -266,7 +281,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     theta, mean, average_rows = rows.sweep(
         rows.order(_rng(settings, state.seed, state.rows_seen) if len(y) > 1 else None),
         objective,
-        problem.step_rule(settings, settings.learning_rate),
+        problem.stream_rule(settings),
         state.rows_seen,
         start,
         metric.theta(state.mean_coef, state.mean_intercept),
@@ -341,7 +356,11 @@ class StopRule:
 
 
 class SearchingEpoch:
-    """Sweep in stretches, then take the best model in the span of their averages."""
+    """Sweep in stretches, then take the best model in the span of their averages.
+
+    The distance is sqrt(g' H^-1 g / mean squared residual): the root mean square of what
+    predictions lack, in its units.
+    """
 
     def __init__(self, rows, objective, rng, tol):
         self.rows, self.objective, self.tol = rows, objective, tol
@@ -379,28 +398,26 @@ class SearchingEpoch:
         if not np.isfinite(length).all():
             return theta, np.nan, np.nan, None
         directions /= np.where(length > 0, length, 1.0)
-        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
-        old_loss, gradient, images = survey(self.rows, self.objective, theta, directions, sketch)
+        old_loss, gradient, images = self._survey(theta, directions)
         end_loss = old_loss + length[0] * (
             gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
         )
-        if sketch is not None:
-            hessian = sketch.finish(self.rows.weight, self.objective.l2)
-            n_coordinates = self.rows.n_coordinates
-            rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
-            self.solve = inverse_of(hessian, min(rank, n_coordinates))
         self.span.add(directions, images)
         step, change, decrease = self.span.search(gradient)
         self.span.forget()
         theta, self.gradient = theta + step, gradient + change
-        loss, distance = old_loss - decrease, None
-        if self.sketch is None:
+        loss = old_loss - decrease
+        left = None
+        if self.rows.n_coordinates > SKETCH_COORDINATES:
             theta, decreases = self._conjugate(theta, self.tol**2 * loss)
-            loss -= sum(decreases)
-            distance = float(np.sqrt(sum(decreases[-RECENT:]) / loss)) if loss > 0 else None
+            loss, left = loss - sum(decreases), sum(decreases[-RECENT:])
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
             loss = self.objective.value(self.rows, theta)
-        return theta, loss, end_loss, distance if self.solve is None else self._distance(loss)
+        if loss <= 0:
+            return theta, loss, end_loss, None
+        if left is None:
+            left = self._decrement() / 2
+        return theta, loss, end_loss, float(np.sqrt(max(left, 0) / loss))
 
     def _conjugate(self, theta, enough):
         """Go on by conjugate gradients, and remember the way."""
@@ -411,11 +428,20 @@ class SearchingEpoch:
         self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
         return theta + step, decreases
 
-    def _distance(self, loss):
-        """sqrt(g' H^-1 g / mean squared residual): root mean square, in its units."""
-        if self.solve is None or loss <= 0:
-            return None
-        return float(np.sqrt(max(self.gradient @ self.solve(self.gradient), 0) / (2 * loss)))
+    def _survey(self, theta, directions):
+        """Return what `survey` does, having brought the sketch up to date."""
+        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
+        model = survey(self.rows, self.objective, theta, directions, sketch)
+        if sketch is not None:
+            hessian = sketch.finish(self.rows.weight, self.objective.l2)
+            n_coordinates = self.rows.n_coordinates
+            rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
+            self.solve = inverse_of(hessian, min(rank, n_coordinates))
+        return model
+
+    def _decrement(self):
+        """G' H^-1 g: twice how far the loss is above the least."""
+        return self.gradient @ self.solve(self.gradient)
 
 
 class BestEpoch:
@@ -468,10 +494,16 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
         yield from _epochs(settings, X, y, sample_weight, seed, start)
         return
     starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
-    training = [
-        _epochs(settings, X, column, sample_weight, seed, one)
-        for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
-    ]
+    yield from side_by_side(
+        [
+            _epochs(settings, X, column, sample_weight, seed, one)
+            for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
+        ]
+    )
+
+
+def side_by_side(training):
+    """Run the epochs of several targets together."""
     current = [next(target) for target in training]
     while True:
         yield _together(current)
@@ -506,13 +538,18 @@ def _epochs(settings, X, y, sample_weight, seed, start):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
     moments = _moments(X, y, sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments)
+    method = _method(settings, problem.rows, problem.objective, seed)
+    yield from train(settings, problem, method, moments, seed, start)
+
+
+def train(settings, problem, method, moments, seed, start) -> Iterator[Epoch]:
+    """Run epochs of a method on a problem until the stop rule ends it."""
     rows, metric = problem.rows, problem.rows.metric
     constant = _start(settings, moments)
     theta = metric.theta(*(constant if start is None else start))
     start_loss = rows.constant_loss(settings.loss, constant[1])
     stop = StopRule(settings, ROUNDING * rows.constant_loss(settings.loss, 0.0))
     rows_seen = 0
-    method = _method(settings, rows, problem.objective, seed)
     for number in range(1, settings.max_iter + 1):
         order = rows.order(_rng(settings, seed, rows_seen))
         rate = stop.rate

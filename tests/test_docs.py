@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -130,12 +131,23 @@ def test_pages_show_formulas_pictures_and_the_page_that_the_html_repr_links_to(p
 # Not asked of a method: an extended summary, See Also, examples of its own; nor that a
 # returned value goes without the name that scikit-learn gives it.
 METHOD_MAY_LACK = {"ES01", "SA01", "EX01", "RT02"}
+# Nor that parameters and attributes are repeated that are those of the class it derives from.
+DERIVED_MAY_LACK = {"PR01", "PR02"}
+
+
+def public_classes():
+    for name in sklearn_sgdlin.__all__:
+        yield name, getattr(sklearn_sgdlin, name), set()
+    if find_spec("distributed"):
+        from sklearn_sgdlin.dask import DaskSGDLinearRegressor
+
+        yield "dask.DaskSGDLinearRegressor", DaskSGDLinearRegressor, DERIVED_MAY_LACK
 
 
 def public_members():
-    for name in sklearn_sgdlin.__all__:
-        yield name, set()
-        for member, value in vars(getattr(sklearn_sgdlin, name)).items():
+    for name, public, may_lack in public_classes():
+        yield name, may_lack
+        for member, value in vars(public).items():
             if not member.startswith("_") and (
                 inspect.isfunction(value) or isinstance(value, classmethod)
             ):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
@@ -58,6 +59,14 @@ def test_plot_ideas(run):
         assert after < before / 10
 
 
+def test_plot_drift(run):
+    names, _ = run("plot_drift.py")
+    after = names["half"] // names["chunk"] + names["n_features"]
+    averaged, last = (np.array(model.loss_curve_) for model in names["models"].values())
+    assert np.median(last[after:]) < 0.1 < np.median(averaged[after:])
+    assert np.median(averaged[after - 100 : after - 20]) < np.median(last[after - 100 : after - 20])
+
+
 def test_grid_search(run):
     names, out = run("grid_search.py")
     rates = names["table"]
@@ -73,6 +82,16 @@ def test_early_stopping_on_time(run):
     assert last.score(X[future], y[future]) > random.score(X[future], y[future]) + 0.1
     assert last.best_iteration_ < random.best_iteration_
     assert f"last rows: best epoch {last.best_iteration_}" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is kept by Linux only")
+def test_out_of_core(run):
+    # Where there are more processors, libraries set aside more memory; so some is to spare.
+    _, out = run("out_of_core.py", "--megabytes", "700", "--limit", "600")
+    sizes = re.search(r"data (\d+) MB.* (\d+) MB, peak (\d+) MB", out)
+    data, limit, peak = map(int, sizes.groups())
+    assert peak < limit < data
+    assert len(re.findall(r"^epoch \d: \d+ rows, R² on new rows 0.86", out, re.MULTILINE)) == 3
 
 
 @pytest.mark.filterwarnings("default")  # of the kernel's own start

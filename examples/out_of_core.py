@@ -1,0 +1,107 @@
+"""
+A data set larger than memory
+=============================
+
+Files on disk are read block by block, and `partial_fit` learns from a few blocks at a time. The
+process that trains may take less memory than the data set has, and says how much it took (on
+Linux, which keeps account of it).
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import track
+
+from sklearn_sgdlin import SGDLinearRegressor
+
+COLUMNS = [f"x{j}" for j in range(20)]
+BLOCK_ROWS = 5_000  # read together: a row group of a Parquet file
+TILE_BLOCKS = 8  # learned from together, in random order of rows
+FILE_ROWS = 100 * BLOCK_ROWS
+
+# %%
+# The data: files in the order of time, and columns that drift, so that neighbours are alike.
+
+
+def rows(rng, time):
+    X = rng.normal(size=(len(time), len(COLUMNS))) * np.logspace(-3, 3, len(COLUMNS))
+    X += 3 * X.std(axis=0) * np.sin(6 * time[:, None] + np.arange(len(COLUMNS)))
+    y = X @ (1 / np.logspace(-3, 3, len(COLUMNS))) + 2 * rng.normal(size=len(time))
+    return X, y
+
+
+def write(folder, megabytes):
+    n_files = max(round(megabytes * 1e6 / (FILE_ROWS * 8 * (len(COLUMNS) + 1))), 1)
+    rng = np.random.default_rng(0)
+    for number, time in enumerate(np.array_split(np.linspace(0, 1, n_files * FILE_ROWS), n_files)):
+        X, y = rows(rng, time)
+        table = pa.table([*X.T, y], names=[*COLUMNS, "y"])
+        pq.write_table(table, folder / f"{number:03}.parquet", row_group_size=BLOCK_ROWS,
+                       use_dictionary=False, compression="none")  # fmt: skip
+
+
+# %%
+# The training: in each epoch the blocks come in a new random order; some at a time are gathered
+# into a tile, and `partial_fit` visits its rows in random order. Blocks alone would not do: their
+# rows are of one time.
+
+
+def tiles(blocks, rng):
+    order = rng.permutation(len(blocks))
+    return [[blocks[i] for i in tile] for tile in
+            np.array_split(order, -(-len(blocks) // TILE_BLOCKS))]  # fmt: skip
+
+
+def read(tile):
+    table = pa.concat_tables([block.to_table(use_threads=False) for block in tile])
+    return np.column_stack([table[name] for name in COLUMNS]), table["y"].to_numpy()
+
+
+def train(folder, limit, n_epochs=3):
+    resource.setrlimit(resource.RLIMIT_DATA, (limit * 10**6,) * 2)
+    files = ds.dataset(folder, format="parquet").get_fragments()
+    blocks = [block for file in files for block in file.split_by_row_group()]
+    X_new, y_new = rows(np.random.default_rng(1), np.linspace(0, 1, 10_000))
+    rng = np.random.default_rng(0)
+    model = SGDLinearRegressor(random_state=0)
+    for epoch in range(1, n_epochs + 1):
+        bar = track(tiles(blocks, rng), f"epoch {epoch}", console=Console(stderr=True))
+        for tile in bar:
+            model.partial_fit(*read(tile))
+        print(f"epoch {epoch}: {model.t_} rows, R² on new rows {model.score(X_new, y_new):.4f}")
+    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) * 1024 / 1e6
+    size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+    print(f"data {size:.0f} MB, memory allowed {limit} MB, peak {peak:.0f} MB")
+
+
+# %%
+# The limit holds for a process of its own. Memory that is only set aside counts, too, so Arrow gets
+# the allocator of the system, which sets aside least, and there are no threads.
+
+THRIFTY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "ARROW_IO_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--megabytes", type=int, default=500, help="of the data set")
+    parser.add_argument("--limit", type=int, default=400, help="megabytes allowed")
+    parser.add_argument("--train", help="folder with the data: train there and nothing else")
+    options = parser.parse_args()
+    if options.train:
+        train(options.train, options.limit)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), options.megabytes)
+            command = [sys.executable, __file__, "--train", folder, "--limit", str(options.limit)]
+            environment = os.environ | THRIFTY
+            print(subprocess.check_output(command, env=environment, text=True))

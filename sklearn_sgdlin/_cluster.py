@@ -1,0 +1,297 @@
+"""Training on rows that stay on the workers of a Dask cluster.
+
+In each round every worker sweeps its own partitions from the shared model. The ends and averages
+they reach are directions of the same search as on one machine, and so are the Newton steps of
+the workers, each the shared gradient times the inverse of the worker's own Hessian (GIANT: Wang,
+Roosta-Khorasani, Xu & Mahoney, 2018). The sums that the search needs are added up over workers.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from ._interior import System, joined
+from ._rows import Rows
+from ._search import Span, quadratic_model
+from ._shard import Shard, added, merged
+from ._training import SEGMENTS, Problem, SearchingEpoch, _method, side_by_side, train
+
+GROUPS = 16  # directions of a kind at most: with more workers, means over groups of them
+PATIENCE = 2.0  # seconds to wait for a worker before asking whether it is still there
+
+
+class Cluster:
+    """The workers that hold partitions.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    futures : dict of int to Future
+        Of the partition of each number: a tuple of X, y and sample_weight.
+
+    Attributes
+    ----------
+    numbers : dict of str to list of int
+        Partitions at each address.
+    """
+
+    def __init__(self, client, futures):
+        self.client = client
+        who_has = client.who_has(list(futures.values()))
+        self.numbers = {}
+        for number, future in futures.items():
+            holders = who_has[future.key]
+            self.numbers.setdefault(min(holders, default=None), []).append(number)
+        if None in self.numbers:
+            raise self._lost(None)
+        self.actors = {
+            address: client.submit(
+                Shard,
+                numbers,
+                [futures[number] for number in numbers],
+                workers=[address],
+                allow_other_workers=False,
+                actor=True,
+                pure=False,
+            )
+            for address, numbers in self.numbers.items()
+        }
+        self.shards = {
+            address: self._wait(address, future.result) for address, future in self.actors.items()
+        }
+
+    def ask(self, name, *args):
+        """Call a method of all shards; return what each returned."""
+        return self.ask_each(name, [args] * len(self.shards))
+
+    def ask_each(self, name, args):
+        """Call a method of all shards, each with arguments of its own."""
+        calls = {
+            address: self._call(address, name, own)
+            for address, own in zip(self.shards, args, strict=True)
+        }
+        return [self._wait(address, call.result) for address, call in calls.items()]
+
+    def _call(self, address, name, args):
+        try:
+            return getattr(self.shards[address], name)(*args)
+        except RuntimeError as error:  # already known to be lost
+            raise self._lost(address) from error
+
+    def _wait(self, address, result):
+        """Return result(timeout=...), or fail as soon as the worker is gone."""
+        while True:
+            try:
+                return result(timeout=PATIENCE)
+            except TimeoutError:
+                if not self._alive(address):
+                    raise self._lost(address) from None
+            except OSError as error:
+                raise self._lost(address) from error
+
+    def _alive(self, address):
+        return self.actors[address].status in ("pending", "finished") and self.client.nthreads(
+            workers=[address]
+        ).get(address)
+
+    def _lost(self, address):
+        return RuntimeError(
+            f"The worker that held the partitions {self.numbers[address]} was lost, so the fit was "
+            "given up. Call fit again: it uses the workers that are there then."
+        )
+
+
+class ClusterData:
+    """The data on a cluster, as far as they are known here.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    scale_weights : bool
+        Whether weights are relative to the largest.
+
+    Attributes
+    ----------
+    form : Form
+    moments : Moments
+        Of the columns of X.
+    targets : list of Moments
+        Of each target.
+    """
+
+    def __init__(self, cluster, scale_weights):
+        self.cluster = cluster
+        forms, largest = zip(*cluster.ask("form"), strict=True)
+        self.form = _common(dict(sorted(item for some in forms for item in some.items())))
+        largest = max((weight for weight in largest if weight is not None), default=None)
+        of_X, of_y = zip(*cluster.ask("moments", largest if scale_weights else 1.0), strict=True)
+        self.moments = merged(of_X)
+        self.targets = [merged(target) for target in zip(*of_y, strict=True)]
+
+
+class ClusterValidation:
+    """Rows of every partition that a fit does not learn from; see `Validation`."""
+
+    def __init__(self, cluster, loss, fraction, seed):
+        self.cluster, self.loss = cluster, loss
+        cluster.ask("hold_out", fraction, seed)
+
+    def score(self, estimator):
+        """Return minus the mean loss of a fitted estimator."""
+        model = estimator.coef_, estimator.intercept_
+        total, weight = added(self.cluster.ask("held_out_loss", self.loss, *model))
+        return float(-total / weight)
+
+
+def _common(forms):
+    """Return the form of all partitions, or name the first that differs."""
+    (first, expected), *others = forms.items()
+    for number, form in others:
+        if form != expected:
+            raise ValueError(
+                f"In partition {number}: {_in_words(form)}, but {_in_words(expected)} in "
+                f"partition {first}."
+            )
+    return expected
+
+
+def _in_words(form):
+    names = "" if form.names is None else f" ({', '.join(form.names)})"
+    return f"X has {form.columns} columns{names} and y {form.targets or 'one dimension'}"
+
+
+class ClusterRows(Rows):
+    """`Rows` of one target on the workers of a cluster; see `Rows` for what it answers."""
+
+    def __init__(self, cluster, target, l2, seed, metric):
+        self.cluster, self.target, self.metric = cluster, target, metric
+        self.n_coordinates = len(metric.scale)
+        seeds = [(seed, number) for number in range(len(cluster.shards))]
+        curvature = l2 * np.append(metric.scale[:-1], 0.0) ** 2
+        cluster.ask_each("pose", [(target, metric, curvature, own) for own in seeds])
+        sizes = np.array(self.ask("size"))
+        self.n_rows, self.weight = int(sizes[:, 0].sum()), float(sizes[:, 1].sum())
+        self.shares = sizes[:, 1] / self.weight
+
+    def ask(self, name, *args):
+        """Let every worker do something with its rows; return what each returned."""
+        return self.cluster.ask("do", self.target, name, *args)
+
+    def order(self, rng=None):
+        """Return a seed for the sweep of each worker, or None for each in file order."""
+        n_workers = len(self.shares)
+        return [None] * n_workers if rng is None else rng.integers(2**32, size=n_workers).tolist()
+
+    def stretches(self, order, n_stretches, *args):
+        """Let every worker sweep; return the end and the averages of stretches of each."""
+        calls = [(self.target, "sweep", seed, n_stretches, *args) for seed in order]
+        return self.cluster.ask_each("do", calls)
+
+    def sweep(self, order, *args):
+        """Return the means over workers of the ends and averages of their sweeps, and the rows."""
+        points = np.average(self.stretches(order, 1, *args), axis=0, weights=self.shares)
+        return points[:, 0], points[:, 1], float(self.n_rows)
+
+    def conditions(self, box):
+        """Return the conditions of the optimum for all rows; see `Rows.conditions`."""
+        return ClusterConditions(self, box)
+
+    def total(self, task, *args):
+        """Return the sums of a task over the rows of all workers; see `Rows.total`."""
+        return added(self.ask("total", task, *args))
+
+
+class ClusterEpoch(SearchingEpoch):
+    """Every worker sweeps; then the best model in the span of where they got."""
+
+    def __init__(self, rows, objective, tol):
+        self.rows, self.objective, self.tol = rows, objective, tol
+        self.span = Span(rows.n_coordinates)
+        self.gradient = None
+        self.newton = []
+
+    def directions(self, theta, order, step_rule, rows_seen):
+        """Return ends and averages of the workers' sweeps, the gradient and Newton steps."""
+        n_stretches = max(SEGMENTS // len(self.rows.shares), 1)
+        points = self.rows.stretches(
+            order, n_stretches, self.objective, step_rule, rows_seen, theta
+        )
+        kinds = zip(*[(part - theta[:, None]).T for part in points], strict=False)
+        directions = [direction for kind in kinds for direction in grouped(kind)]
+        if self.gradient is not None:
+            directions += [self.gradient, *grouped(self.newton)]
+        return np.column_stack(directions)
+
+    def _survey(self, theta, directions):
+        sums = added(self.rows.ask("survey", theta, directions))
+        return quadratic_model(self.rows.weight, self.objective, theta, directions, *sums)
+
+    def _decrement(self):
+        """An upper bound of that of `SearchingEpoch`, near it where partitions are alike.
+
+        The workers' mean of H_k^-1 is at least the inverse of the mean of H_k (Jensen).
+        """
+        self.newton = self.rows.ask("newton", self.gradient)
+        return self.rows.shares @ [self.gradient @ step for step in self.newton]
+
+
+class ClusterConditions:
+    """`Conditions` of the rows of all workers."""
+
+    def __init__(self, rows, box):
+        self.rows = rows
+        self.n_products = rows.ask("hold_conditions", box, rows.weight)[0]
+
+    def begin(self, *args):
+        """See `Conditions`."""
+        self.rows.ask("condition", "begin", *args)
+
+    def assess(self, theta):
+        """See `Conditions`."""
+        return System.added(self.rows.ask("condition", "assess", theta))
+
+    def look(self, theta, direct):
+        """See `Conditions`."""
+        return joined(self.rows.ask("condition", "look", theta, direct))
+
+    def reach(self, *step):
+        """See `Conditions`."""
+        return np.min(self.rows.ask("condition", "reach", *step), axis=0)
+
+    def move(self, *step):
+        """See `Conditions`."""
+        self.rows.ask("condition", "move", *step)
+
+
+def grouped(directions):
+    """Return the directions of the workers, or where they are many, means over groups of them."""
+    if len(directions) <= GROUPS:
+        return list(directions)
+    return [np.mean(directions[first::GROUPS], axis=0) for first in range(GROUPS)]
+
+
+def cluster_epochs(settings, data, seed, start):
+    """Train like `epochs`, on the rows of a cluster."""
+    make = partial(_train, settings, data.cluster, data.moments, seed=seed)
+    if not data.form.targets:
+        return make(0, data.targets[0], start=start)
+    starts = [None] * len(data.targets) if start is None else zip(*start, strict=True)
+    return side_by_side(
+        [
+            make(number, target, start=one)
+            for number, (target, one) in enumerate(zip(data.targets, starts, strict=True))
+        ]
+    )
+
+
+def _train(settings, cluster, moments, number, target, seed, start):
+    """Train on one target."""
+    rows_in = partial(ClusterRows, cluster, number, settings.l2, seed)
+    moments = moments.beside(target)
+    problem = Problem.on(rows_in, settings, moments)
+    rows, objective = problem.rows, problem.objective
+    if settings.average and objective.quadratic:
+        method = ClusterEpoch(rows, objective, settings.tol or 0.0)
+    else:
+        method = _method(settings, rows, objective, seed)
+    return train(settings, problem, method, moments, seed, start)

@@ -1,0 +1,198 @@
+"""The partitions of the data that lie on one worker of a cluster, and what it does with them."""
+
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ._early_stopping import hold_out
+from ._interior import Conditions, System, joined
+from ._metric import Moments
+from ._regressor import SGDLinearRegressor
+from ._rows import Rows
+from ._search import SKETCH_COORDINATES, CurvatureSketch, inverse_of, survey_sums
+from ._sparse import SparseRows, sparse_moments
+
+PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
+
+
+class Form(NamedTuple):
+    """What all partitions must have in common."""
+
+    columns: int
+    names: Any
+    targets: tuple[int, ...]
+
+
+@contextmanager
+def _named(number):
+    """Say in which partition an error is."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"In partition {number}: {error}") from error
+
+
+def _validated(number, part):
+    """Arrays of a partition as the training needs them, with their form."""
+    model = SGDLinearRegressor()
+    with _named(number):
+        X, y, weight = model._validate(*part, reset=True)
+    names = getattr(model, "feature_names_in_", None)
+    names = None if names is None else tuple(names)
+    return (X, y, weight), Form(X.shape[1], names, y.shape[1:])
+
+
+class Shard:
+    """Some partitions, swept, searched and summed up where they lie.
+
+    Lives on a worker as an actor; models, directions and sums of O(n_coordinates) numbers come
+    and go.
+
+    Parameters
+    ----------
+    numbers : list of int
+        Of the partitions.
+    parts : list of (X, y, sample_weight)
+    """
+
+    def __init__(self, numbers, parts):
+        pairs = [_validated(*pair) for pair in zip(numbers, parts, strict=True)]
+        self.parts = [part for part, _ in pairs]
+        self.forms = dict(zip(numbers, (form for _, form in pairs), strict=True))
+        self.held_out = []
+        self.targets = {}
+
+    def hold_out(self, fraction, seed):
+        """Keep a random part of the rows of every partition out of training."""
+        for index, number in enumerate(self.forms):
+            with _named(number):
+                self.parts[index], held_out = hold_out(self.parts[index], fraction, seed + number)
+            self.held_out.append(held_out)
+
+    def held_out_loss(self, loss, coef, intercept):
+        """Return the weighted sum of the losses of a model on those rows, and of the weights."""
+        total = sum_of_weights = 0.0
+        for X, y, weight in self.held_out:
+            weight = np.ones(len(y)) if weight is None else weight
+            losses = loss.value(y - (X @ coef.T + intercept)).reshape(len(y), -1).mean(axis=1)
+            total += weight @ losses
+            sum_of_weights += weight.sum()
+        return total, sum_of_weights
+
+    def form(self):
+        """Return the forms by the numbers of partitions, and the largest weight (None: one)."""
+        weights = [weight.max() for _, _, weight in self.parts if weight is not None]
+        return self.forms, max(weights, default=None)
+
+    def moments(self, largest_weight):
+        """Scale the weights; return moments of X and of each target, merged over partitions."""
+        of_X, of_y = [], []
+        for number, (X, y, weight) in enumerate(self.parts):
+            if weight is not None:
+                weight = weight / largest_weight
+            y = np.ascontiguousarray(y.reshape(len(y), -1).T)
+            self.parts[number] = X, y, weight
+            of_X.append(sparse_moments(X, weight) if issparse(X) else Moments.of(X, weight))
+            of_y.append([Moments.of(column[:, np.newaxis], weight) for column in y])
+        return merged(of_X), [merged(column) for column in zip(*of_y, strict=True)]
+
+    def pose(self, target, metric, l2, seed):
+        """See the rows of a target through a metric; the Hessian has `l2` on its diagonal."""
+        rows = [
+            (SparseRows if issparse(X) else Rows)(X, y[target], weight, metric)
+            for X, y, weight in self.parts
+        ]
+        self.targets[target] = LocalProblem(rows, l2, np.random.default_rng(seed))
+
+    def do(self, target, name, *args):
+        """Return what a method of the problem of a target returns."""
+        return getattr(self.targets[target], name)(*args)
+
+
+def merged(moments):
+    """Merge the moments of several parts."""
+    total, *others = moments
+    for other in others:
+        total = total.merge(other)
+    return total
+
+
+class LocalProblem:
+    """The rows of one target on a worker, with a sketch of their own curvature."""
+
+    def __init__(self, rows, l2, rng):
+        self.rows, self.l2, self.rng = rows, l2, rng
+        self.n_rows = sum(part.n_rows for part in rows)
+        self.weight = sum(part.weight for part in rows)
+        self.n_coordinates = rows[0].n_coordinates
+        self.sketch = self.solve = None
+        if self.n_coordinates <= SKETCH_COORDINATES:
+            self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, rng)
+
+    def size(self):
+        """Return the number of rows and the sum of their weights."""
+        return self.n_rows, self.weight
+
+    def sweep(self, seed, n_stretches, objective, step_rule, rows_seen, theta):
+        """Sweep all partitions; return the end and the averages of stretches, as columns.
+
+        Partitions are cut into pieces which are visited in random order, so that a stretch
+        sees all of them.
+        """
+        rng = None if seed is None else np.random.default_rng(seed)
+        pieces = []
+        for part in self.rows:
+            blocks, within = part.order(rng)
+            pieces += [(part, piece, within) for piece in np.array_split(blocks, PIECES)]
+        pieces = [piece for piece in pieces if len(piece[1])]
+        order = np.arange(len(pieces)) if rng is None else rng.permutation(len(pieces))
+        points, iterate = [], theta
+        for stretch in np.array_split(order, min(n_stretches, len(pieces))):
+            average, n_averaged = iterate, 0.0
+            for part, *piece in (pieces[i] for i in stretch):
+                iterate, average, n_averaged = part.sweep(
+                    piece, objective, step_rule, rows_seen, iterate, average, n_averaged
+                )
+            rows_seen += int(n_averaged)
+            points.append(average)
+        return np.column_stack([iterate, *points])
+
+    def total(self, task, *args):
+        """Return the sums of a task over the partitions; see `Rows.total`."""
+        return added(task(part, *args) for part in self.rows)
+
+    def survey(self, theta, directions):
+        """Return the sums of a survey, having brought the local inverse Hessian up to date."""
+        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
+        sums = self.total(survey_sums, theta, directions, sketch)
+        if sketch is not None:
+            rank = self.n_coordinates if self.l2.any() else self.n_rows
+            hessian = sketch.finish(self.weight, self.l2)
+            self.solve = inverse_of(hessian, min(rank, self.n_coordinates))
+        return sums
+
+    def newton(self, gradient):
+        """Return the local inverse Hessian times a gradient."""
+        return self.solve(gradient)
+
+    def hold_conditions(self, box, weight):
+        """Keep the conditions of the optimum for all partitions; return products a row."""
+        self.conditions = [Conditions(part.chunks, part.n_rows, weight, box) for part in self.rows]
+        return self.conditions[0].n_products
+
+    def condition(self, name, *args):
+        """Return what a method of `Conditions` tells of all partitions."""
+        told = [getattr(conditions, name)(*args) for conditions in self.conditions]
+        join = {"assess": System.added, "look": joined, "reach": partial(np.min, axis=0)}
+        return join[name](told) if name in join else None
+
+
+def added(results):
+    """Add up tuples of numbers or arrays, each by each."""
+    total, *others = results
+    for other in others:
+        total = [a + b for a, b in zip(total, other, strict=True)]
+    return tuple(total)

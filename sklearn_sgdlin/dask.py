@@ -1,0 +1,351 @@
+"""SGDLinearRegressor on the workers of a Dask cluster."""
+
+import inspect
+from copy import copy
+from functools import partial
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._cluster import PATIENCE, Cluster, ClusterData, ClusterValidation, cluster_epochs
+from ._metric import Moments
+from ._regressor import SGDLinearRegressor
+from ._shard import merged
+
+try:
+    import dask
+    import dask.array as da
+    from dask.delayed import Delayed
+    from distributed import Client, Future, get_client, wait
+except ImportError as error:
+    raise ImportError(
+        "sklearn_sgdlin.dask requires dask and distributed. You can install them with "
+        '`pip install "sklearn-sgdlin[dask]"`'
+    ) from error
+
+__all__ = ["DaskSGDLinearRegressor"]
+
+
+def _is_collection(data):
+    """Whether data are partitions on a cluster, or plans of them, and not in memory."""
+    if isinstance(data, list | tuple):
+        return len(data) > 0 and all(isinstance(part, Delayed | Future) for part in data)
+    return dask.is_dask_collection(data) and hasattr(data, "to_delayed")
+
+
+def _partitions(name, data):
+    """Return the partitions of a dask collection, in their order."""
+    if not _is_collection(data):
+        raise TypeError(
+            f"{name} should be a dask array, a dask dataframe or a list of delayed partitions, "
+            f"got {type(data).__name__}. Use SGDLinearRegressor for data in memory."
+        )
+    if isinstance(data, list | tuple):
+        return list(data)
+    if isinstance(data, da.Array):
+        if data.ndim > 1 and data.numblocks[1] > 1:
+            raise ValueError(
+                f"{name} has {data.numblocks[1]} chunks of columns; a partition needs all columns "
+                f"of its rows. Use {name}.rechunk({{1: -1}})."
+            )
+        return list(data.to_delayed().ravel())
+    return list(data.to_delayed())
+
+
+def _zipped(X, y, sample_weight):
+    """Return the delayed (X, y, sample_weight) of every partition."""
+    named = {"X": X, "y": y, "sample_weight": sample_weight}
+    parts = {name: _partitions(name, data) for name, data in named.items() if data is not None}
+    for name, blocks in parts.items():
+        if len(blocks) != len(parts["X"]):
+            raise ValueError(
+                f"{name} has {len(blocks)} partitions, but X has {len(parts['X'])}. Cut them at "
+                "the same rows."
+            )
+    weights = parts.get("sample_weight", [None] * len(parts["X"]))
+    together = dask.delayed(_part)  # in one task, so that the arrays lie on one worker
+    return [together(*part) for part in zip(parts["X"], parts["y"], weights, strict=True)]
+
+
+def _part(X, y, sample_weight):
+    return X, y, sample_weight
+
+
+def _squares(model, part):
+    """Return the moments of y on a partition, and the weighted sum of squared residuals."""
+    X, y, weight = part
+    y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    return Moments.of(y, weight), weight @ (y - model.predict(X).reshape(y.shape)) ** 2
+
+
+def _loaded(client, X, y, sample_weight):
+    """Let the workers load the partitions; return their futures."""
+    futures = client.compute(_zipped(X, y, sample_weight))
+    while True:
+        try:
+            wait(futures, timeout=PATIENCE)
+            break
+        except TimeoutError:
+            if not client.nthreads():
+                raise RuntimeError("The cluster has no workers to load partitions.") from None
+    for number, future in enumerate(futures):
+        if future.status != "finished":
+            error = future.exception() if future.status == "error" else future.status
+            raise RuntimeError(f"Partition {number} did not load: {error!r}")
+    return dict(enumerate(futures))
+
+
+def _same_parameters(init):
+    """Give ``__init__`` the parameters of SGDLinearRegressor, then its own."""
+    names = dict(inspect.signature(SGDLinearRegressor.__init__).parameters)
+    own = inspect.signature(init).parameters
+    names |= {name: own[name] for name in own if own[name].kind is inspect.Parameter.KEYWORD_ONLY}
+    init.__signature__ = inspect.Signature(names.values())
+    return init
+
+
+class DaskSGDLinearRegressor(SGDLinearRegressor):
+    """`SGDLinearRegressor` on data that lie on the workers of a Dask cluster.
+
+    Every worker sweeps its own partitions from the shared model in the shared metric. The models
+    the workers reach are directions of the same search as on one machine, and so are their
+    Newton steps, each the shared gradient times the inverse of the worker's own Hessian [1]_.
+    So the objective falls as far as on one machine, also where partitions are not alike, as in
+    a file sorted by y. Data stay on their workers; models, gradients and directions travel, a
+    few for each worker in each round. Needs dask and distributed.
+
+    Parameters
+    ----------
+    **parameters
+        Those of `SGDLinearRegressor`, with the same defaults. An epoch is a round: one sweep of
+        each worker over its partitions. With `early_stopping`, `X_val` and `y_val` are in
+        memory; without them a random part of each partition is held out, and `scoring` is None.
+
+    client : distributed.Client, default=None
+        Connected to the cluster. None: the last client made.
+
+    Attributes
+    ----------
+    Those of `SGDLinearRegressor`.
+
+    See Also
+    --------
+    SGDLinearRegressor : The same on one machine.
+
+    Notes
+    -----
+    A partition is a chunk of rows of a dask array, a partition of a dask dataframe, or one of a
+    list of delayed arrays, data frames or CSR matrices. X, y and sample_weight must be cut at
+    the same rows.
+
+    With squared error and no penalty, or "l2", each worker sends and gets some
+    ``48 * n_features`` numbers a round at the most, whatever the number of rows. Other losses and
+    penalties take a Newton step whose matrix, ``n_features**2`` numbers of each worker, is
+    summed up. More than 1024 columns never send a matrix.
+
+    A worker that is lost during `fit` raises RuntimeError, and the estimator is as it was.
+
+    References
+    ----------
+    .. [1] S. Wang, F. Roosta-Khorasani, P. Xu and M. W. Mahoney, "GIANT: globally improved
+       approximate Newton method for distributed optimization", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from distributed import Client
+    >>> from sklearn_sgdlin.dask import DaskSGDLinearRegressor
+    >>> client = Client(n_workers=2, processes=False, dashboard_address="127.0.0.1:0")
+    >>> X = da.random.default_rng(0).normal(5e6, 1e6, size=(10_000, 3), chunks=(2500, 3))
+    >>> y = X.sum(axis=1) * 1e-6 + da.random.default_rng(1).normal(size=10_000, chunks=2500)
+    >>> model = DaskSGDLinearRegressor(client=client, random_state=0).fit(X, y)
+    >>> model.predict(X)  # doctest: +ELLIPSIS
+    dask.array<...shape=(10000,), dtype=float64, chunksize=(2500,)...>
+    >>> print(f"{model.score(X, y):.2f} {model.stop_reason_}")
+    0.75 converged
+    >>> client.close()
+    """
+
+    _parameter_constraints = {
+        **SGDLinearRegressor._parameter_constraints,
+        "client": [Client, None],
+    }
+
+    @_same_parameters
+    def __init__(self, loss="squared_error", *, client=None, **parameters):
+        super().__init__(loss, **parameters)
+        self.client = client
+
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the model to all partitions, afresh.
+
+        Parameters
+        ----------
+        X : dask array, dask dataframe or list of delayed
+            Rows, in any units, in partitions.
+        y : dask array, dask series or list of delayed
+            Targets; each of several gets the model it would get alone.
+        sample_weight : dask array, dask series or list of delayed, default=None
+            Weights, not negative; a row of weight k counts as k rows.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows in memory to validate on, with `early_stopping`.
+        y_val : array-like of shape (n_val,), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights in the score.
+
+        Returns
+        -------
+        self : DaskSGDLinearRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For data that cannot be used; the message names the partition.
+        RuntimeError
+            If a partition cannot be loaded, or a worker is lost.
+        """
+        return super().fit(
+            X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
+        )
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Learn from a chunk of rows in memory, going on from the model so far.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, in memory.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, not negative.
+
+        Returns
+        -------
+        self : DaskSGDLinearRegressor
+            The estimator, updated.
+
+        Raises
+        ------
+        TypeError
+            For a dask collection.
+        """
+        if _is_collection(X):
+            raise TypeError(
+                "partial_fit takes a chunk in memory. Use fit for a dask collection, or "
+                "dask_ml.wrappers.Incremental with SGDLinearRegressor for one pass over it."
+            )
+        return super().partial_fit(X, y, sample_weight)
+
+    def predict(self, X):
+        """Predict with the linear model, where the rows are.
+
+        Parameters
+        ----------
+        X : dask array, dask dataframe or list of delayed; or array-like in memory
+            Rows.
+
+        Returns
+        -------
+        y : dask array of shape (n_samples,) or (n_samples, n_targets)
+            Predictions, not yet computed; an ndarray for rows in memory.
+        """
+        if not _is_collection(X):
+            return super().predict(X)
+        check_is_fitted(self)
+        local, targets = self.to_local(), self.coef_.shape[:-1]
+        parts = _partitions("X", X)
+        rows = X.chunks[0] if isinstance(X, da.Array) else [np.nan] * len(parts)
+        predict = partial(dask.delayed(SGDLinearRegressor.predict), dask.delayed(local))
+        return da.concatenate(
+            [
+                da.from_delayed(predict(part), (n_rows, *targets), dtype=np.float64)
+                for part, n_rows in zip(parts, rows, strict=True)
+            ]
+        )
+
+    def score(self, X, y, sample_weight=None):
+        """Return the coefficient of determination, summed up where the rows are.
+
+        Parameters
+        ----------
+        X : dask array, dask dataframe or list of delayed; or array-like in memory
+            Rows.
+        y : dask array, dask series or list of delayed; or array-like in memory
+            Targets.
+        sample_weight : as y, default=None
+            Weights.
+
+        Returns
+        -------
+        score : float
+            R², the mean over targets.
+        """
+        if not _is_collection(X):
+            return super().score(X, y, sample_weight)
+        check_is_fitted(self)
+        squares = partial(dask.delayed(_squares), dask.delayed(self.to_local()))
+        parts = self._client().compute([squares(part) for part in _zipped(X, y, sample_weight)])
+        of_y, residual = zip(*self._client().gather(parts), strict=True)
+        return float(np.mean(1 - sum(residual) / merged(of_y).deviation))
+
+    def _client(self):
+        return get_client() if self.client is None else self.client
+
+    def _fit_data(self, training, validation):
+        """Let the workers take hold of their partitions; see the base class."""
+        given, seed, held_out = self._given(validation), self._draw_seed(), None
+        cluster = Cluster(self._client(), _loaded(self._client(), *training))
+        if self.early_stopping and not given:
+            held_out = self._held_out(cluster, seed)
+        data = ClusterData(cluster, scale_weights=self.precondition)
+        self.n_features_in_ = data.form.columns
+        if data.form.names is not None:
+            self.feature_names_in_ = np.array(data.form.names, dtype=object)
+        if given:
+            held_out = self._validation(*validation, data.form.targets)
+        return seed, (data, *training[1:]), lambda: training[0], held_out
+
+    def _held_out(self, cluster, seed):
+        """Random rows of each partition to validate on."""
+        if self.scoring is not None:
+            raise ValueError(
+                f"scoring={self.scoring!r} needs X_val and y_val. On rows held out of the "
+                "partitions only the mean loss is known, scoring=None."
+            )
+        return ClusterValidation(cluster, self._settings().loss, self.validation_fraction, seed)
+
+    def _epochs(self, settings, data, seed, last):
+        data, _, _ = data
+        start = self._start(last, (*data.form.targets, data.form.columns))
+        return cluster_epochs(settings, data, seed, start)
+
+    def __getstate__(self):
+        """A client belongs to its process."""
+        return {**super().__getstate__(), "client": None}
+
+    def __sklearn_clone__(self):
+        """A client is shared, not copied."""
+        twin = copy(self)  # without client
+        twin = super(DaskSGDLinearRegressor, twin).__sklearn_clone__()
+        twin.client = self.client
+        return twin
+
+    def to_local(self):
+        """Return the model as an `SGDLinearRegressor`, which needs no cluster.
+
+        Returns
+        -------
+        model : SGDLinearRegressor
+            With the same parameters, fitted if this one is.
+        """
+        parameters = self.get_params(deep=False)
+        del parameters["client"]
+        model = SGDLinearRegressor(**parameters)
+        for name, value in vars(self).items():
+            if name not in parameters and name != "client":
+                setattr(model, name, value)
+        return model

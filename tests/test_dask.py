@@ -1,0 +1,429 @@
+"""The estimator on a cluster: real worker processes on the loopback, bounded in time."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
+
+reason = 'needs pip install "sklearn-sgdlin[dask]"'
+dask = pytest.importorskip("dask", reason=reason)
+da = pytest.importorskip("dask.array", reason=reason)
+distributed = pytest.importorskip("distributed", reason=reason)
+
+import joblib  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from sklearn_sgdlin import SGDLinearRegressor, _cluster  # noqa: E402
+from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
+
+from .data import load  # noqa: E402
+from .test_family import objective  # noqa: E402
+
+SECONDS = 100  # a test that is not over by then hangs
+pytestmark = pytest.mark.filterwarnings("ignore:Sending large graph")
+
+
+@pytest.fixture(autouse=True)
+def bounded_in_time():
+    def hangs(*_):
+        raise AssertionError(f"hangs: no end within {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def connect(n_workers, processes=True):
+    return distributed.LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        processes=processes,
+        host="127.0.0.1",
+        protocol="tcp://",
+        dashboard_address="127.0.0.1:0",
+    )
+
+
+@pytest.fixture(scope="module")
+def client():
+    with connect(2) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def many():
+    """As many workers as partitions, so threads instead of processes."""
+    with connect(16, processes=False) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def cut(array, n_parts):
+    """A dask array of so many partitions."""
+    n_rows = -(-len(array) // n_parts)
+    return da.from_array(array, chunks=(n_rows, *array.shape[1:]))
+
+
+def ordered(X, y, order):
+    order = np.argsort(y) if order == "sorted" else np.random.default_rng(0).permutation(len(y))
+    return X[order], y[order]
+
+
+def delayed(arrays):
+    return [dask.delayed(array) for array in arrays]
+
+
+# ---------------------------------------------------------------- quality
+
+FAMILY = [
+    {"penalty": "l2", "alpha": 1e-2},
+    {"penalty": "l1", "alpha": 1e-2},
+    {"positive": True},
+    {"loss": "huber", "epsilon": 0.5},
+    {"loss": "quantile", "quantile": 0.8},
+    {"loss": "epsilon_insensitive"},
+]
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+@pytest.mark.parametrize("name", ["normal wide", "autoregressive", "rare binary", "digits"])
+def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(client, many, name, order):
+    X, y = ordered(*load(name), order)
+    local = SGDLinearRegressor(random_state=0).fit(X, y)
+    least = objective(local, X, y, local.coef_, local.intercept_)
+    for cluster, n_parts in [(client, 2), (client, 4), (client, 16), (many, 4), (many, 16)]:
+        model = DaskSGDLinearRegressor(client=cluster, random_state=0)
+        model.fit(cut(X, n_parts), cut(y, n_parts))
+        reached = objective(model, X, y, model.coef_, model.intercept_)
+        assert reached <= least * (1 + 1e-3)
+        assert model.stop_reason_ == "converged"
+        assert model.n_iter_ <= (15 if order == "sorted" else 2 * local.n_iter_)
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+@pytest.mark.parametrize("member", FAMILY, ids=str)
+def test_every_loss_and_penalty_reaches_the_objective_of_one_machine(client, member, order):
+    X, y = ordered(*load("rare binary"), order)
+    y = y / y.std()
+    local = SGDLinearRegressor(random_state=0, **member).fit(X, y)
+    least = objective(local, X, y, local.coef_, local.intercept_)
+    for n_parts in (2, 16):
+        model = DaskSGDLinearRegressor(client=client, random_state=0, **member)
+        model.fit(cut(X, n_parts), cut(y, n_parts))
+        assert objective(model, X, y, model.coef_, model.intercept_) <= least * (1 + 1e-3)
+        assert model.n_iter_ <= 2 * local.n_iter_
+
+
+def test_partitions_that_lack_a_category(many, rng):
+    # Each worker's own Hessian is singular where all its rows agree.
+    category = np.repeat(np.arange(16), 200)
+    X = np.column_stack([np.eye(16)[category], rng.normal(size=(3200, 10))])
+    y = rng.normal(size=3200) + 3 * category + X[:, 16:].sum(axis=1)
+    least = np.mean((y - X @ np.linalg.lstsq(X, y)[0]) ** 2)
+    model = DaskSGDLinearRegressor(client=many, random_state=0).fit(cut(X, 16), cut(y, 16))
+    assert np.mean((y - model.to_local().predict(X)) ** 2) <= least * (1 + 1e-3)
+    assert model.n_iter_ <= 15
+
+
+def test_more_columns_than_a_matrix_is_kept_for(client, rng):
+    X = rng.normal(size=(4000, 1500))
+    y = X[:, :20].sum(axis=1) + rng.normal(size=4000)
+    member = {"penalty": "l2", "alpha": 1.0, "random_state": 0}
+    local = SGDLinearRegressor(**member).fit(X, y)
+    model = DaskSGDLinearRegressor(client=client, **member).fit(cut(X, 4), cut(y, 4))
+    least = objective(local, X, y, local.coef_, local.intercept_)
+    assert objective(model, X, y, model.coef_, model.intercept_) <= least * (1 + 1e-3)
+
+
+def test_weights_are_those_of_one_machine(client, rng):
+    X, y = load("normal")
+    weight = rng.integers(1, 4, len(y)).astype(float)
+    model = DaskSGDLinearRegressor(client=client, tol=1e-6, random_state=0)
+    model.fit(cut(X, 4), cut(y, 4), sample_weight=cut(weight, 4))
+    local = SGDLinearRegressor(tol=1e-6, random_state=0).fit(X, y, weight)
+    assert_allclose(model.coef_, local.coef_, rtol=1e-5)
+    assert_allclose(
+        model.score(cut(X, 4), cut(y, 4), cut(weight, 4)), local.score(X, y, weight), rtol=1e-6
+    )
+
+
+# ---------------------------------------------------------------- forms of the data
+
+
+@pytest.mark.parametrize("form", ["array", "float32", "dataframe", "delayed", "sparse"])
+def test_every_form_of_data(client, form):
+    dd = pytest.importorskip("dask.dataframe", reason=reason)
+    X, y = load("normal")
+    parts = np.array_split(X, 4), np.array_split(y, 4)
+    frame = pd.DataFrame(X, columns=[f"column {j}" for j in range(X.shape[1])])
+    frames = dd.from_pandas(frame.assign(y=y), npartitions=4)
+    given_X, given_y = {
+        "array": (cut(X, 4), cut(y, 4)),
+        "float32": (cut(X.astype(np.float32), 4), cut(y, 4)),
+        "dataframe": (frames[frame.columns.tolist()], frames["y"]),
+        "delayed": (delayed(parts[0]), delayed(parts[1])),
+        "sparse": (delayed([csr_array(part) for part in parts[0]]), delayed(parts[1])),
+    }[form]
+    model = DaskSGDLinearRegressor(client=client, random_state=0).fit(given_X, given_y)
+    local = SGDLinearRegressor(random_state=0).fit(X, y)
+    prediction = model.predict(given_X)
+    assert isinstance(prediction, da.Array)
+    shown = frame if form == "dataframe" else X
+    assert_allclose(prediction.compute(), model.predict(shown), rtol=1e-5)
+    assert_allclose(prediction.compute(), local.predict(X), atol=2e-2 * y.std())
+    assert_allclose(model.score(given_X, given_y), local.score(X, y), atol=1e-3)
+    if form == "dataframe":
+        assert_array_equal(model.feature_names_in_, frame.columns)
+
+
+def test_several_targets(client, rng):
+    X, y = load("normal")
+    Y = np.column_stack([y, X[:, 0] + rng.normal(size=len(X))])
+    model = DaskSGDLinearRegressor(client=client, tol=1e-6, random_state=0).fit(
+        cut(X, 3), cut(Y, 3)
+    )
+    local = SGDLinearRegressor(tol=1e-6, random_state=0).fit(X, Y)
+    assert_allclose(model.coef_, local.coef_, atol=1e-4 * np.abs(local.coef_).max())
+    prediction = model.predict(cut(X, 3))
+    assert prediction.shape == Y.shape
+    assert_allclose(prediction.compute(), model.predict(X))
+    score = r2_score(Y, model.predict(X))
+    assert_allclose(model.score(cut(X, 3), cut(Y, 3)), score)
+
+
+def test_local_model_is_the_same_and_needs_no_cluster(client):
+    X, y = load("normal")
+    model = DaskSGDLinearRegressor(client=client, alpha=0.5, random_state=0)
+    model.fit(cut(X, 2), cut(y, 2))
+    local = pickle.loads(pickle.dumps(model.to_local()))
+    assert type(local) is SGDLinearRegressor
+    assert local.alpha == 0.5
+    assert_array_equal(local.predict(X), model.predict(X))
+    local.partial_fit(X[:100], y[:100])
+    assert local.t_ == model.t_ + 100
+
+
+def test_clone_shares_the_client_and_pickle_leaves_it(client):
+    model = DaskSGDLinearRegressor(client=client, alpha=0.5)
+    assert clone(model).client is client
+    assert clone(model).alpha == 0.5
+    assert pickle.loads(pickle.dumps(model)).client is None
+
+
+def test_last_client_made_is_taken(client):
+    X, y = load("one column")
+    with client.as_current():
+        model = DaskSGDLinearRegressor(random_state=0).fit(cut(X, 2), cut(y, 2))
+    assert model.stop_reason_ == "converged"
+
+
+def test_the_course_of_a_fit_is_that_of_one_machine(client, capsys):
+    X, y = load("autoregressive")
+    model = DaskSGDLinearRegressor(client=client, random_state=0, verbose=1)
+    model.fit(cut(X, 4), cut(y, 4))
+    assert capsys.readouterr().out.count("epoch") == model.n_iter_ == len(model.loss_curve_)
+    assert model.t_ == model.n_iter_ * len(y)
+    again = clone(model).fit(cut(X, 4), cut(y, 4))
+    model.set_params(warm_start=True).fit(cut(X, 4), cut(y, 4))
+    assert model.loss_curve_[0] < again.loss_curve_[0]
+    with pytest.warns(ConvergenceWarning, match="max_iter=1"):
+        again.set_params(max_iter=1, tol=1e-9).fit(cut(X, 4), cut(y, 4))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_early_stopping(client, given):
+    X, y = load("autoregressive")
+    model = DaskSGDLinearRegressor(client=client, early_stopping=True, random_state=0)
+    validation = {"X_val": X[2500:], "y_val": y[2500:]} if given else {}
+    model.fit(cut(X[:2500], 4), cut(y[:2500], 4), **validation)
+    assert model.stop_reason_ == "early_stopping"
+    assert len(model.validation_scores_) == model.n_iter_
+    if given:
+        residual = y[2500:] - model.predict(X[2500:])
+        assert_allclose(max(model.validation_scores_), -np.mean(residual**2) / 2)
+    else:
+        assert model.t_ < model.n_iter_ * 2500
+        with pytest.raises(ValueError, match="scoring='r2' needs X_val and y_val"):
+            model.set_params(scoring="r2").fit(cut(X, 4), cut(y, 4))
+
+
+# ---------------------------------------------------------------- messages
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """Mean bytes sent to a worker and back from it, call by call."""
+    calls = []
+    ask_each = _cluster.Cluster.ask_each
+
+    def counted(self, name, args):
+        answers = ask_each(self, name, args)
+        size = sum(array.nbytes for array in arrays_in([*args, *answers]))
+        calls.append((name, size / len(answers)))
+        return answers
+
+    monkeypatch.setattr(_cluster.Cluster, "ask_each", counted)
+    return calls
+
+
+def placed(client, array):
+    """As many partitions on each worker."""
+    workers = list(client.nthreads())
+    return [
+        client.scatter(part, workers=[workers[number % len(workers)]], hash=False)
+        for number, part in enumerate(np.array_split(array, 16))
+    ]
+
+
+def arrays_in(value):
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple | list):
+        for member in value:
+            yield from arrays_in(member)
+
+
+@pytest.mark.parametrize("pool", ["client", "many"])
+def test_a_round_sends_a_few_vectors_to_each_worker(pool, request, messages, rng):
+    client = request.getfixturevalue(pool)
+    n_features, sizes = 400, []
+    for n_rows in (4000, 16_000):
+        messages.clear()
+        X = rng.normal(size=(n_rows, n_features))
+        y = X.sum(axis=1) + rng.normal(size=n_rows)
+        model = DaskSGDLinearRegressor(client=client, max_iter=3, tol=None, random_state=0)
+        model.fit(placed(client, X), placed(client, y))
+        rounds = [size for name, size in messages if name == "do"]
+        assert len(rounds) <= 3 * 3 + 3  # sweep, survey, newton; once the size and two losses
+        sizes.append(sum(rounds) / 3)
+    assert sizes[0] == sizes[1]
+    assert max(sizes) <= 150 * n_features * 8 < n_features**2 * 8
+
+
+# ---------------------------------------------------------------- faults
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_killed_worker_is_an_error_that_names_its_partitions_and_the_next_fit_works():
+    X, y = load("normal wide")
+    with connect(2) as cluster, distributed.Client(cluster) as client:
+        model = DaskSGDLinearRegressor(client=client, random_state=0).fit(cut(X, 8), cut(y, 8))
+        before = model.coef_.copy()
+        victim = next(iter(client.run(os.getpid).values()))
+        endless = model.set_params(tol=None, max_iter=10**9)
+        killer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
+        killer.start()
+        begin = time.monotonic()
+        with pytest.raises(RuntimeError, match=r"that held the partitions \[\d.*\] was lost"):
+            endless.fit(cut(X, 8), cut(y, 8))
+        assert time.monotonic() - begin < SECONDS / 2
+        assert_array_equal(model.coef_, before)
+        model.set_params(tol=1e-2, max_iter=100).fit(cut(X, 8), cut(y, 8))
+        assert_allclose(model.predict(X), X @ before + model.intercept_, atol=0.1 * y.std())
+
+
+def test_unfitted_stays_unfitted_if_the_fit_fails(client):
+    X, y = load("one column")
+    X[500] = np.nan
+    model = DaskSGDLinearRegressor(client=client)
+    with pytest.raises(ValueError, match="In partition 2: Input X contains NaN"):
+        model.fit(cut(X, 4), cut(y, 4))
+    assert not hasattr(model, "coef_")
+
+
+def broken(kind, X, y):
+    parts_X, parts_y = np.array_split(X, 4), np.array_split(y, 4)
+    if kind == "NaN":
+        parts_y[2] = parts_y[2] * np.nan
+    elif kind == "dtype":
+        parts_X[2] = np.full(parts_X[2].shape, "word", dtype=object)
+    elif kind == "columns":
+        parts_X[2] = parts_X[2][:, :-1]
+    elif kind == "empty":
+        parts_X[2], parts_y[2] = parts_X[2][:0], parts_y[2][:0]
+    elif kind == "rows":
+        parts_y[2] = parts_y[2][:-1]
+    elif kind == "names":
+        parts_X = [pd.DataFrame(part, columns=[*"abcde"]) for part in parts_X]
+        parts_X[2] = parts_X[2].rename(columns={"a": "z"})
+    return delayed(parts_X), delayed(parts_y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("NaN", "Input y contains NaN"),
+        ("dtype", "could not convert string"),
+        ("columns", "X has 4 columns .*but X has 5 columns .*in partition 0"),
+        ("empty", r"Found array with 0 sample\(s\)"),
+        ("rows", "inconsistent numbers of samples"),
+        ("names", r"5 columns \(z, b"),
+    ],
+)
+def test_a_broken_partition_is_named(client, kind, message):
+    X, y = load("far from zero")
+    with pytest.raises(ValueError, match=f"In partition 2: .*{message}"):
+        DaskSGDLinearRegressor(client=client).fit(*broken(kind, X, y))
+
+
+def test_a_partition_that_does_not_load_is_named(client):
+    X, y = load("one column")
+
+    def fails():
+        raise OSError("no such file")
+
+    parts_X = [dask.delayed(X), dask.delayed(fails)()]
+    with pytest.raises(RuntimeError, match=r"Partition 1 did not load: OSError.*no such file"):
+        DaskSGDLinearRegressor(client=client).fit(parts_X, delayed([y, y]))
+
+
+def test_collections_that_do_not_fit_together_are_named(client):
+    X, y = load("far from zero")
+    model = DaskSGDLinearRegressor(client=client)
+    with pytest.raises(ValueError, match="y has 3 partitions, but X has 4"):
+        model.fit(cut(X, 4), cut(y, 3))
+    with pytest.raises(ValueError, match=r"X has 2 chunks of columns.*X.rechunk\(\{1: -1\}\)"):
+        model.fit(cut(X, 4).rechunk({1: 3}), cut(y, 4))
+    with pytest.raises(TypeError, match=r"got ndarray\. Use SGDLinearRegressor"):
+        model.fit(X, y)
+    with pytest.raises(TypeError, match="partial_fit takes a chunk in memory"):
+        model.partial_fit(cut(X, 4), cut(y, 4))
+
+
+# ---------------------------------------------------------------- company
+
+
+def test_incremental_of_dask_ml(client):
+    wrappers = pytest.importorskip("dask_ml.wrappers", reason=reason)
+    X, y = ordered(*load("normal"), "shuffled")
+    model = wrappers.Incremental(SGDLinearRegressor(random_state=0))
+    with client.as_current():
+        model.fit(cut(X, 10), cut(y, 10))
+        prediction = model.predict(cut(X, 10)).compute()
+    stream = SGDLinearRegressor(random_state=0)
+    for chunk_X, chunk_y in zip(np.array_split(X, 10), np.array_split(y, 10), strict=True):
+        stream.partial_fit(chunk_X, chunk_y)
+    assert model.estimator_.t_ == len(y)
+    assert r2_score(y, prediction) > stream.score(X, y) - 1e-2
+
+
+def test_grid_search_under_joblib(client):
+    X, y = load("normal")
+    search = GridSearchCV(
+        SGDLinearRegressor(penalty="l2", random_state=0), {"alpha": [1e-4, 1.0, 100.0]}, cv=3
+    )
+    with client.as_current(), joblib.parallel_config(backend="dask"):
+        search.fit(X, y)
+    assert search.best_params_ == {"alpha": 1e-4}
+    assert search.best_score_ == pytest.approx(clone(search).fit(X, y).best_score_)
