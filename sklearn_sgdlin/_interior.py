@@ -14,10 +14,13 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 STEPS = 5  # an epoch, at most
+QUADRATIC_STEPS = 50  # where they need no pass over the rows
+QUADRATIC_TOL = 0.01  # of tol, which they then reach
 DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
 TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
 ROUNDING = 1e-15  # sum of products, relative to the objective, that is rounding error
+COORDINATES = 4097  # beyond, the Hessian is too large to keep
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty
 
 
@@ -465,6 +468,7 @@ class InteriorEpoch:
     def __init__(self, rows, objective, tol):
         self.rows, self.objective, self.tol = rows, objective, tol
         self.interior = None
+        self.n_steps = STEPS
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, the objective, that of the last iterate, and the distance."""
@@ -475,21 +479,24 @@ class InteriorEpoch:
             return theta, value, end_value, None
         if self.interior is None:
             self.interior = Interior(self.rows, self.objective, theta)
+            if self.interior.quadratic is not None:
+                self.n_steps, self.tol = QUADRATIC_STEPS, self.tol * QUADRATIC_TOL
         with np.errstate(all="ignore"):
             distance = self._steps()
-        theta, value, _ = self._best([theta, self.interior.theta, self._clean()])
+        known = value * min(distance or 0.0, self.tol) ** 2
+        theta, value, _ = self._best([theta, self.interior.theta, self._clean()], known)
         return theta, value, end_value, distance
 
     def _steps(self):
         """Go on until the model is near enough, or nothing but rounding errors are left."""
         interior, distance = self.interior, None
         interior.expand()
-        for n_steps in range(STEPS + 1):
+        for n_steps in range(self.n_steps + 1):
             value, gap = interior.assess()
             if not interior.system.product > ROUNDING * interior.first_product:
                 break
             distance = float(np.sqrt(max(gap, 0) / value))
-            if n_steps == STEPS or distance <= self.tol:
+            if n_steps == self.n_steps or distance <= self.tol:
                 break
             interior.step()
         return distance
@@ -501,13 +508,12 @@ class InteriorEpoch:
             theta[self.interior.kinks.zeros] = 0
         return theta
 
-    def _best(self, points):
-        """The best point, later ones first where they are equal but for rounding."""
+    def _best(self, points, known=0.0):
+        """The best point; the last one if, as far as is known, it may be the best."""
         points = np.maximum(np.column_stack(points), self.objective.floor[:, None])
         values = candidate_values(self.rows, self.objective, points)
         finite = np.where(np.isfinite(values), values, np.inf)
-        least = finite.min()
-        best = int(np.flatnonzero(finite <= least + 1e-12 * abs(least))[-1])
+        best = len(values) - 1 if finite[-1] <= finite.min() + known else int(finite.argmin())
         return points[:, best], float(values[best]), values
 
 

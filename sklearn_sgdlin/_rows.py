@@ -11,6 +11,7 @@ BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from me
 BLOCKS_PER_TILE = 8  # at least, so that a file sorted by y is mixed inside a tile
 BLOCKS = 512  # at least, so that small data get a full permutation
 CACHE_LINE = 64  # bytes
+DOUBLE = 8  # bytes
 PER_LINE = CACHE_LINE // 8  # numbers
 AVERAGE_EVERY = 16  # steps, as in the compiled loops
 
@@ -65,7 +66,7 @@ class Rows:
         self.n_coordinates = n_features + 1
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
         self._centre, self._scale = aligned_copies(metric.centre, metric.scale)
-        self._plan_tiles(n_features * X.dtype.itemsize)
+        self._plan_tiles(n_features * DOUBLE)  # float32 rows take the same path
 
     def _plan_tiles(self, row_bytes):
         tile_rows = max(TILE_BYTES // row_bytes, 1)

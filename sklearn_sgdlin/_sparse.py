@@ -8,6 +8,7 @@ from ._rows import AVERAGE_EVERY, Rows
 from ._search import SKETCH_COORDINATES
 from ._sweep import sweep_sparse
 
+PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
 CHUNK_ROWS = 1 << 12  # least rows of a chunk where columns are too many to be made dense
 
 
@@ -60,8 +61,8 @@ class SparseRows(Rows):
 
     def __init__(self, X, y, sample_weight, metric):
         super().__init__(X, y, sample_weight, metric)
-        per_row = max(X.nnz / max(self.n_rows, 1), 1.0)
-        self._penalty_every = AVERAGE_EVERY * max(round(X.shape[1] / per_row / AVERAGE_EVERY), 1)
+        # Else as in dense rows, so that both take the same path.
+        self._penalty_every = AVERAGE_EVERY * max(X.shape[1] // PENALTY_COLUMNS, 1)
 
     def _sweep(
         self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget

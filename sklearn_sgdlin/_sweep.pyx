@@ -387,7 +387,7 @@ cdef void sweep_sparse_rows(
             theta[n_features] += step * intercept_scale
 
             n_since += 1
-            if n_since == every or (i + 1 == n_tile and (not penalised or n_coming == 0)):
+            if n_since == every or (i + 1 == n_tile and (every == AVERAGE_EVERY or n_coming == 0)):
                 average.rows += n_since
                 weight = (1 + average.forget) * n_since / (average.rows
                                                            + average.forget * n_since)
@@ -464,7 +464,8 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
                 values, columns, &indptr[0], &y[0], weights, y.shape[0], n_features,
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
                 &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty, penalised,
-                penalty_every if penalised else AVERAGE_EVERY, c_schedule, rows_seen, &theta[0], &mean[0], &average)
+                penalty_every if penalised else AVERAGE_EVERY, c_schedule, rows_seen,
+                &theta[0], &mean[0], &average)
     return average.rows
 
 

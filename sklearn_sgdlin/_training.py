@@ -7,7 +7,7 @@ from math import isfinite, sqrt
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._interior import InteriorEpoch, candidate_values
+from ._interior import COORDINATES, InteriorEpoch, candidate_values
 from ._loss import SQUARED_ERROR, Loss
 from ._metric import Metric, Moments, with_last
 from ._objective import Objective
@@ -479,7 +479,7 @@ def _method(settings, rows, objective, seed):
         return PlainEpoch(rows, objective)
     if objective.quadratic:
         return SearchingEpoch(rows, objective, rng, settings.tol or 0.0)
-    if rows.n_coordinates <= SKETCH_COORDINATES:
+    if rows.n_coordinates <= COORDINATES:
         return InteriorEpoch(rows, objective, settings.tol or 1e-8)
     return BestEpoch(rows, objective)
 

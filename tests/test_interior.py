@@ -1,0 +1,119 @@
+"""Interior-point steps: the multipliers prove how near the optimum is, on any data."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._interior import Box, Interior, Local
+from sklearn_sgdlin._loss import LOSSES, make_loss
+from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._objective import Objective
+from sklearn_sgdlin._rows import Rows
+
+LOSS_ROWS = {name: make_loss(name, epsilon=0.3, quantile=0.8) for name in LOSSES}
+residuals = st.one_of(st.floats(-10, 10), st.sampled_from([-0.3, 0.0, 0.3]))
+PENALTIES = {"none": (0.0, 0.0, False), "l1": (0.1, 0.0, False), "positive": (0.0, 0.01, True)}
+
+
+def make_interior(rng, name, penalty, weighted=False):
+    X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
+    h = rng.uniform(0.1, 2, 300) if weighted else None
+    metric = Metric.standard(Moments.of(X, h), True)
+    l1, l2, positive = PENALTIES[penalty]
+    objective = Objective.of(LOSS_ROWS[name], l1, l2, positive, metric.scale)
+    return Interior(Rows(X, y, h, metric), objective, np.zeros(7))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@given(residual=residuals)
+def test_sides_of_a_box_add_up_to_the_loss(name, residual):
+    box = Box.of(LOSS_ROWS[name])
+    outside = residual - box.offset
+    value = box.value(outside, box.best(outside)).sum()
+    np.testing.assert_allclose(value, LOSS_ROWS[name].value(residual), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["huber", "epsilon_insensitive", "quantile"])
+@given(residual=residuals, product=st.floats(1e-6, 10))
+def test_centre_is_inside_with_equal_products(name, residual, product):
+    box = Box.of(LOSS_ROWS[name])
+    m, u, v = box.centre(np.atleast_2d(residual - box.offset), product, 1.0)
+    assert np.all((box.lower < m) & (m < box.upper))
+    np.testing.assert_allclose(u * (box.upper - m), product, rtol=1e-6)
+    np.testing.assert_allclose(v * (m - box.lower), product, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["huber", "squared_epsilon_insensitive", "quantile"])
+def test_direct_step_solves_the_linear_conditions(rng, name):
+    box = Box.of(LOSS_ROWS[name])
+    outside = rng.normal(size=(5, 1)) - box.offset
+    state = box.centre(outside, 0.5, 1.0)
+    local, response = Local(box, outside, state), rng.normal(size=5)
+    m, u, v = state
+    dm, du, dv = local.direct(response)
+    fit = outside - response[:, None] - box.compliance * (m + dm) - (u + du) + (v + dv)
+    np.testing.assert_allclose(fit, 0.0, atol=1e-12)
+    for slack, change, room, closer in [(u, du, box.upper - m, dm), (v, dv, m - box.lower, -dm)]:
+        bounded = np.isfinite(room)
+        slack, change, room, closer = (a[bounded] for a in (slack, change, room, closer))
+        np.testing.assert_allclose(slack * room + change * room - slack * closer, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_gap_bounds_the_distance_to_the_least_objective(rng, name, penalty, weighted):
+    if (name, penalty) == ("squared_error", "none"):
+        return  # has no kinks: that of the search
+    interior = make_interior(rng, name, penalty, weighted)
+    seen = []
+    for _ in range(40):
+        value, gap = interior.assess()
+        seen.append((value, gap))
+        if not interior.system.product > 1e-12:
+            break
+        interior.step()
+    least = seen[-1][0]
+    np.testing.assert_allclose(interior.objective.value(interior.rows, interior.theta), least)
+    assert seen[-1][1] < 1e-6 * least
+    feasible = seen[len(seen) // 2 :]  # earlier the slacks do not fit the residuals yet
+    assert all(value - gap <= least * (1 + 1e-6) for value, gap in feasible)
+
+
+@pytest.mark.parametrize("level", [0.01, 0.5, 0.97])
+def test_quantiles_of_a_target_of_few_values(rng, level):
+    X = np.column_stack([rng.integers(0, 3, 1500), rng.normal(size=(1500, 3))])
+    y = np.round(np.exp(0.5 * X[:, 1] + rng.normal(size=1500)))
+    model = SGDLinearRegressor("quantile", quantile=level, random_state=0).fit(X, y)
+    z = np.column_stack([X, np.ones(1500)])
+    eye = np.eye(1500)
+    best = linprog(
+        np.concatenate([np.zeros(5), np.full(1500, level), np.full(1500, 1 - level)]) / 1500,
+        A_eq=np.hstack([z, eye, -eye]),
+        b_eq=y,
+        bounds=[(None, None)] * 5 + [(0, None)] * 3000,
+    )
+    e = y - model.predict(X)
+    assert np.maximum(level * e, (level - 1) * e).mean() < best.fun * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_penalised_data_wider_than_the_sketch(rng, loss):
+    # A tenth of columns matters: as near the optimum as in narrow data, zeros exactly zero.
+    X = rng.normal(size=(400, 1100))
+    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=400)
+    options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
+    model = SGDLinearRegressor(loss, random_state=0, **options).fit(X, y)
+    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options).fit(X, y)
+    assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
+    assert 20 <= np.count_nonzero(model.coef_) < 500
+
+
+def test_no_warning_where_nothing_is_left_to_gain(rng):
+    X = rng.normal(size=(600, 5))
+    y = X @ np.ones(5) + rng.normal(size=600)
+    model = SGDLinearRegressor("huber", tol=None, max_iter=30, random_state=0).fit(X, y)
+    assert model.loss_curve_[-1] == pytest.approx(min(model.loss_curve_), rel=1e-12)
