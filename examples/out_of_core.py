@@ -102,6 +102,6 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), options.megabytes)
-            command = [sys.executable, __file__, "--train", folder, "--limit", str(options.limit)]
-            environment = os.environ | THRIFTY
-            print(subprocess.check_output(command, env=environment, text=True))
+            arguments = ["--train", folder, "--limit", str(options.limit)]
+            command = [sys.executable, sys.argv[0], *arguments]
+            print(subprocess.check_output(command, env=os.environ | THRIFTY, text=True))
