@@ -344,7 +344,8 @@ def test_worker_that_answers_no_more_is_an_error_when_the_scheduler_gives_it_up(
     ):
         data = placed(client, X), placed(client, y)
         victim = next(iter(client.run(os.getpid).values()))
-        model = DaskSGDLinearRegressor(client=client, tol=None, max_iter=10**9)
+        model = DaskSGDLinearRegressor(client=client).fit(*data)
+        model.set_params(tol=None, max_iter=10**9)
         threading.Timer(1.0, os.kill, (victim, signal.SIGSTOP)).start()
         with pytest.raises(RuntimeError, match="was lost, so the fit was given up"):
             model.fit(*data)
