@@ -309,16 +309,21 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     def _fit_data(self, training, validation):
         """Let the workers take hold of their partitions; see the base class."""
-        given, seed, held_out = self._given(validation), self._draw_seed(), None
+        given, seed = self._given(validation), self._draw_seed()
         cluster = Cluster(self._client(), _loaded(self._client(), *training))
-        if self.early_stopping and not given:
-            held_out = self._held_out(cluster, seed)
-        data = ClusterData(cluster, scale_weights=self.precondition)
-        self.n_features_in_ = data.form.columns
-        if data.form.names is not None:
-            self.feature_names_in_ = np.array(data.form.names, dtype=object)
-        if given:
-            held_out = self._validation(*validation, data.form.targets)
+        try:
+            held_out = None
+            if self.early_stopping and not given:
+                held_out = self._held_out(cluster, seed)
+            data = ClusterData(cluster, scale_weights=self.precondition)
+            self.n_features_in_ = data.form.columns
+            if data.form.names is not None:
+                self.feature_names_in_ = np.array(data.form.names, dtype=object)
+            if given:
+                held_out = self._validation(*validation, data.form.targets)
+        except BaseException:
+            cluster.release()
+            raise
         return seed, (data, *training[1:]), lambda: training[0], held_out
 
     def _held_out(self, cluster, seed):
@@ -332,8 +337,11 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     def _epochs(self, settings, data, seed, start):
         data, _, _ = data
-        self._check_start(start, (*data.form.targets, data.form.columns))
-        return cluster_epochs(settings, data, seed, start)
+        try:
+            self._check_start(start, (*data.form.targets, data.form.columns))
+            yield from cluster_epochs(settings, data, seed, start)
+        finally:
+            data.cluster.release()
 
     def __getstate__(self):
         """A client belongs to its process."""

@@ -5,6 +5,7 @@ import pickle
 import signal
 import threading
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -239,6 +240,24 @@ def test_the_course_of_a_fit_is_that_of_one_machine(client, capsys):
     assert model.loss_curve_[0] < again.loss_curve_[0]
     with pytest.warns(ConvergenceWarning, match="max_iter=1"):
         again.set_params(max_iter=1, tol=1e-9).fit(cut(X, 4), cut(y, 4))
+
+
+def shards(dask_scheduler):
+    return [key for key in dask_scheduler.tasks if str(key).startswith("Shard")]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_workers_keep_nothing_after_a_fit(client, broken):
+    X, y = load("normal")
+    X[100, 0] = np.nan if broken else 0.0
+    model = DaskSGDLinearRegressor(client=client)
+    with pytest.raises(ValueError, match="NaN") if broken else nullcontext():
+        model.fit(cut(X, 4), cut(y, 4))
+    for _ in range(100):  # the scheduler is told, and does it when it comes to it
+        if not client.run_on_scheduler(shards):
+            return
+        time.sleep(0.05)
+    raise AssertionError(client.run_on_scheduler(shards))
 
 
 @pytest.mark.parametrize("given", [True, False])
