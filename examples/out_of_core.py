@@ -25,9 +25,9 @@ from rich.progress import track
 from sklearn_sgdlin import SGDLinearRegressor
 
 COLUMNS = [f"x{j}" for j in range(20)]
-BLOCK_ROWS = 5_000  # read together: a row group of a Parquet file
+BLOCK_ROWS = 10_000  # read together: a row group of a Parquet file
 TILE_BLOCKS = 8  # learned from together, in random order of rows
-FILE_ROWS = 100 * BLOCK_ROWS
+FILE_ROWS = 50 * BLOCK_ROWS
 
 # %%
 # The data: files in the order of time, and columns that drift, so that neighbours are alike.
@@ -62,22 +62,28 @@ def tiles(blocks, rng):
             np.array_split(order, -(-len(blocks) // TILE_BLOCKS))]  # fmt: skip
 
 
-def read(tile):
-    table = pa.concat_tables([block.to_table(use_threads=False) for block in tile])
+def read(data, tile):
+    fragments = (
+        data.format.make_fragment(path, data.filesystem, row_groups=[row_group])
+        for path, row_group in tile
+    )
+    table = pa.concat_tables([fragment.to_table(use_threads=False) for fragment in fragments])
     return np.column_stack([table[name] for name in COLUMNS]), table["y"].to_numpy()
 
 
 def train(folder, limit, n_epochs=3):
     resource.setrlimit(resource.RLIMIT_DATA, (limit * 10**6,) * 2)
-    files = ds.dataset(folder, format="parquet").get_fragments()
-    blocks = [block for file in files for block in file.split_by_row_group()]
+    data = ds.dataset(folder, format="parquet")
+    blocks = [
+        (path, i) for path in data.files for i in range(pq.read_metadata(path).num_row_groups)
+    ]
     X_new, y_new = rows(np.random.default_rng(1), np.linspace(0, 1, 10_000))
     rng = np.random.default_rng(0)
     model = SGDLinearRegressor(random_state=0)
     for epoch in range(1, n_epochs + 1):
         bar = track(tiles(blocks, rng), f"epoch {epoch}", console=Console(stderr=True))
         for tile in bar:
-            model.partial_fit(*read(tile))
+            model.partial_fit(*read(data, tile))
         print(f"epoch {epoch}: {model.t_} rows, R² on new rows {model.score(X_new, y_new):.4f}")
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024 / 1e6
@@ -102,6 +108,6 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), options.megabytes)
-            command = [sys.executable, __file__, "--train", folder, "--limit", str(options.limit)]
-            environment = os.environ | THRIFTY
-            print(subprocess.check_output(command, env=environment, text=True))
+            arguments = ["--train", folder, "--limit", str(options.limit)]
+            command = [sys.executable, sys.argv[0], *arguments]
+            print(subprocess.check_output(command, env=os.environ | THRIFTY, text=True))

@@ -6,6 +6,7 @@ the workers, each the shared gradient times the inverse of the worker's own Hess
 Roosta-Khorasani, Xu & Mahoney, 2018). The sums that the search needs are added up over workers.
 """
 
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -56,9 +57,19 @@ class Cluster:
             )
             for address, numbers in self.numbers.items()
         }
-        self.shards = {
-            address: self._wait(address, future.result) for address, future in self.actors.items()
-        }
+        try:
+            self.shards = {
+                address: self._wait(address, future.result)
+                for address, future in self.actors.items()
+            }
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self):
+        """Let the workers drop their shards, without waiting for the garbage collector."""
+        with suppress(OSError, TimeoutError):  # of a cluster that is gone
+            self.client.cancel(list(self.actors.values()), force=True)
 
     def ask(self, name, *args):
         """Call a method of all shards; return what each returned."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpydoc.validate import validate
 
@@ -22,11 +23,21 @@ from sklearn_sgdlin._regressor import _documentation_link
 ROOT = Path(__file__).parents[1]
 
 
+OUTGROWN = "When data outgrows memory, or the machine"
+
+
+def run_readme(wanted):
+    """Run the code of the sections whose headings are wanted; return its names."""
+    readme, names = (ROOT / "README.md").read_text(encoding="utf-8"), {}
+    for section in readme.split("\n## "):
+        if wanted(section.splitlines()[0]):
+            for code in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
+                exec(code, names)
+    return names
+
+
 def test_readme_runs_and_prints_what_it_says(capsys):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    names = {}
-    for code in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL):
-        exec(code, names)
+    run_readme(lambda heading: heading != OUTGROWN)
     coef, stop, stream, watched = re.split(r"(?<=\])\n|\n", capsys.readouterr().out.strip())
     np.testing.assert_allclose(np.fromstring(coef.strip("[]"), sep=" "), [2e6, 3, 4e-6], rtol=0.02)
     assert stop == "1 converged"
@@ -41,8 +52,27 @@ def test_links_of_the_readme_lead_somewhere():
     for link in links:
         assert (ROOT / link).exists(), link
     named = re.findall(r"^    (sklearn_sgdlin/\S+)", readme, flags=re.MULTILINE)
-    files = {f"sklearn_sgdlin/{path.name}" for path in (ROOT / "sklearn_sgdlin").glob("_*.py*")}
+    files = {f"sklearn_sgdlin/{path.name}" for path in (ROOT / "sklearn_sgdlin").glob("*.py*")}
     assert set(named) == files - {"sklearn_sgdlin/__init__.py"}
+
+
+def test_recipes_for_data_that_outgrow_memory(tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason='needs pip install "sklearn-sgdlin[dask]"')
+    rng, n_rows = np.random.default_rng(0), 20_000
+    X = rng.normal(size=(n_rows, 3)) * [1e-3, 1, 1e3]
+    y = X @ [1e3, 1, 1e-3] + 1 + rng.normal(size=n_rows)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows").mkdir()
+    rows = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=y)
+    for number, part in enumerate(np.array_split(np.arange(n_rows), 4)):
+        rows.iloc[part].to_parquet(f"rows/{number}.parquet", row_group_size=1000)
+    np.save("X.npy", X)
+    np.save("y.npy", y)
+    names = run_readme(lambda heading: heading == OUTGROWN)
+    named, score = rows[["a", "b", "c"]], names["model"].score(X, y)
+    assert names["local"].score(named, y) == pytest.approx(score, abs=1e-4)
+    assert names["stream"].score(named, y) == pytest.approx(score, abs=1e-3)
+    assert names["mean"] == pytest.approx(y.mean(), abs=0.05)
 
 
 def test_quickstart(capsys):

@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.fixture
 def run(capsys, monkeypatch):
     def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLES / name), *arguments])
         names = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return names, capsys.readouterr().out
 

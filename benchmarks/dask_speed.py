@@ -1,0 +1,83 @@
+"""Two workers against one, and what a row and a message cost: the numbers of the user guide.
+
+Run by hand: ``OMP_NUM_THREADS=1 python benchmarks/dask_speed.py``. Each worker is a process of one
+thread. Medians of interleaved fits; the partitions lie on the workers before the clock starts.
+"""
+
+import argparse
+import operator
+import time
+
+import numpy as np
+from distributed import Client, LocalCluster, wait
+
+from sklearn_sgdlin._cluster import Cluster
+from sklearn_sgdlin.dask import DaskSGDLinearRegressor
+
+N_PARTS = 8
+
+
+def partition(seed, n_rows, n_features):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_rows, n_features))
+    X += 2 * X[:, :1]  # correlated, so that one round is not enough
+    return X, X @ np.linspace(1, 2, n_features) + 10 * rng.standard_normal(n_rows)
+
+
+def spread(client, n_rows, n_features):
+    """Partitions in equal number on every worker."""
+    workers = list(client.nthreads())
+    pairs = [
+        client.submit(partition, number, n_rows // N_PARTS, n_features,
+                      workers=[workers[number % len(workers)]])
+        for number in range(N_PARTS)
+    ]  # fmt: skip
+    X, y = ([client.submit(operator.getitem, pair, i) for pair in pairs] for i in (0, 1))
+    wait([*X, *y])
+    return X, y
+
+
+def main(n_rows, n_features, repeats):
+    seconds, rounds, calls = {1: [], 2: []}, {}, []
+    ask_each = Cluster.ask_each
+
+    def timed(self, name, args):
+        start = time.perf_counter()
+        answers = ask_each(self, name, args)
+        what = args[0][1] if name == "do" else name
+        calls.append((len(answers), what, time.perf_counter() - start))
+        return answers
+
+    Cluster.ask_each = timed
+    options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with (
+        LocalCluster(n_workers=1, **options) as one,
+        LocalCluster(n_workers=2, **options) as two,
+        Client(one) as first,
+        Client(two) as second,
+    ):
+        data = {1: spread(first, n_rows, n_features), 2: spread(second, n_rows, n_features)}
+        for _ in range(repeats):
+            for n_workers, client in ((1, first), (2, second)):
+                model = DaskSGDLinearRegressor(client=client, random_state=0)
+                start = time.perf_counter()
+                model.fit(*data[n_workers])
+                seconds[n_workers].append(time.perf_counter() - start)
+                rounds[n_workers] = model.n_iter_
+    medians = {n: float(np.median(times)) for n, times in seconds.items()}
+    print(f"{n_rows} x {n_features}, {repeats} interleaved fits; seconds, rounds:")
+    for n_workers in medians:
+        print(f"  {n_workers} workers: {medians[n_workers]:.2f} s, {rounds[n_workers]} rounds")
+    print(f"  ratio {medians[1] / medians[2]:.2f}")
+    for what in dict.fromkeys(what for _, what, _ in calls):
+        cost = [np.median([s for n, w, s in calls if (n, w) == (k, what)]) for k in (1, 2)]
+        print(f"  {what:10s} {1e3 * cost[0]:8.2f} ms with 1 worker {1e3 * cost[1]:8.2f} ms with 2")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--features", type=int, default=50)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    main(options.rows, options.features, options.repeats)
