@@ -13,7 +13,7 @@ import numpy as np
 
 from ._interior import System, joined
 from ._rows import Rows
-from ._search import Span, quadratic_model
+from ._search import SKETCH_COORDINATES, Span, quadratic_model
 from ._shard import Shard, added, merged
 from ._training import SEGMENTS, Problem, SearchingEpoch, _method, side_by_side, train
 
@@ -218,7 +218,7 @@ class ClusterEpoch(SearchingEpoch):
     def __init__(self, rows, objective, tol):
         self.rows, self.objective, self.tol = rows, objective, tol
         self.span = Span(rows.n_coordinates)
-        self.gradient = None
+        self.gradient = self.sketch = self.solve = None
         self.newton = []
 
     def directions(self, theta, order, step_rule, rows_seen):
@@ -237,13 +237,16 @@ class ClusterEpoch(SearchingEpoch):
         sums = added(self.rows.ask("survey", theta, directions))
         return quadratic_model(self.rows.weight, self.objective, theta, directions, *sums)
 
-    def _decrement(self):
-        """An upper bound of that of `SearchingEpoch`, near it where partitions are alike.
+    def _refine(self, theta, loss):
+        """Return what may be left of the decrease: at most about what is given.
 
         The workers' mean of H_k^-1 is at least the inverse of the mean of H_k (Jensen).
         """
+        if self.rows.n_coordinates > SKETCH_COORDINATES:
+            return super()._refine(theta, loss)
         self.newton = self.rows.ask("newton", self.gradient)
-        return self.rows.shares @ [self.gradient @ step for step in self.newton]
+        decrement = self.rows.shares @ [self.gradient @ step for step in self.newton]
+        return theta, 0.0, decrement / 2
 
 
 class ClusterConditions:

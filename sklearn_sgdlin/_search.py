@@ -14,11 +14,11 @@ directions of the next epoch, and its decrement tells how far the optimum is.
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, pinvh
 
-SKETCH_ROWS = 10  # per coordinate: a sketched Newton step leaves about 1/10 of the excess
+SKETCH_ROWS = 6  # per coordinate: conjugate gradients then leave about 1/6 of the excess a step
 SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
-SKETCH_COST = 10  # multiplications a number of X that the sketch may cost, if that gives more rows
 EXACT_ROWS = 40  # per coordinate up to which the rows themselves are taken
-EXACT_FLOPS = 5e9  # and up to which their products cost less than another epoch
+EXACT_COORDINATES = 257  # and up to which their products cost less than a sketch and some passes
+EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after a step with the exact Hessian
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 SKETCH_COORDINATES = 1025  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
 SKETCH_BUFFER = 256  # rows of the sketch multiplied together
@@ -45,10 +45,9 @@ class CurvatureSketch:
         self.rng = rng
         self.exact = (
             n_rows <= max(EXACT_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
-            or n_rows * n_coordinates**2 <= EXACT_FLOPS
+            or n_coordinates <= EXACT_COORDINATES
         )
-        n_sums = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST, SKETCH_COST * n_rows
-                     // n_coordinates)  # fmt: skip
+        n_sums = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
         self.fraction = min(n_sums / n_rows, 0.25)
         self.total = np.zeros((n_coordinates, n_coordinates))
         self.n_passes = 0
@@ -66,7 +65,7 @@ class CurvatureSketch:
         if weight is not None:
             z = z * np.sqrt(weight)[:, np.newaxis]
         if self.exact:
-            self._append(z)
+            self.total += z.T @ z
             return
         step = max(SIGNED_ROWS, round(1 / self.fraction))
         for start in range(0, len(z), step):
@@ -174,10 +173,16 @@ def survey_sums(rows, theta, directions, sketch=None):
     return loss, sums
 
 
-def conjugate_steps(rows, objective, gradient, enough):
+def conjugate_steps(rows, objective, gradient, enough, solve=None):
     """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
 
-    They end where the latest steps together lower the objective by no more than `enough`.
+    Parameters
+    ----------
+    enough : float
+        They end where the objective is no more than this above the least: as `solve` tells, or
+        else as the latest steps together have lowered it.
+    solve : callable or None
+        Multiplies with about the inverse of the Hessian.
 
     Returns
     -------
@@ -186,16 +191,20 @@ def conjugate_steps(rows, objective, gradient, enough):
     direction, image : ndarray of shape (n_coordinates,)
         The last direction d, and H d: a search that has it and the gradient goes on as if
         there had been no end.
-    decreases : list of float
-        How much lower the objective is after each step.
+    decrease, left : float
+        How much lower the objective is, and how much lower it may become.
     """
     step, change, direction, image = np.zeros((4, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
-    for _ in range(CONJUGATE_STEPS):
-        square = residual @ residual
-        if square == 0:
+    for n_steps in range(CONJUGATE_STEPS + 1):
+        towards = residual if solve is None else solve(residual)
+        square = residual @ towards
+        left = square / 2
+        if solve is None and square > 0:
+            left = sum(decreases[-RECENT:]) if n_steps >= RECENT else np.inf
+        if left <= enough or n_steps == CONJUGATE_STEPS:
             break
-        direction = residual + (square / last_square) * direction
+        direction = towards + (square / last_square) * direction
         image = hessian_times(rows, objective, direction)
         length = square / (direction @ image)
         step += length * direction
@@ -203,9 +212,7 @@ def conjugate_steps(rows, objective, gradient, enough):
         residual -= length * image
         last_square = square
         decreases.append(length * square / 2)
-        if len(decreases) >= RECENT and sum(decreases[-RECENT:]) <= enough:
-            break
-    return step, change, direction, image, decreases
+    return step, change, direction, image, sum(decreases), left
 
 
 def hessian_times(rows, objective, direction):

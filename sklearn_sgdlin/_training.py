@@ -13,7 +13,7 @@ from ._metric import Metric, Moments, with_last
 from ._objective import Objective
 from ._rows import Rows
 from ._search import (
-    RECENT,
+    EXACT_LEFT,
     SKETCH_COORDINATES,
     CurvatureSketch,
     Span,
@@ -25,6 +25,7 @@ from ._sparse import SparseRows, sparse_moments
 
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
 SEGMENTS_WIDE = 8  # where they can't
+LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 FORGET = 2.0  # of a stream's average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
 STREAM_POWER = 0.25  # of t, by which the "adaptive" rate of a stream falls where it is averaged
@@ -372,6 +373,8 @@ class SearchingEpoch:
             self.sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, rng)
         self.n_segments = SEGMENTS if rows.n_coordinates <= self.span.memory else SEGMENTS_WIDE
         self.n_segments = min(self.n_segments, rows.n_coordinates)
+        if self.sketch is not None and self.sketch.exact:  # more would be for nothing
+            self.n_segments = 1
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return the end of the sweep, the averages of its stretches, and gradient steps."""
@@ -407,26 +410,27 @@ class SearchingEpoch:
         self.span.forget()
         theta, self.gradient = theta + step, gradient + change
         loss = old_loss - decrease
-        left = None
-        if self.rows.n_coordinates > SKETCH_COORDINATES:
-            theta, decreases = self._conjugate(theta, self.tol**2 * loss)
-            loss, left = loss - sum(decreases), sum(decreases[-RECENT:])
+        theta, decrease, left = self._refine(theta, loss)
+        loss -= decrease
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
             loss = self.objective.value(self.rows, theta)
-        if loss <= 0:
-            return theta, loss, end_loss, None
-        if left is None:
-            left = self._decrement() / 2
-        return theta, loss, end_loss, float(np.sqrt(max(left, 0) / loss))
+        distance = float(np.sqrt(max(left, 0) / loss)) if loss > 0 else None
+        return theta, loss, end_loss, distance
 
-    def _conjugate(self, theta, enough):
-        """Go on by conjugate gradients, and remember the way."""
-        step, change, direction, image, decreases = conjugate_steps(
-            self.rows, self.objective, self.gradient, enough
+    def _refine(self, theta, loss):
+        """Go on to the optimum; return the model, the decrease, and what may be left of it."""
+        if self.sketch is not None and self.sketch.exact:
+            step = self.solve(self.gradient)
+            decrease = self.gradient @ step / 2
+            self.gradient = np.zeros_like(theta)
+            return theta - step, decrease, decrease * EXACT_LEFT**2
+        enough = max(self.tol, LEAST_TOL) ** 2 * loss
+        step, change, direction, image, decrease, left = conjugate_steps(
+            self.rows, self.objective, self.gradient, enough, self.solve
         )
         self.gradient = self.gradient + change
         self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
-        return theta + step, decreases
+        return theta + step, decrease, left
 
     def _survey(self, theta, directions):
         """Return what `survey` does, having brought the sketch up to date."""
@@ -438,10 +442,6 @@ class SearchingEpoch:
             rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
             self.solve = inverse_of(hessian, min(rank, n_coordinates))
         return model
-
-    def _decrement(self):
-        """G' H^-1 g: twice how far the loss is above the least."""
-        return self.gradient @ self.solve(self.gradient)
 
 
 class BestEpoch:

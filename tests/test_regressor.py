@@ -78,7 +78,7 @@ def test_verbose_prints_a_line_an_epoch(capsys):
 def test_warns_at_max_iter_and_says_what_to_change():
     X, y = load("autoregressive")
     with pytest.warns(ConvergenceWarning, match=r"max_iter=1 .*tol=0\.01.*Increase max_iter"):
-        model = SGDLinearRegressor(max_iter=1, random_state=0).fit(X, y)
+        model = SGDLinearRegressor("quantile", max_iter=1, random_state=0).fit(X, y)
     assert model.stop_reason_ == "max_iter"
     assert SGDLinearRegressor(max_iter=1, tol=None).fit(X, y).stop_reason_ == "max_iter"
 

@@ -82,20 +82,28 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
     np.testing.assert_allclose(steps[1], steps[0], rtol=1e-8, atol=1e-12)
 
 
-def test_conjugate_steps_end_at_the_minimum(rows):
+@pytest.mark.parametrize("solve", [None, lambda gradient: gradient / np.arange(1, 8)])
+def test_conjugate_steps_end_at_the_minimum(rows, solve):
     _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
-    step, change, direction, image, decreases = conjugate_steps(rows, ridge(rows), gradient, 0.0)
+    step, change, direction, image, decrease, _ = conjugate_steps(
+        rows, ridge(rows), gradient, 0.0, solve
+    )
     np.testing.assert_allclose(gradient + change, 0.0, atol=1e-9)
     value = ridge(rows).value
-    np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - sum(decreases))
+    np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - decrease)
     np.testing.assert_allclose(image, hessian_times(rows, ridge(rows), direction))
 
 
 def test_conjugate_steps_end_where_little_is_left(rows, monkeypatch):
     monkeypatch.setattr(_search, "RECENT", 2)
     _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
-    assert len(conjugate_steps(rows, ridge(rows), gradient, np.inf)[-1]) == 2
-    assert conjugate_steps(rows, ridge(rows), 0 * gradient, 0.0)[-1] == []
+    two_steps, *_, left = conjugate_steps(rows, ridge(rows), gradient, 1e300)
+    assert two_steps.any()
+    no_step, *_, more = conjugate_steps(rows, ridge(rows), gradient, 1e300, lambda g: g)
+    assert not no_step.any()
+    assert more == gradient @ gradient / 2
+    assert 0 < left < np.inf
+    assert not conjugate_steps(rows, ridge(rows), 0 * gradient, 0.0)[0].any()
 
 
 def filled(sketch, z):
@@ -107,7 +115,7 @@ def filled(sketch, z):
 @pytest.mark.parametrize("exact", [True, False])
 def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
     if not exact:
-        monkeypatch.setattr(_search, "EXACT_FLOPS", 0)
+        monkeypatch.setattr(_search, "EXACT_COORDINATES", 0)
     z = rng.normal(size=(40_000, 20)) @ rng.normal(size=(20, 20))
     hessian = z.T @ z / len(z)
     sketch, spreads = CurvatureSketch(len(z), 20, rng), []
@@ -134,7 +142,7 @@ def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
 
 
 def test_sketch_sees_a_column_that_few_rows_have(rng, monkeypatch):
-    monkeypatch.setattr(_search, "EXACT_FLOPS", 0)
+    monkeypatch.setattr(_search, "EXACT_COORDINATES", 0)
     z = rng.normal(size=(50_000, 5))
     z[:, 4] = 0
     z[[7, 123, 40_000], 4] = 100.0
