@@ -44,6 +44,7 @@ def test_readme_runs_and_prints_what_it_says(capsys):
     assert watched == "True early_stopping"
 
 
+@pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 def test_recipes_for_data_that_outgrow_memory(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason='needs pip install "sklearn-sgdlin[dask]"')
     rng, n_rows = np.random.default_rng(0), 20_000
