@@ -1,9 +1,10 @@
 """Training on rows that stay on the workers of a Dask cluster.
 
 In each round every worker sweeps its own partitions from the shared model. The ends and averages
-they reach are directions of the same search as on one machine, and so are the Newton steps of
-the workers, each the shared gradient times the inverse of the worker's own Hessian (GIANT: Wang,
-Roosta-Khorasani, Xu & Mahoney, 2018). The sums that the search needs are added up over workers.
+they reach are directions of the same search as on one machine. A few more searches follow among
+the Newton steps of the workers, each the gradient times the inverse of the worker's own Hessian
+(GIANT: Wang, Roosta-Khorasani, Xu & Mahoney, 2018). The sums that they need are added up over
+workers.
 """
 
 from contextlib import suppress
@@ -13,10 +14,11 @@ import numpy as np
 
 from ._interior import System, joined
 from ._rows import Rows
-from ._search import SKETCH_COORDINATES, Span, quadratic_model
+from ._search import SKETCH_COORDINATES, Span, hessian_times, quadratic_model
 from ._shard import Shard, added, merged
 from ._training import SEGMENTS, Problem, SearchingEpoch, _method, side_by_side, train
 
+REFINEMENTS = 3  # searches among Newton steps in a round, at most
 GROUPS = 16  # directions of a kind at most: with more workers, means over groups of them
 PATIENCE = 2.0  # seconds to wait for a worker before asking whether it is still there
 
@@ -219,10 +221,9 @@ class ClusterEpoch(SearchingEpoch):
         self.rows, self.objective, self.tol = rows, objective, tol
         self.span = Span(rows.n_coordinates)
         self.gradient = self.sketch = self.solve = None
-        self.newton = []
 
     def directions(self, theta, order, step_rule, rows_seen):
-        """Return ends and averages of the workers' sweeps, the gradient and Newton steps."""
+        """Return ends and averages of the workers' sweeps, and the gradient."""
         n_stretches = max(SEGMENTS // len(self.rows.shares), 1)
         points = self.rows.stretches(
             order, n_stretches, self.objective, step_rule, rows_seen, theta
@@ -230,7 +231,7 @@ class ClusterEpoch(SearchingEpoch):
         kinds = zip(*[(part - theta[:, None]).T for part in points], strict=False)
         directions = [direction for kind in kinds for direction in grouped(kind)]
         if self.gradient is not None:
-            directions += [self.gradient, *grouped(self.newton)]
+            directions.append(self.gradient)
         return np.column_stack(directions)
 
     def _survey(self, theta, directions):
@@ -238,15 +239,27 @@ class ClusterEpoch(SearchingEpoch):
         return quadratic_model(self.rows.weight, self.objective, theta, directions, *sums)
 
     def _refine(self, theta, loss):
-        """Return what may be left of the decrease: at most about what is given.
+        """Search again, among the Newton steps of the workers.
 
-        The workers' mean of H_k^-1 is at least the inverse of the mean of H_k (Jensen).
+        Their mean decrement tells what is left. It is not too small: the mean of H_k^-1 is at
+        least the inverse of the mean of H_k (Jensen), and near it where partitions are alike.
         """
         if self.rows.n_coordinates > SKETCH_COORDINATES:
             return super()._refine(theta, loss)
-        self.newton = self.rows.ask("newton", self.gradient)
-        decrement = self.rows.shares @ [self.gradient @ step for step in self.newton]
-        return theta, 0.0, decrement / 2
+        total = 0.0
+        for n_searches in range(REFINEMENTS + 1):
+            newton = self.rows.ask("newton", self.gradient)
+            left = self.rows.shares @ [self.gradient @ step for step in newton] / 2
+            if left <= self.tol**2 * loss or n_searches == REFINEMENTS:
+                return theta, total, left
+            directions = np.column_stack([self.gradient, *grouped(newton)])
+            length = np.linalg.norm(directions, axis=0)
+            directions /= np.where(length > 0, length, 1.0)
+            self.span.add(directions, hessian_times(self.rows, self.objective, directions))
+            step, change, decrease = self.span.search(self.gradient)
+            self.span.forget()
+            theta, self.gradient = theta + step, self.gradient + change
+            total += decrease
 
 
 class ClusterConditions:

@@ -7,8 +7,9 @@ nonlinear acceleration of stochastic algorithms: Scieur, Bach & d'Aspremont, 201
 One pass over X gives the gradient g at the best model, and H d for every new direction d
 (H the Hessian of the objective), which is all that a quadratic objective needs.
 
-The same pass sketches H, by random signed sums of rows. The sketched Newton step joins the
-directions of the next epoch, and its decrement tells how far the optimum is.
+The same pass sums up H, or where that costs more than a few passes, sketches it by random signed
+sums of rows. The Newton step, or conjugate gradients with the sketch as preconditioner, refine the
+model, and the decrement tells how far the optimum is.
 """
 
 import numpy as np
@@ -215,18 +216,18 @@ def conjugate_steps(rows, objective, gradient, enough, solve=None):
     return step, change, direction, image, sum(decreases), left
 
 
-def hessian_times(rows, objective, direction):
-    """H d; one pass over the rows."""
-    (total,) = rows.total(response_sums, direction)
-    return total / rows.weight + objective.l2 * direction
+def hessian_times(rows, objective, directions):
+    """H d, for a direction or each column of several; one pass over the rows."""
+    (total,) = rows.total(response_sums, directions)
+    return total / rows.weight + (objective.l2 * directions.T).T
 
 
-def response_sums(rows, direction):
-    """Return the sum over rows of z times their response to a direction."""
-    total = np.zeros_like(direction)
+def response_sums(rows, directions):
+    """Return the sums over rows of z times their responses to directions."""
+    total = np.zeros_like(directions)
     for z, _, weight in rows.chunks():
-        response = z @ direction
-        total += z.transposed_times(response if weight is None else weight * response)
+        response = z @ directions
+        total += z.transposed_times(response if weight is None else (weight * response.T).T)
     return (total,)
 
 

@@ -152,7 +152,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     With squared error and no penalty, or "l2", some ``110 * n_features`` numbers a round at the
     most travel to and from each worker, whatever the number of rows. Other losses and penalties
-    take a Newton step whose matrix, ``n_features**2`` numbers of each worker, is summed up; with
+    take interior-point steps whose matrix, ``n_features**2`` numbers of each worker, is summed up; with
     more than 1024 columns no matrix travels. With ``average=False`` the last iterates of the
     workers are averaged and nothing is searched, so partitions should be alike.
 

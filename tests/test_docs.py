@@ -56,6 +56,7 @@ def test_links_of_the_readme_lead_somewhere():
     assert set(named) == files - {"sklearn_sgdlin/__init__.py"}
 
 
+@pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 def test_recipes_for_data_that_outgrow_memory(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason='needs pip install "sklearn-sgdlin[dask]"')
     rng, n_rows = np.random.default_rng(0), 20_000
