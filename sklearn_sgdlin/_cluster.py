@@ -220,7 +220,7 @@ class ClusterEpoch(SearchingEpoch):
     def __init__(self, rows, objective, tol):
         self.rows, self.objective, self.tol = rows, objective, tol
         self.span = Span(rows.n_coordinates)
-        self.gradient = self.sketch = self.solve = None
+        self.gradient = self.sketch = None
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return ends and averages of the workers' sweeps, and the gradient."""
@@ -320,5 +320,5 @@ def _train(settings, cluster, moments, number, target, seed, start):
     if settings.average and objective.quadratic:
         method = ClusterEpoch(rows, objective, settings.tol or 0.0)
     else:
-        method = _method(settings, rows, objective, seed)
+        method = _method(settings, rows, objective)
     return train(settings, problem, method, moments, seed, start)

@@ -38,11 +38,10 @@ class CurvatureSketch:
     With independent random signs the sums r satisfy E[r r'] = sum of z z', whatever the
     order of rows and however rare a column: every row takes part (Pilanci & Wainwright,
     Iterative Hessian Sketch, 2016). Where it costs little, the rows are taken as they are.
-    Another pass adds other sums, and makes the estimate a better one.
     """
 
     def __init__(self, n_rows, n_coordinates, rng):
-        self.n_coordinates = n_coordinates
+        self.n_rows, self.n_coordinates = n_rows, n_coordinates
         self.rng = rng
         self.exact = (
             n_rows <= max(EXACT_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
@@ -51,14 +50,9 @@ class CurvatureSketch:
         n_sums = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
         self.fraction = min(n_sums / n_rows, 0.25)
         self.total = np.zeros((n_coordinates, n_coordinates))
-        self.n_passes = 0
+        self.solve = None  # once filled: multiplies with about the inverse of the Hessian
         self._buffer = np.empty((SKETCH_BUFFER, n_coordinates))
         self._filled = 0
-
-    @property
-    def improves(self):
-        """Whether another pass would make the estimate a better one."""
-        return self.n_passes == 0 or not self.exact
 
     def add(self, chunk, weight=None):
         """Take in the rows of a chunk with their weights."""
@@ -89,17 +83,13 @@ class CurvatureSketch:
         self.total += rows.T @ rows
         self._filled = 0
 
-    def sums(self):
-        """Return the estimate of the sum of z z' over the passes so far."""
-        self._multiply()
-        return self.total
-
     def finish(self, weight, l2):
-        """Return the Hessian of the objective, that of mean loss and penalty, after a pass."""
-        self.sums()
-        self.n_passes += 1
-        hessian = self.total / (self.n_passes * weight)
+        """Take the rows for all; return the Hessian of the objective, of mean loss and penalty."""
+        self._multiply()
+        hessian = self.total / weight
         hessian[np.diag_indices(self.n_coordinates)] += l2
+        rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
+        self.solve = inverse_of(hessian.copy(), rank)
         return hessian
 
 

@@ -12,7 +12,7 @@ from ._interior import Conditions, System, joined
 from ._metric import Moments
 from ._regressor import SGDLinearRegressor
 from ._rows import Rows
-from ._search import SKETCH_COORDINATES, CurvatureSketch, inverse_of, survey_sums
+from ._search import SKETCH_COORDINATES, CurvatureSketch, survey_sums
 from ._sparse import SparseRows, sparse_moments
 
 PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
@@ -128,7 +128,7 @@ class LocalProblem:
         self.n_rows = sum(part.n_rows for part in rows)
         self.weight = sum(part.weight for part in rows)
         self.n_coordinates = rows[0].n_coordinates
-        self.sketch = self.solve = None
+        self.sketch = None
         if self.n_coordinates <= SKETCH_COORDINATES:
             self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, rng)
 
@@ -166,17 +166,15 @@ class LocalProblem:
 
     def survey(self, theta, directions):
         """Return the sums of a survey, having brought the local inverse Hessian up to date."""
-        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
-        sums = self.total(survey_sums, theta, directions, sketch)
-        if sketch is not None:
-            rank = self.n_coordinates if self.l2.any() else self.n_rows
-            hessian = sketch.finish(self.weight, self.l2)
-            self.solve = inverse_of(hessian, min(rank, self.n_coordinates))
+        unfilled = self.sketch is not None and self.sketch.solve is None
+        sums = self.total(survey_sums, theta, directions, self.sketch if unfilled else None)
+        if unfilled:
+            self.sketch.finish(self.weight, self.l2)
         return sums
 
     def newton(self, gradient):
         """Return the local inverse Hessian times a gradient."""
-        return self.solve(gradient)
+        return self.sketch.solve(gradient)
 
     def hold_conditions(self, box, weight):
         """Keep the conditions of the optimum for all partitions; return products a row."""

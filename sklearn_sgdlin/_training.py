@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite, sqrt
 
 import numpy as np
@@ -18,7 +19,6 @@ from ._search import (
     CurvatureSketch,
     Span,
     conjugate_steps,
-    inverse_of,
     survey,
 )
 from ._sparse import SparseRows, sparse_moments
@@ -27,6 +27,7 @@ SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the
 SEGMENTS_WIDE = 8  # where they can't
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
+LEAST_RATE = 1e-6  # of the first: where it ends
 FORGET = 2.0  # of a stream's average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
 STREAM_POWER = 0.25  # of t, by which the "adaptive" rate of a stream falls where it is averaged
 STREAM_ROWS = 10  # per coordinate, after which it is what it is without
@@ -227,8 +228,12 @@ def _moments(X, y, sample_weight):
     """Moments of the columns of X, and of y, last."""
     if len(y) == 1 and sample_weight is None:
         return Moments.of_row(with_last(X.toarray()[0] if issparse(X) else X[0], y[0]))
-    of_X = sparse_moments(X, sample_weight) if issparse(X) else Moments.of(X, sample_weight)
+    of_X = _moments_of_columns(X, sample_weight)
     return of_X.beside(Moments.of(y[:, np.newaxis], sample_weight))
+
+
+def _moments_of_columns(X, sample_weight):
+    return sparse_moments(X, sample_weight) if issparse(X) else Moments.of(X, sample_weight)
 
 
 def target_variance(settings, moments):
@@ -347,7 +352,7 @@ class StopRule:
         self.best_loss = min(loss, self.best_loss)
         self.stalled = 0 if improved else self.stalled + 1
         if not improved and self.settings.schedule == "adaptive":
-            self.rate /= RATE_DIVISOR
+            self.rate = max(self.rate / RATE_DIVISOR, LEAST_RATE * self.settings.learning_rate)
         if tol is not None:
             if loss <= self.smallest_loss or (distance is not None and distance <= tol):
                 return "converged"
@@ -363,14 +368,10 @@ class SearchingEpoch:
     predictions lack, in its units.
     """
 
-    def __init__(self, rows, objective, rng, tol):
-        self.rows, self.objective, self.tol = rows, objective, tol
+    def __init__(self, rows, objective, sketch, tol):
+        self.rows, self.objective, self.sketch, self.tol = rows, objective, sketch, tol
         self.span = Span(rows.n_coordinates)
         self.gradient = None
-        self.solve = None
-        self.sketch = None
-        if rows.n_coordinates <= SKETCH_COORDINATES:
-            self.sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, rng)
         self.n_segments = SEGMENTS if rows.n_coordinates <= self.span.memory else SEGMENTS_WIDE
         self.n_segments = min(self.n_segments, rows.n_coordinates)
         if self.sketch is not None and self.sketch.exact:  # more would be for nothing
@@ -389,8 +390,6 @@ class SearchingEpoch:
         directions = [iterate - theta, *averages]
         if self.gradient is not None:
             directions.append(self.gradient)
-            if self.solve is not None:
-                directions.append(self.solve(self.gradient))
         return np.column_stack(directions)
 
     def run(self, theta, order, step_rule, rows_seen):
@@ -420,27 +419,25 @@ class SearchingEpoch:
     def _refine(self, theta, loss):
         """Go on to the optimum; return the model, the decrease, and what may be left of it."""
         if self.sketch is not None and self.sketch.exact:
-            step = self.solve(self.gradient)
+            step = self.sketch.solve(self.gradient)
             decrease = self.gradient @ step / 2
             self.gradient = np.zeros_like(theta)
             return theta - step, decrease, decrease * EXACT_LEFT**2
         enough = max(self.tol, LEAST_TOL) ** 2 * loss
         step, change, direction, image, decrease, left = conjugate_steps(
-            self.rows, self.objective, self.gradient, enough, self.solve
+            self.rows, self.objective, self.gradient, enough, self.sketch and self.sketch.solve
         )
         self.gradient = self.gradient + change
         self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
         return theta + step, decrease, left
 
     def _survey(self, theta, directions):
-        """Return what `survey` does, having brought the sketch up to date."""
-        sketch = self.sketch if self.sketch is not None and self.sketch.improves else None
+        """Return what `survey` does; fill the sketch if nobody has."""
+        unfilled = self.sketch is not None and self.sketch.solve is None
+        sketch = self.sketch if unfilled else None
         model = survey(self.rows, self.objective, theta, directions, sketch)
-        if sketch is not None:
-            hessian = sketch.finish(self.rows.weight, self.objective.l2)
-            n_coordinates = self.rows.n_coordinates
-            rank = n_coordinates if self.objective.l2.any() else self.rows.n_rows
-            self.solve = inverse_of(hessian, min(rank, n_coordinates))
+        if unfilled:
+            sketch.finish(self.rows.weight, self.objective.l2)
         return model
 
 
@@ -472,13 +469,12 @@ class PlainEpoch:
         return theta, loss, loss, None
 
 
-def _method(settings, rows, objective, seed):
+def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
-    rng = np.random.default_rng(seed)
     if not settings.average:
         return PlainEpoch(rows, objective)
     if objective.quadratic:
-        return SearchingEpoch(rows, objective, rng, settings.tol or 0.0)
+        return SearchingEpoch(rows, objective, shared.sketch, settings.tol or 0.0)
     if rows.n_coordinates <= COORDINATES:
         return InteriorEpoch(rows, objective, settings.tol or 1e-8)
     return BestEpoch(rows, objective)
@@ -490,16 +486,39 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
     A y of shape (n_rows, n_targets) gives as many models, each as if it were alone: one that
     has stopped waits for the others. `start` is the coef and intercept to begin with.
     """
+    if settings.precondition and sample_weight is not None:
+        sample_weight = sample_weight / sample_weight.max()  # so that no product underflows
+    shared = Shared(X, sample_weight, seed)
     if y.ndim == 1:
-        yield from _epochs(settings, X, y, sample_weight, seed, start)
+        yield from _epochs(settings, X, y, sample_weight, seed, start, shared)
         return
     starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
     yield from side_by_side(
         [
-            _epochs(settings, X, column, sample_weight, seed, one)
+            _epochs(settings, X, column, sample_weight, seed, one, shared)
             for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
         ]
     )
+
+
+class Shared:
+    """What several targets learn of X alone, read once: its moments, and its curvature."""
+
+    def __init__(self, X, sample_weight, seed):
+        self.X, self.sample_weight, self.seed = X, sample_weight, seed
+
+    @cached_property
+    def sketch(self):
+        """Of the curvature of squared error: the target has no say in it."""
+        n_rows, n_features = self.X.shape
+        if n_features >= SKETCH_COORDINATES:
+            return None
+        return CurvatureSketch(n_rows, n_features + 1, np.random.default_rng(self.seed))
+
+    @cached_property
+    def moments(self):
+        """Moments of the columns of X."""
+        return _moments_of_columns(self.X, self.sample_weight)
 
 
 def side_by_side(training):
@@ -530,15 +549,15 @@ def _together(current):
     )
 
 
-def _epochs(settings, X, y, sample_weight, seed, start):
+def _epochs(settings, X, y, sample_weight, seed, start, shared):
     """Train on all rows with one target."""
-    if settings.precondition and sample_weight is not None:
-        sample_weight = sample_weight / sample_weight.max()  # so that no product underflows
     if np.prod(X.shape) <= MERGE_SIZE and not settings.unique_path:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
-    moments = _moments(X, y, sample_weight)
+        moments = _moments(X, y, sample_weight)
+    else:
+        moments = shared.moments.beside(Moments.of(y[:, np.newaxis], sample_weight))
     problem = Problem.of(settings, X, y, sample_weight, moments)
-    method = _method(settings, problem.rows, problem.objective, seed)
+    method = _method(settings, problem.rows, problem.objective, shared)
     yield from train(settings, problem, method, moments, seed, start)
 
 

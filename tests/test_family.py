@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, QuantileRegressor, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_sgdlin import SGDLinearRegressor, _search
+from sklearn_sgdlin import SGDLinearRegressor, _metric, _search
 from sklearn_sgdlin._loss import LOSSES, make_loss
 from sklearn_sgdlin._search import hessian_times
 from tests.data import load
@@ -289,6 +289,20 @@ def test_loss_curve_of_several_targets_is_their_mean(rng):
     model = SGDLinearRegressor(random_state=0).fit(X, Y)
     np.testing.assert_allclose(model.loss_curve_[-1], np.mean((Y - model.predict(X)) ** 2) / 2)
     assert len(model.loss_curve_) == model.n_iter_
+
+
+def test_moments_and_curvature_are_those_of_all_targets(rng, monkeypatch):
+    X, y = make_data(rng, 2000)
+    read = []
+    of, finish = _metric.Moments.of, _search.CurvatureSketch.finish
+    monkeypatch.setattr(
+        _metric.Moments, "of", lambda X, h=None: read.append(X.shape[1]) or of(X, h)
+    )
+    monkeypatch.setattr(
+        _search.CurvatureSketch, "finish", lambda *args: read.append("sketch") or finish(*args)
+    )
+    SGDLinearRegressor(random_state=0).fit(X, np.column_stack([y, y**2, -y]))
+    assert (read.count(8), read.count(1), read.count("sketch")) == (1, 3, 1)
 
 
 @pytest.mark.parametrize("targets", [1, 2])
