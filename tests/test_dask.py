@@ -231,7 +231,7 @@ def test_last_client_made_is_taken(client):
 
 def test_the_course_of_a_fit_is_that_of_one_machine(client, capsys):
     X, y = load("autoregressive")
-    model = DaskSGDLinearRegressor(client=client, random_state=0, verbose=1)
+    model = DaskSGDLinearRegressor("quantile", client=client, random_state=0, verbose=1)
     model.fit(cut(X, 4), cut(y, 4))
     assert capsys.readouterr().out.count("epoch") == model.n_iter_ == len(model.loss_curve_)
     assert model.t_ == model.n_iter_ * len(y)
