@@ -19,7 +19,7 @@ QUADRATIC_TOL = 0.01  # of tol, which they then reach
 DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
 TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
-ROUNDING = 1e-15  # sum of products, relative to the objective, that is rounding error
+ROUNDING = 1e-15  # sum of products, relative to the first one, that is rounding error
 COORDINATES = 4097  # beyond, the Hessian is too large to keep
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty
 
@@ -109,13 +109,16 @@ class Local:
 
     def direct(self, response):
         """Step of m, u, v that goes straight for products of zero; response is z . step."""
-        dm = self.curvature * (self.pull - response[:, np.newaxis])
-        return np.stack([dm, self.u * (dm * self.per_a - 1), -self.v * (dm * self.per_b + 1)])
+        return self._step(response, 0.0, 0.0)
 
     def centred(self, response, direct, product):
         """Step towards equal products, with the direct step's curvature made up for."""
         u = (product + direct[1] * direct[0]) * self.per_a
         v = (product - direct[2] * direct[0]) * self.per_b
+        return self._step(response, u, v)
+
+    def _step(self, response, u, v):
+        """Step of m, u, v where the linear conditions put new slacks so far above 0."""
         dm = self.curvature * (self.pull - u + v - response[:, np.newaxis])
         return np.stack(
             [dm, u + self.u * (dm * self.per_a - 1), v - self.v * (dm * self.per_b + 1)]
@@ -139,14 +142,8 @@ class Local:
     def products_after(self, step):
         """Coefficients of the sum of products after p du, p dv and d dm: of 1, p, d and p d."""
         dm, du, dv = step
-        return np.stack(
-            [
-                _times(self.u, self.a) + _times(self.v, self.b),
-                _times(du, self.a) + _times(dv, self.b),
-                dm * (self.v - self.u),
-                dm * (dv - du),
-            ]
-        ).sum(axis=2)
+        changes = _times(du, self.a) + _times(dv, self.b), dm * (self.v - self.u), dm * (dv - du)
+        return np.stack([self.products(), *(change.sum(axis=1) for change in changes)])
 
 
 def _times(slack, room):
@@ -189,8 +186,13 @@ class System(NamedTuple):
 
     @classmethod
     def added(cls, systems):
-        """Of all rows."""
-        return cls(*map(sum, zip(*systems, strict=True)))
+        """Of all rows: one matrix is kept, however many are added up."""
+        systems = iter(systems)
+        total = [part + 0.0 for part in next(systems)]
+        for system in systems:
+            for i, part in enumerate(system):
+                total[i] += part
+        return cls(*total)
 
 
 def joined(looks):
@@ -244,11 +246,8 @@ class Conditions:
 
     def assess(self, theta):
         """Return the part of the rows in the Newton system at theta."""
-        total = None
-        for _, z, weight, local, _ in self._locals(theta):
-            system = System.of(z, weight, local)
-            total = system if total is None else System.added([total, system])
-        return total
+        locals_ = self._locals(theta)
+        return System.added(System.of(z, weight, local) for _, z, weight, local, _ in locals_)
 
     def look(self, theta, direct):
         """Follow the direct step: longest length, products after it, and corrections."""

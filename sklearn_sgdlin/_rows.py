@@ -12,7 +12,7 @@ BLOCKS_PER_TILE = 8  # at least, so that a file sorted by y is mixed inside a ti
 BLOCKS = 512  # at least, so that small data get a full permutation
 CACHE_LINE = 64  # bytes
 DOUBLE = 8  # bytes
-PER_LINE = CACHE_LINE // 8  # numbers
+PER_LINE = CACHE_LINE // DOUBLE  # numbers
 AVERAGE_EVERY = 16  # steps, as in the compiled loops
 
 

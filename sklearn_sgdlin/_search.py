@@ -84,13 +84,12 @@ class CurvatureSketch:
         self._filled = 0
 
     def finish(self, weight, l2):
-        """Take the rows for all; return the Hessian of the objective, of mean loss and penalty."""
+        """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty."""
         self._multiply()
         hessian = self.total / weight
         hessian[np.diag_indices(self.n_coordinates)] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
-        self.solve = inverse_of(hessian.copy(), rank)
-        return hessian
+        self.solve = inverse_of(hessian, rank)
 
 
 def inverse_of(hessian, rank):

@@ -476,7 +476,7 @@ def _method(settings, rows, objective, shared=None):
     if objective.quadratic:
         return SearchingEpoch(rows, objective, shared.sketch, settings.tol or 0.0)
     if rows.n_coordinates <= COORDINATES:
-        return InteriorEpoch(rows, objective, settings.tol or 1e-8)
+        return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
     return BestEpoch(rows, objective)
 
 
