@@ -183,7 +183,8 @@ class ClusterRows(Rows):
         curvature = l2 * np.append(metric.scale[:-1], 0.0) ** 2
         cluster.ask_each("pose", [(target, metric, curvature, own) for own in seeds])
         sizes = np.array(self.ask("size"))
-        self.n_rows, self.weight = int(sizes[:, 0].sum()), float(sizes[:, 1].sum())
+        self.n_rows, self.n_entries = (int(size) for size in sizes[:, [0, 2]].sum(axis=0))
+        self.weight = float(sizes[:, 1].sum())
         self.shares = sizes[:, 1] / self.weight
 
     def ask(self, name, *args):
@@ -205,9 +206,9 @@ class ClusterRows(Rows):
         points = np.average(self.stretches(order, 1, *args), axis=0, weights=self.shares)
         return points[:, 0], points[:, 1], float(self.n_rows)
 
-    def conditions(self, box):
-        """Return the conditions of the optimum for all rows; see `Rows.conditions`."""
-        return ClusterConditions(self, box)
+    def conditions(self, *args):
+        """Return the conditions of the optimum for all rows; see `Conditions`."""
+        return ClusterConditions(self, *args)
 
     def total(self, task, *args):
         """Return the sums of a task over the rows of all workers; see `Rows.total`."""
@@ -265,9 +266,9 @@ class ClusterEpoch(SearchingEpoch):
 class ClusterConditions:
     """`Conditions` of the rows of all workers."""
 
-    def __init__(self, rows, box):
+    def __init__(self, rows, box, matrix):
         self.rows = rows
-        self.n_products = rows.ask("hold_conditions", box, rows.weight)[0]
+        self.n_products = rows.ask("hold_conditions", rows.weight, box, matrix)[0]
 
     def begin(self, *args):
         """See `Conditions`."""
@@ -276,6 +277,10 @@ class ClusterConditions:
     def assess(self, theta):
         """See `Conditions`."""
         return System.added(self.rows.ask("condition", "assess", theta))
+
+    def times(self, direction):
+        """See `Conditions`."""
+        return np.sum(self.rows.ask("condition", "times", direction), axis=0)
 
     def look(self, theta, direct):
         """See `Conditions`."""

@@ -5,13 +5,17 @@ multipliers m in a box, and the absolute value and the bound in a penalty are of
 Newton steps on the conditions of the optimum, with the product of each multiplier's distance to
 its bound and of the slack beside it held at a common value that falls to zero, reach the optimum
 in some five to thirty steps on any data, and the multipliers prove how near it is (Mehrotra,
-1992; for quantiles Portnoy & Koenker, 1997).
+1992; for quantiles Portnoy & Koenker, 1997). The matrix of a step is factorised, or where it is
+too large to keep, its products with vectors are enough (Kim, Koh, Lustig, Boyd & Gorinevsky, 2007).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from ._search import conjugate_steps, response_sums
 
 STEPS = 5  # an epoch, at most
 QUADRATIC_STEPS = 50  # where they need no pass over the rows
@@ -20,8 +24,11 @@ DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding
 TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
 ROUNDING = 1e-15  # sum of products, relative to the first one, that is rounding error
-COORDINATES = 4097  # beyond, the Hessian is too large to keep
-KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty
+COORDINATES = 4097  # beyond, a matrix is too large to keep
+MATRIX_WORK = 3e3  # numbers of a matrix for each entry of a row, beyond which it costs too much
+INNER_STEPS = 100  # of conjugate gradients instead, at most
+INNER_TOL = 0.01  # of what a step should do: the error they may leave
+KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty; of all together, 1
 
 
 class Box(NamedTuple):
@@ -162,8 +169,7 @@ class System(NamedTuple):
         Sum of the products.
     slope, pull : ndarray of shape (n_coordinates,)
         Minus the gradient as the multipliers have it, and what their step adds to it.
-    gram : ndarray of shape (n_coordinates, n_coordinates)
-        The Hessian.
+    hessian : ndarray of shape (n_coordinates, n_coordinates), or its diagonal
     """
 
     value: float
@@ -171,18 +177,17 @@ class System(NamedTuple):
     product: float
     slope: np.ndarray
     pull: np.ndarray
-    gram: np.ndarray
+    hessian: np.ndarray
 
     @classmethod
-    def of(cls, z, weight, local):
+    def of(cls, z, weight, local, hessian):
         """Of some rows."""
         value, gap = local.value()
         pull = (local.curvature * local.pull).sum(axis=1)
         vectors = np.column_stack([local.m.sum(axis=1), pull]) * weight[:, np.newaxis]
         slope, pull = z.transposed_times(vectors).T
-        gram = z.gram(weight * local.curvature.sum(axis=1))
         product = weight @ local.products()
-        return cls(weight @ value, weight @ gap, product, slope, pull, gram)
+        return cls(weight @ value, weight @ gap, product, slope, pull, hessian)
 
     @classmethod
     def added(cls, systems):
@@ -193,6 +198,17 @@ class System(NamedTuple):
             for i, part in enumerate(system):
                 total[i] += part
         return cls(*total)
+
+
+def worth_a_matrix(rows):
+    """Whether to sum up the Hessian, or only its diagonal and its products with vectors."""
+    work = rows.n_coordinates**2 * rows.n_rows
+    return rows.n_coordinates <= COORDINATES and work <= MATRIX_WORK * rows.n_entries
+
+
+def hessian_of(z, weight, matrix):
+    """z.T @ diag(weight) @ z, or its diagonal."""
+    return z.gram(weight) if matrix else z.squares(weight)
 
 
 def joined(looks):
@@ -212,13 +228,17 @@ class Conditions:
     weight : float
         The sum of weights.
     box : Box
+    matrix : bool
+        Whether to sum up their Hessian.
     share : float
         Of the common product, that of a row.
     """
 
-    def __init__(self, chunks, n_rows, weight, box, share=1.0):
+    def __init__(self, chunks, n_rows, weight, box, matrix, share=1.0):
         self.chunks, self.weight, self.box, self.share = chunks, weight, box, share
+        self.matrix = matrix
         self.state = np.empty((3, n_rows, box.offset.size))  # m, u, v
+        self.curvature = np.empty(n_rows)
         n_bounds = np.isfinite(box.lower) + np.isfinite(box.upper) * 1.0
         self.n_products = float(n_bounds.reshape(-1, box.offset.size).sum(axis=1).mean())
 
@@ -246,8 +266,19 @@ class Conditions:
 
     def assess(self, theta):
         """Return the part of the rows in the Newton system at theta."""
-        locals_ = self._locals(theta)
-        return System.added(System.of(z, weight, local) for _, z, weight, local, _ in locals_)
+        return System.added(self._systems(theta))
+
+    def _systems(self, theta):
+        for part, z, weight, local, _ in self._locals(theta):
+            self.curvature[part] = curvature = weight * local.curvature.sum(axis=1)
+            yield System.of(z, weight, local, hessian_of(z, curvature, self.matrix))
+
+    def times(self, direction):
+        """Return the product of the part of the rows in the Hessian with a direction."""
+        total = np.zeros_like(direction)
+        for part, z, _, _ in self._parts():
+            total += z.transposed_times(self.curvature[part] * (z @ direction))
+        return total
 
     def look(self, theta, direct):
         """Follow the direct step: longest length, products after it, and corrections."""
@@ -297,13 +328,17 @@ class Coordinates:
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
-        return np.diag(self.transposed_times(weight))
+        return np.diag(self.squares(weight))
+
+    def squares(self, weight):
+        """Diagonal of z.T @ diag(weight) @ z."""
+        return self.transposed_times(weight)
 
 
 class Kinks(Conditions):
     """The conditions of the penalty: a coordinate is a row whose residual is -theta."""
 
-    def __init__(self, objective):
+    def __init__(self, objective, matrix):
         l1, floor = objective.l1, objective.floor
         self.index = np.flatnonzero((l1 > 0) | np.isfinite(floor))
         n_kinks, n_coordinates = len(self.index), len(l1)
@@ -311,7 +346,8 @@ class Kinks(Conditions):
         upper = np.where(np.isfinite(floor[self.index, np.newaxis]), np.inf, self.l1)
         chunk = Coordinates(self.index, n_coordinates), np.zeros(n_kinks), None
         box = Box(np.zeros(1), -self.l1, upper, 0.0)
-        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, KINK_SHARE)
+        share = min(KINK_SHARE, 1 / max(n_kinks, 1))
+        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, matrix, share)
         self.zeros = self.index[:0]
 
     def begin(self, theta, product, room):
@@ -338,25 +374,32 @@ class Quadratic:
 
     n_products = 0.0
 
-    def __init__(self, rows, loss):
-        self.rows, self.loss = rows, loss
-        self.gram = None
+    def __init__(self, rows, loss, matrix):
+        self.rows, self.matrix = rows, matrix
+        self.scale = 1 / (rows.weight * loss.compliance)
+        self.hessian = None
 
     def begin(self, theta, product=None, room=None):
         """Expand the loss about theta, and keep it exact there; one pass."""
-        first = self.gram is None
-        value, slope, gram = self.rows.total(quadratic_sums, theta, first)
-        scale = 1 / (self.rows.weight * self.loss.compliance)
-        self.origin, self.value, self.slope = theta, value * scale, slope * scale
-        if first:
-            self.gram = gram * scale
+        hessian = partial(hessian_of, matrix=self.matrix) if self.hessian is None else None
+        value, slope, total = self.rows.total(quadratic_sums, theta, hessian)
+        self.origin, self.value, self.slope = theta, value * self.scale, slope * self.scale
+        if hessian is not None:
+            self.hessian = total * self.scale
 
     def assess(self, theta):
         """Return the part of the rows in the Newton system at theta."""
         step = theta - self.origin
-        change = self.gram @ step
+        change = self.times(step)
         value = self.value - self.slope @ step + change @ step / 2
-        return System(value, 0.0, 0.0, self.slope - change, np.zeros_like(theta), self.gram)
+        return System(value, 0.0, 0.0, self.slope - change, np.zeros_like(theta), self.hessian)
+
+    def times(self, direction):
+        """Return the product of the Hessian with a direction."""
+        if self.matrix:
+            return self.hessian @ direction
+        (total,) = self.rows.total(response_sums, direction)
+        return total * self.scale
 
     def look(self, theta, direct):
         """No bound is in the way."""
@@ -370,17 +413,17 @@ class Quadratic:
         """Multipliers follow theta."""
 
 
-def quadratic_sums(rows, theta, with_gram):
-    """Return sums over rows: half squared residuals, z times them, and z z'."""
-    value, slope, gram = 0.0, 0.0, 0.0
+def quadratic_sums(rows, theta, hessian):
+    """Return sums over rows: half squared residuals, z times them, and of a function or None."""
+    value, slope, total = 0.0, 0.0, 0.0
     for z, y, weight in rows.chunks():
         weight = np.ones(len(y)) if weight is None else weight
         residual = y - z @ theta
         value += weight @ residual**2 / 2
         slope += z.transposed_times(weight * residual)
-        if with_gram:
-            gram += z.gram(weight)
-    return value, slope, gram
+        if hessian is not None:
+            total += hessian(z, weight)
+    return value, slope, total
 
 
 def absolute_residuals(rows, theta):
@@ -391,6 +434,18 @@ def absolute_residuals(rows, theta):
     return (total,)
 
 
+def factorised(hessian):
+    """Return a function that solves with a Hessian."""
+    damping = DAMPING * np.trace(hessian) / len(hessian)
+    while True:
+        try:
+            hessian[np.diag_indices_from(hessian)] += damping
+            factor = cho_factor(hessian)
+            return lambda rhs, start=None: cho_solve(factor, rhs)
+        except LinAlgError:
+            damping *= 100
+
+
 class Interior:
     """A model on its way through the inside of all bounds."""
 
@@ -399,9 +454,10 @@ class Interior:
         self.first_product = None
         loss = objective.loss
         bounded = np.isfinite(loss.bound) or loss.dead_zone > 0
-        self.quadratic = None if bounded else Quadratic(rows, loss)
-        self.kinks = None if objective.smooth else Kinks(objective)
-        data = self.quadratic or rows.conditions(Box.of(loss))
+        self.matrix = worth_a_matrix(rows)
+        self.quadratic = None if bounded else Quadratic(rows, loss, self.matrix)
+        self.kinks = None if objective.smooth else Kinks(objective, self.matrix)
+        data = self.quadratic or rows.conditions(Box.of(loss), self.matrix)
         self.sides = [side for side in (data, self.kinks) if side is not None]
         self.n_products = sum(side.n_products for side in self.sides)
         (total,) = rows.total(absolute_residuals, theta)
@@ -422,20 +478,29 @@ class Interior:
         if self.first_product is None:
             self.first_product = system.product
         self.system = system = system._replace(slope=system.slope - l2 * self.theta)
-        self.factor = self._factor(system.gram + np.diag(l2))
-        self.direct = cho_solve(self.factor, system.pull + system.slope)
+        self.solve = self._solver(system.hessian)
+        self.direct = self.solve(system.pull + system.slope)
         value = system.value + float(l2 @ self.theta**2 / 2)
         return value, system.gap + abs(system.slope @ self.direct)
 
-    @staticmethod
-    def _factor(gram):
-        damping = DAMPING * np.trace(gram) / len(gram)
-        while True:
-            try:
-                gram[np.diag_indices_from(gram)] += damping
-                return cho_factor(gram)
-            except LinAlgError:
-                damping *= 100
+    def _solver(self, hessian):
+        """Return a function that solves with the Hessian, of the objective too."""
+        if self.matrix:
+            return factorised(hessian + np.diag(self.objective.l2))
+        return partial(self._conjugate, hessian + self.objective.l2)
+
+    def _conjugate(self, diagonal, rhs, start=None):
+        """Solve by conjugate gradients, from a vector that is near or from zero."""
+        diagonal = np.where(diagonal > 0, diagonal, 1.0)
+        gradient = -rhs if start is None else self._times(start) - rhs
+        enough = INNER_TOL**2 * (rhs @ (rhs / diagonal)) / 2
+        step, *_ = conjugate_steps(
+            self._times, gradient, enough, lambda residual: residual / diagonal, INNER_STEPS
+        )
+        return step if start is None else start + step
+
+    def _times(self, direction):
+        return sum(side.times(direction) for side in self.sides) + self.objective.l2 * direction
 
     def step(self):
         """One step: predict, see what it leads to, correct (Mehrotra)."""
@@ -447,7 +512,7 @@ class Interior:
         product = (left / before) ** CENTRING_POWER * before / self.n_products
         bent, centring = corrections.T
         rhs = self.system.pull + self.system.slope + bent + product * centring
-        step = self.theta, self.direct, cho_solve(self.factor, rhs), product
+        step = self.theta, self.direct, self.solve(rhs, self.direct), product
         longest = np.min([side.reach(*step) for side in self.sides], axis=0)
         lengths = np.minimum(TO_BOUND * self._lengths(longest), 1.0)
         for side in self.sides:
@@ -472,13 +537,17 @@ class InteriorEpoch:
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, the objective, that of the last iterate, and the distance."""
         end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        start = theta
         theta, value, values = self._best([theta, end, average])
         end_value = float(values[1])
         if value == 0:
             return theta, value, end_value, None
         if self.interior is None:
-            self.interior = Interior(self.rows, self.objective, theta)
-            if self.interior.quadratic is not None:
+            wide = len(theta) > COORDINATES
+            if wide:  # the noise of SGD in so many columns takes longer to undo than it gains
+                start = np.where(self.objective.l1 > 0, start, theta)
+            self.interior = Interior(self.rows, self.objective, start if wide else theta)
+            if self.interior.quadratic is not None and not wide:
                 self.n_steps, self.tol = QUADRATIC_STEPS, self.tol * QUADRATIC_TOL
         with np.errstate(all="ignore"):
             distance = self._steps()

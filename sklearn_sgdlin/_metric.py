@@ -26,6 +26,12 @@ def chunk_rows(n_columns, itemsize=8):
     return max(1, CHUNK_BYTES // (itemsize * max(n_columns, 1)))
 
 
+def slices(n_rows, step):
+    """Slices of so many consecutive rows."""
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
 def with_last(numbers, last, size=None):
     """Vector of numbers, one for each column or one for all, and a last one."""
     vector = np.empty(len(numbers) + 1 if size is None else size)
@@ -57,8 +63,8 @@ class Moments:
         """Moments of the rows of X, chunk by chunk."""
         n_rows, n_features = X.shape
         total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
-        for start in range(0, n_rows, MOMENT_ROWS):
-            chunk = cls._of_chunk(X, start, min(start + MOMENT_ROWS, n_rows), sample_weight)
+        for part in slices(n_rows, MOMENT_ROWS):
+            chunk = cls._of_chunk(X, part.start, part.stop, sample_weight)
             if chunk.weight > 0:
                 total = total.merge(chunk)
         total.check_range()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._interior import Conditions
-from ._metric import chunk_rows
+from ._metric import chunk_rows, slices
 from ._sweep import standardise, sweep
 
 TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
@@ -44,9 +44,13 @@ class DenseChunk:
         """z.T @ diag(weight) @ z."""
         return (self.z * weight[:, np.newaxis]).T @ self.z
 
-    def toarray(self):
-        """Return the rows."""
-        return self.z
+    def squares(self, weight):
+        """Diagonal of z.T @ diag(weight) @ z."""
+        return weight @ self.z**2
+
+    def parts(self, weight):
+        """Yield the rows with their weights."""
+        yield self.z, weight
 
 
 class Rows:
@@ -64,6 +68,7 @@ class Rows:
         self.X, self.y, self.sample_weight, self.metric = X, y, sample_weight, metric
         self.n_rows, n_features = X.shape
         self.n_coordinates = n_features + 1
+        self.n_entries = X.size
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
         self._centre, self._scale = aligned_copies(metric.centre, metric.scale)
         self._plan_tiles(n_features * DOUBLE)  # float32 rows take the same path
@@ -147,15 +152,10 @@ class Rows:
         """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""
         step = min(chunk_rows(self.n_coordinates), self.n_rows)
         buffer = np.empty((step, self.n_coordinates))
-        for part in self._parts(step):
+        for part in slices(self.n_rows, step):
             z = buffer[: part.stop - part.start]
             standardise(self.X, part.start, part.stop, self.metric.centre, self.metric.scale, z)
             yield DenseChunk(z), self.y[part], self._weight_of(part)
-
-    def _parts(self, step):
-        """Slices of so many consecutive rows."""
-        for start in range(0, self.n_rows, step):
-            yield slice(start, min(start + step, self.n_rows))
 
     def _weight_of(self, part):
         return None if self.sample_weight is None else self.sample_weight[part]
@@ -167,7 +167,7 @@ class Rows:
 
     def constant_residuals(self, prediction):
         """Yield (residuals, sample_weight) of predicting one number."""
-        for part in self._parts(chunk_rows(1)):
+        for part in slices(self.n_rows, chunk_rows(1)):
             yield self.y[part] - prediction, self._weight_of(part)
 
     def total(self, task, *args):
@@ -178,9 +178,9 @@ class Rows:
         """
         return task(self, *args)
 
-    def conditions(self, box):
-        """Return the conditions of the optimum, with multipliers in a box, for all rows."""
-        return Conditions(self.chunks, self.n_rows, self.weight, box)
+    def conditions(self, *args):
+        """Return the conditions of the optimum for all rows; see `Conditions`."""
+        return Conditions(self.chunks, self.n_rows, self.weight, *args)
 
     def mean_loss(self, points, loss):
         """Weighted mean loss of a model, or of each column of several, in one pass."""

@@ -56,9 +56,10 @@ class CurvatureSketch:
 
     def add(self, chunk, weight=None):
         """Take in the rows of a chunk with their weights."""
-        z = chunk.toarray()
-        if weight is not None:
-            z = z * np.sqrt(weight)[:, np.newaxis]
+        for z, part in chunk.parts(weight):
+            self._add(z if part is None else z * np.sqrt(part)[:, np.newaxis])
+
+    def _add(self, z):
         if self.exact:
             self.total += z.T @ z
             return
@@ -163,16 +164,21 @@ def survey_sums(rows, theta, directions, sketch=None):
     return loss, sums
 
 
-def conjugate_steps(rows, objective, gradient, enough, solve=None):
+def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS):
     """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
 
     Parameters
     ----------
+    times : callable
+        Multiplies with the Hessian.
+    gradient : ndarray of shape (n_coordinates,)
     enough : float
         They end where the objective is no more than this above the least: as `solve` tells, or
         else as the latest steps together have lowered it.
     solve : callable or None
         Multiplies with about the inverse of the Hessian.
+    most : int
+        Steps.
 
     Returns
     -------
@@ -186,16 +192,16 @@ def conjugate_steps(rows, objective, gradient, enough, solve=None):
     """
     step, change, direction, image = np.zeros((4, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
-    for n_steps in range(CONJUGATE_STEPS + 1):
+    for n_steps in range(most + 1):
         towards = residual if solve is None else solve(residual)
         square = residual @ towards
         left = square / 2
         if solve is None and square > 0:
             left = sum(decreases[-RECENT:]) if n_steps >= RECENT else np.inf
-        if left <= enough or n_steps == CONJUGATE_STEPS:
+        if left <= enough or n_steps == most:
             break
         direction = towards + (square / last_square) * direction
-        image = hessian_times(rows, objective, direction)
+        image = times(direction)
         length = square / (direction @ image)
         step += length * direction
         change += length * image

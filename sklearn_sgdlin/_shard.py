@@ -133,8 +133,8 @@ class LocalProblem:
             self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, rng)
 
     def size(self):
-        """Return the number of rows and the sum of their weights."""
-        return self.n_rows, self.weight
+        """Return the number of rows, the sum of their weights, and the number of entries."""
+        return self.n_rows, self.weight, sum(part.n_entries for part in self.rows)
 
     def sweep(self, seed, n_stretches, objective, step_rule, rows_seen, theta):
         """Sweep all partitions; return the end and the averages of stretches, as columns.
@@ -176,15 +176,22 @@ class LocalProblem:
         """Return the local inverse Hessian times a gradient."""
         return self.sketch.solve(gradient)
 
-    def hold_conditions(self, box, weight):
+    def hold_conditions(self, weight, *args):
         """Keep the conditions of the optimum for all partitions; return products a row."""
-        self.conditions = [Conditions(part.chunks, part.n_rows, weight, box) for part in self.rows]
+        self.conditions = [
+            Conditions(part.chunks, part.n_rows, weight, *args) for part in self.rows
+        ]
         return self.conditions[0].n_products
 
     def condition(self, name, *args):
         """Return what a method of `Conditions` tells of all partitions."""
         told = [getattr(conditions, name)(*args) for conditions in self.conditions]
-        join = {"assess": System.added, "look": joined, "reach": partial(np.min, axis=0)}
+        join = {
+            "assess": System.added,
+            "times": partial(np.sum, axis=0),
+            "look": joined,
+            "reach": partial(np.min, axis=0),
+        }
         return join[name](told) if name in join else None
 
 

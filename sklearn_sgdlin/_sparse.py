@@ -3,13 +3,12 @@
 import numpy as np
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from ._metric import Moments, chunk_rows
+from ._metric import Moments, chunk_rows, slices
 from ._rows import AVERAGE_EVERY, Rows
-from ._search import SKETCH_COORDINATES
 from ._sweep import sweep_sparse
 
 PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
-CHUNK_ROWS = 1 << 12  # least rows of a chunk where columns are too many to be made dense
+CHUNK_ROWS = 1 << 12  # least rows of a chunk
 
 
 def sparse_moments(X, sample_weight=None):
@@ -45,15 +44,25 @@ class SparseChunk:
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
-        z = self.toarray()
-        return (z * weight[:, np.newaxis]).T @ z
+        return sum((z * part[:, np.newaxis]).T @ z for z, part in self.parts(weight))
 
-    def toarray(self):
-        """Return the rows, dense."""
-        z = np.empty((self.X.shape[0], len(self.scale) + 1))
-        z[:, :-1] = self.X.toarray() * self.scale - self.offset
-        z[:, -1] = self.intercept_scale
-        return z
+    def squares(self, weight):
+        """Diagonal of z.T @ diag(weight) @ z."""
+        total = weight.sum()
+        linear, square = weight @ self.X, weight @ self.X.power(2)
+        body = self.scale * (self.scale * square - 2 * self.offset * linear)
+        body += self.offset**2 * total
+        return np.append(np.maximum(body, 0.0), self.intercept_scale**2 * total)
+
+    def parts(self, weight):
+        """Yield dense rows with their weights, as many at a time as fit the cache."""
+        n_rows, n_coordinates = self.X.shape[0], len(self.scale) + 1
+        for part in slices(n_rows, chunk_rows(n_coordinates)):
+            X = self.X[part]
+            z = np.empty((X.shape[0], n_coordinates))
+            z[:, :-1] = X.toarray() * self.scale - self.offset
+            z[:, -1] = self.intercept_scale
+            yield z, None if weight is None else weight[part]
 
 
 class SparseRows(Rows):
@@ -61,6 +70,7 @@ class SparseRows(Rows):
 
     def __init__(self, X, y, sample_weight, metric):
         super().__init__(X, y, sample_weight, metric)
+        self.n_entries = X.nnz
         # Else as in dense rows, so that both take the same path.
         self._penalty_every = AVERAGE_EVERY * max(X.shape[1] // PENALTY_COLUMNS, 1)
 
@@ -95,7 +105,6 @@ class SparseRows(Rows):
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
-        wide = self.n_coordinates > SKETCH_COORDINATES  # work of this many numbers a chunk
-        step = max(CHUNK_ROWS, self.n_coordinates) if wide else 4 * chunk_rows(self.n_coordinates)
-        for part in self._parts(step):
+        step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
+        for part in slices(self.n_rows, step):
             yield SparseChunk(self.X[part], self.metric), self.y[part], self._weight_of(part)

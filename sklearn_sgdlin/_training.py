@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite, sqrt
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._interior import COORDINATES, InteriorEpoch, candidate_values
+from ._interior import InteriorEpoch
 from ._loss import SQUARED_ERROR, Loss
 from ._metric import Metric, Moments, with_last
 from ._objective import Objective
@@ -19,6 +19,7 @@ from ._search import (
     CurvatureSketch,
     Span,
     conjugate_steps,
+    hessian_times,
     survey,
 )
 from ._sparse import SparseRows, sparse_moments
@@ -425,7 +426,10 @@ class SearchingEpoch:
             return theta - step, decrease, decrease * EXACT_LEFT**2
         enough = max(self.tol, LEAST_TOL) ** 2 * loss
         step, change, direction, image, decrease, left = conjugate_steps(
-            self.rows, self.objective, self.gradient, enough, self.sketch and self.sketch.solve
+            partial(hessian_times, self.rows, self.objective),
+            self.gradient,
+            enough,
+            self.sketch and self.sketch.solve,
         )
         self.gradient = self.gradient + change
         self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
@@ -439,21 +443,6 @@ class SearchingEpoch:
         if unfilled:
             sketch.finish(self.rows.weight, self.objective.l2)
         return model
-
-
-class BestEpoch:
-    """Sweep and take the best of the average, the end and the start."""
-
-    def __init__(self, rows, objective):
-        self.rows, self.objective = rows, objective
-
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, its loss, that of the last iterate, and no distance."""
-        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
-        points = np.column_stack([theta, end, average])
-        values = candidate_values(self.rows, self.objective, points)
-        best = int(np.nanargmin(values))
-        return points[:, best], float(values[best]), float(values[1]), None
 
 
 class PlainEpoch:
@@ -475,9 +464,7 @@ def _method(settings, rows, objective, shared=None):
         return PlainEpoch(rows, objective)
     if objective.quadratic:
         return SearchingEpoch(rows, objective, shared.sketch, settings.tol or 0.0)
-    if rows.n_coordinates <= COORDINATES:
-        return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
-    return BestEpoch(rows, objective)
+    return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
 
 
 def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
