@@ -19,7 +19,7 @@ from ._search import conjugate_steps, response_sums
 
 STEPS = 5  # an epoch, at most
 QUADRATIC_STEPS = 50  # where they need no pass over the rows
-QUADRATIC_TOL = 0.01  # of tol, which they then reach
+QUADRATIC_TOL = 0.01  # of tol: what a quadratic loss is solved to, so that zeros are clear
 DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
 TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
@@ -538,22 +538,29 @@ class InteriorEpoch:
         """Return the new model, the objective, that of the last iterate, and the distance."""
         end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
         start = theta
-        theta, value, values = self._best([theta, end, average])
+        theta, value, values = self._best([start, end, average])
         end_value = float(values[1])
         if value == 0:
             return theta, value, end_value, None
         if self.interior is None:
-            wide = len(theta) > COORDINATES
-            if wide:  # the noise of SGD in so many columns takes longer to undo than it gains
-                start = np.where(self.objective.l1 > 0, start, theta)
-            self.interior = Interior(self.rows, self.objective, start if wide else theta)
-            if self.interior.quadratic is not None and not wide:
-                self.n_steps, self.tol = QUADRATIC_STEPS, self.tol * QUADRATIC_TOL
+            self._begin(start, theta)
         with np.errstate(all="ignore"):
             distance = self._steps()
         known = value * min(distance or 0.0, self.tol) ** 2
         theta, value, _ = self._best([theta, self.interior.theta, self._clean()], known)
         return theta, value, end_value, distance
+
+    def _begin(self, start, theta):
+        """Begin with the best model so far; where columns are many, without SGD's noise in zeros.
+
+        To undo it there takes longer than the way from the start of the fit.
+        """
+        if len(theta) > COORDINATES:
+            theta = np.where(self.objective.l1 > 0, start, theta)
+        self.interior = interior = Interior(self.rows, self.objective, theta)
+        if interior.quadratic is not None:
+            self.tol *= QUADRATIC_TOL
+            self.n_steps = QUADRATIC_STEPS if interior.matrix else STEPS
 
     def _steps(self):
         """Go on until the model is near enough, or nothing but rounding errors are left."""

@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy.optimize import linprog
+from scipy.sparse import csr_array
+from sklearn.base import clone
 
-from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin import SGDLinearRegressor, _interior
 from sklearn_sgdlin._interior import Box, Interior, Local
 from sklearn_sgdlin._loss import LOSSES, make_loss
 from sklearn_sgdlin._metric import Metric, Moments
 from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import Rows
+from sklearn_sgdlin._sparse import SparseRows
 
 LOSS_ROWS = {name: make_loss(name, epsilon=0.3, quantile=0.8) for name in LOSSES}
 residuals = st.one_of(st.floats(-10, 10), st.sampled_from([-0.3, 0.0, 0.3]))
@@ -81,6 +85,38 @@ def test_gap_bounds_the_distance_to_the_least_objective(rng, name, penalty, weig
     assert seen[-1][1] < 1e-6 * least
     feasible = seen[len(seen) // 2 :]  # earlier the slacks do not fit the residuals yet
     assert all(value - gap <= least * (1 + 1e-6) for value, gap in feasible)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, monkeypatch, name, penalty):
+    if (name, penalty) == ("squared_error", "none"):
+        return
+    X, y = rng.normal(size=(400, 8)), rng.normal(size=400)
+    l1, _, positive = PENALTIES[penalty]
+    model = SGDLinearRegressor(
+        name, penalty="l1", alpha=l1, positive=positive, epsilon=0.3, quantile=0.8, random_state=0
+    )
+    reference = clone(model).fit(X, y)
+    monkeypatch.setattr(_interior, "MATRIX_WORK", 0.0)
+    for data in (X, csr_array(X)):
+        model.fit(data, y)
+        assert model.loss_curve_[-1] < reference.loss_curve_[-1] * (1 + 1e-5)
+        assert model.stop_reason_ == "converged"
+        if name == "squared_error":  # solved so far that zeros are clear
+            np.testing.assert_array_equal(model.coef_ == 0, reference.coef_ == 0)
+
+
+@given(rows=hnp.arrays(float, (7, 3), elements=st.floats(-4, 4)), seed=st.integers(0, 99))
+def test_squares_are_the_diagonal_of_the_gram_matrix(rows, seed):
+    rng = np.random.default_rng(seed)
+    weight, metric = rng.uniform(size=7), Metric(rng.normal(size=3), rng.uniform(0.1, 2, size=4))
+    for kind in (
+        Rows(rows, weight, None, metric),
+        SparseRows(csr_array(rows), weight, None, metric),
+    ):
+        for z, _, _ in kind.chunks():
+            np.testing.assert_allclose(z.squares(weight), np.diag(z.gram(weight)), atol=1e-12)
 
 
 @pytest.mark.parametrize("level", [0.01, 0.5, 0.97])

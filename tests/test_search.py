@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -84,9 +86,8 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
 @pytest.mark.parametrize("solve", [None, lambda gradient: gradient / np.arange(1, 8)])
 def test_conjugate_steps_end_at_the_minimum(rows, solve):
     _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
-    step, change, direction, image, decrease, _ = conjugate_steps(
-        rows, ridge(rows), gradient, 0.0, solve
-    )
+    times = partial(hessian_times, rows, ridge(rows))
+    step, change, direction, image, decrease, _ = conjugate_steps(times, gradient, 0.0, solve)
     np.testing.assert_allclose(gradient + change, 0.0, atol=1e-9)
     value = ridge(rows).value
     np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - decrease)
@@ -96,13 +97,14 @@ def test_conjugate_steps_end_at_the_minimum(rows, solve):
 def test_conjugate_steps_end_where_little_is_left(rows, monkeypatch):
     monkeypatch.setattr(_search, "RECENT", 2)
     _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
-    two_steps, *_, left = conjugate_steps(rows, ridge(rows), gradient, 1e300)
+    times = partial(hessian_times, rows, ridge(rows))
+    two_steps, *_, left = conjugate_steps(times, gradient, 1e300)
     assert two_steps.any()
-    no_step, *_, more = conjugate_steps(rows, ridge(rows), gradient, 1e300, lambda g: g)
+    no_step, *_, more = conjugate_steps(times, gradient, 1e300, lambda g: g)
     assert not no_step.any()
     assert more == gradient @ gradient / 2
     assert 0 < left < np.inf
-    assert not conjugate_steps(rows, ridge(rows), 0 * gradient, 0.0)[0].any()
+    assert not conjugate_steps(times, 0 * gradient, 0.0)[0].any()
 
 
 def filled(sketch, z):
