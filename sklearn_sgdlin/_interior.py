@@ -18,16 +18,19 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from ._search import conjugate_steps, response_sums
 
 STEPS = 5  # an epoch, at most
-QUADRATIC_STEPS = 50  # where they need no pass over the rows
+QUADRATIC_STEPS = 50  # of a quadratic loss, where they need no pass over the rows
+PRODUCT_STEPS = 12  # and where they need just products with its Hessian
 QUADRATIC_TOL = 0.01  # of tol: what a quadratic loss is solved to, so that zeros are clear
 DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
 TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
 ROUNDING = 1e-15  # sum of products, relative to the first one, that is rounding error
 COORDINATES = 4097  # beyond, a matrix is too large to keep
-MATRIX_WORK = 3e3  # numbers of a matrix for each entry of a row, beyond which it costs too much
+MATRIX_WORK = 3e3  # products for each entry of X, beyond which it costs too much,
+MATRIX_WORK_LEAST = 1e9  # unless it is so little that sparse data can take the path of dense
 INNER_STEPS = 100  # of conjugate gradients instead, at most
 INNER_TOL = 0.01  # of what a step should do: the error they may leave
+CLEAR_ROOM = 0.01  # of the weight of an absolute value: far from its bounds
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty; of all together, 1
 
 
@@ -203,7 +206,8 @@ class System(NamedTuple):
 def worth_a_matrix(rows):
     """Whether to sum up the Hessian, or only its diagonal and its products with vectors."""
     work = rows.n_coordinates**2 * rows.n_rows
-    return rows.n_coordinates <= COORDINATES and work <= MATRIX_WORK * rows.n_entries
+    affordable = max(MATRIX_WORK * rows.n_entries, MATRIX_WORK_LEAST)
+    return rows.n_coordinates <= COORDINATES and work <= affordable
 
 
 def hessian_of(z, weight, matrix):
@@ -348,7 +352,7 @@ class Kinks(Conditions):
         box = Box(np.zeros(1), -self.l1, upper, 0.0)
         share = min(KINK_SHARE, 1 / max(n_kinks, 1))
         super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, matrix, share)
-        self.zeros = self.index[:0]
+        self.zeros = [self.index[:0]]
 
     def begin(self, theta, product, room):
         """As in rows; the room of a bound alone is a share of theirs."""
@@ -359,14 +363,15 @@ class Kinks(Conditions):
         """Take the step; a coordinate is 0 where slacks shrink faster than the room beside them.
 
         At the optimum one of each pair is zero, and which is seen from their quotients (Tapia's
-        indicators: El-Bakry, Tapia & Zhang, 1994).
+        indicators: El-Bakry, Tapia & Zhang, 1994). First those where much room is left as well.
         """
         before = Local(self.box, 0.0, self.state.copy())
         super().move(*step)
         after = Local(self.box, 0.0, self.state)
         above = _times(after.u, before.a) <= _times(before.u, after.a)
         shrinks = above & (_times(after.v, before.b) <= _times(before.v, after.b))
-        self.zeros = self.index[shrinks[:, 0]]
+        clear = shrinks & (np.minimum(after.a, after.b) >= CLEAR_ROOM * self.l1)
+        self.zeros = [self.index[clear[:, 0]], self.index[shrinks[:, 0]]]
 
 
 class Quadratic:
@@ -546,8 +551,8 @@ class InteriorEpoch:
             self._begin(start, theta)
         with np.errstate(all="ignore"):
             distance = self._steps()
-        known = value * min(distance or 0.0, self.tol) ** 2
-        theta, value, _ = self._best([theta, self.interior.theta, self._clean()], known)
+        known = np.nan_to_num(value * min(distance or 0.0, self.tol) ** 2)
+        theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         return theta, value, end_value, distance
 
     def _begin(self, start, theta):
@@ -557,10 +562,10 @@ class InteriorEpoch:
         """
         if len(theta) > COORDINATES:
             theta = np.where(self.objective.l1 > 0, start, theta)
-        self.interior = interior = Interior(self.rows, self.objective, theta)
-        if interior.quadratic is not None:
+        self.interior = Interior(self.rows, self.objective, theta)
+        if self.interior.quadratic is not None:
             self.tol *= QUADRATIC_TOL
-            self.n_steps = QUADRATIC_STEPS if interior.matrix else STEPS
+            self.n_steps = QUADRATIC_STEPS if self.interior.matrix else PRODUCT_STEPS
 
     def _steps(self):
         """Go on until the model is near enough, or nothing but rounding errors are left."""
@@ -577,18 +582,19 @@ class InteriorEpoch:
         return distance
 
     def _clean(self):
-        """The model with exact zeros."""
-        theta = self.interior.theta.copy()
-        if self.interior.kinks is not None:
-            theta[self.interior.kinks.zeros] = 0
-        return theta
+        """The model with exact zeros: those that are clear, and all."""
+        kinks, theta = self.interior.kinks, self.interior.theta
+        for zeros in kinks.zeros if kinks is not None else ():
+            cleaned = theta.copy()
+            cleaned[zeros] = 0
+            yield cleaned
 
     def _best(self, points, known=0.0):
-        """The best point; the last one if, as far as is known, it may be the best."""
+        """The best point; the last of those that, as far as is known, may be the best."""
         points = np.maximum(np.column_stack(points), self.objective.floor[:, None])
         values = candidate_values(self.rows, self.objective, points)
         finite = np.where(np.isfinite(values), values, np.inf)
-        best = len(values) - 1 if finite[-1] <= finite.min() + known else int(finite.argmin())
+        best = int(np.flatnonzero(finite <= finite.min() + known)[-1])
         return points[:, best], float(values[best]), values
 
 

@@ -98,7 +98,7 @@ def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, monkeypatch, n
         name, penalty="l1", alpha=l1, positive=positive, epsilon=0.3, quantile=0.8, random_state=0
     )
     reference = clone(model).fit(X, y)
-    monkeypatch.setattr(_interior, "MATRIX_WORK", 0.0)
+    monkeypatch.setattr(_interior, "COORDINATES", 1)
     for data in (X, csr_array(X)):
         model.fit(data, y)
         assert model.loss_curve_[-1] < reference.loss_curve_[-1] * (1 + 1e-5)
@@ -139,13 +139,13 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_penalised_data_wider_than_the_sketch(rng, loss):
     # A tenth of columns matters: as near the optimum as in narrow data, zeros exactly zero.
-    X = rng.normal(size=(400, 1100))
-    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=400)
+    X = rng.normal(size=(300, 1030))
+    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=300)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options).fit(X, y)
-    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options).fit(X, y)
+    better = SGDLinearRegressor(loss, random_state=1, tol=1e-4, **options).fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
-    assert 20 <= np.count_nonzero(model.coef_) < 500
+    assert 20 <= np.count_nonzero(model.coef_) < 400
 
 
 def test_no_warning_where_nothing_is_left_to_gain(rng):
