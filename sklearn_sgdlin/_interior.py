@@ -9,6 +9,7 @@ in some five to thirty steps on any data, and the multipliers prove how near it 
 too large to keep, its products with vectors are enough (Kim, Koh, Lustig, Boyd & Gorinevsky, 2007).
 """
 
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -439,6 +440,17 @@ def absolute_residuals(rows, theta):
     return (total,)
 
 
+class RoundingError(ArithmeticError):
+    """Numbers are beyond all bounds: a step would only make the model worse."""
+
+
+def finite(array):
+    """Return the array, or raise the error."""
+    if not np.isfinite(array).all():
+        raise RoundingError
+    return array
+
+
 def factorised(hessian):
     """Return a function that solves with a Hessian."""
     damping = DAMPING * np.trace(hessian) / len(hessian)
@@ -483,8 +495,8 @@ class Interior:
         if self.first_product is None:
             self.first_product = system.product
         self.system = system = system._replace(slope=system.slope - l2 * self.theta)
-        self.solve = self._solver(system.hessian)
-        self.direct = self.solve(system.pull + system.slope)
+        self.solve = self._solver(finite(system.hessian))
+        self.direct = self.solve(finite(system.pull + system.slope))
         value = system.value + float(l2 @ self.theta**2 / 2)
         return value, system.gap + abs(system.slope @ self.direct)
 
@@ -517,7 +529,7 @@ class Interior:
         product = (left / before) ** CENTRING_POWER * before / self.n_products
         bent, centring = corrections.T
         rhs = self.system.pull + self.system.slope + bent + product * centring
-        step = self.theta, self.direct, self.solve(rhs, self.direct), product
+        step = self.theta, self.direct, finite(self.solve(finite(rhs), self.direct)), product
         longest = np.min([side.reach(*step) for side in self.sides], axis=0)
         lengths = np.minimum(TO_BOUND * self._lengths(longest), 1.0)
         for side in self.sides:
@@ -571,14 +583,15 @@ class InteriorEpoch:
         """Go on until the model is near enough, or nothing but rounding errors are left."""
         interior, distance = self.interior, None
         interior.expand()
-        for n_steps in range(self.n_steps + 1):
-            value, gap = interior.assess()
-            if not interior.system.product > ROUNDING * interior.first_product:
-                break
-            distance = float(np.sqrt(max(gap, 0) / value))
-            if n_steps == self.n_steps or distance <= self.tol:
-                break
-            interior.step()
+        with suppress(RoundingError):
+            for n_steps in range(self.n_steps + 1):
+                value, gap = interior.assess()
+                if not interior.system.product > ROUNDING * interior.first_product:
+                    break
+                distance = float(np.sqrt(max(gap, 0) / value))
+                if n_steps == self.n_steps or distance <= self.tol:
+                    break
+                interior.step()
         return distance
 
     def _clean(self):

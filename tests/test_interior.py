@@ -153,3 +153,22 @@ def test_no_warning_where_nothing_is_left_to_gain(rng):
     y = X @ np.ones(5) + rng.normal(size=600)
     model = SGDLinearRegressor("huber", tol=None, max_iter=30, random_state=0).fit(X, y)
     assert model.loss_curve_[-1] == pytest.approx(min(model.loss_curve_), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_penalty_beyond_all_bounds_leaves_the_constant(rng, loss):
+    X = rng.normal(size=(200, 3))
+    y = X @ np.ones(3) + rng.normal(size=200)
+    model = SGDLinearRegressor(loss, penalty="l1", alpha=1e308, random_state=0).fit(X, y)
+    assert not model.coef_.any()
+
+
+@pytest.mark.parametrize("penalty", ["l1", "elasticnet"])
+def test_steps_end_where_only_rounding_errors_are_left(rng, penalty):
+    # Of columns that depend on each other, and of a tolerance that cannot be met.
+    X = rng.normal(size=(1200, 5)) @ rng.normal(size=(5, 12)) * np.logspace(-4, 6, 12)
+    y = X @ (1 / X.std(axis=0)) + 1e3 * rng.normal(size=1200)
+    options = {"penalty": penalty, "alpha": 1e-6, "max_iter": 20}
+    model = SGDLinearRegressor(tol=1e-12, random_state=0, **options).fit(X, y)
+    usual = SGDLinearRegressor(random_state=0, **options).fit(X, y)
+    assert model.loss_curve_[-1] <= usual.loss_curve_[-1] * (1 + 1e-9)
