@@ -139,13 +139,13 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_penalised_data_wider_than_the_sketch(rng, loss):
     # A tenth of columns matters: as near the optimum as in narrow data, zeros exactly zero.
-    X = rng.normal(size=(300, 1030))
-    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=300)
+    X = rng.normal(size=(400, 1100))
+    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=400)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options).fit(X, y)
-    better = SGDLinearRegressor(loss, random_state=1, tol=1e-4, **options).fit(X, y)
+    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options).fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
-    assert 20 <= np.count_nonzero(model.coef_) < 400
+    assert 20 <= np.count_nonzero(model.coef_) < 500
 
 
 def test_no_warning_where_nothing_is_left_to_gain(rng):
