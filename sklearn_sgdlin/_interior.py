@@ -353,7 +353,7 @@ class Kinks(Conditions):
         box = Box(np.zeros(1), -self.l1, upper, 0.0)
         share = min(KINK_SHARE, 1 / max(n_kinks, 1))
         super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, matrix, share)
-        self.zeros = [self.index[:0]]
+        self.zeros = []
 
     def begin(self, theta, product, room):
         """As in rows; the room of a bound alone is a share of theirs."""
@@ -484,8 +484,8 @@ class Interior:
             side.begin(theta, residual * room, room)
 
     def expand(self):
-        """Keep a quadratic loss exact where the model has come."""
-        if self.quadratic is not None:
+        """Keep a quadratic loss exact where the model has come; from the start it is."""
+        if self.quadratic is not None and self.quadratic.origin is not self.theta:
             self.quadratic.begin(self.theta)
 
     def assess(self):
