@@ -24,7 +24,7 @@ distributed = pytest.importorskip("distributed", reason=reason)
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from sklearn_sgdlin import SGDLinearRegressor, _cluster  # noqa: E402
+from sklearn_sgdlin import SGDLinearRegressor, _cluster, _interior  # noqa: E402
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
 
 from .data import load  # noqa: E402
@@ -124,6 +124,18 @@ def test_every_loss_and_penalty_reaches_the_objective_of_one_machine(client, mem
         model.fit(cut(X, n_parts), cut(y, n_parts))
         assert objective(model, X, y, model.coef_, model.intercept_) <= least * (1 + 1e-3)
         assert model.n_iter_ <= 2 * local.n_iter_
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
+def test_kinks_without_a_matrix(client, monkeypatch, loss):
+    monkeypatch.setattr(_interior, "COORDINATES", 1)  # as if the columns were too many
+    X, y = load("rare binary")
+    model = DaskSGDLinearRegressor(loss, penalty="l1", client=client, alpha=1e-2, random_state=0)
+    model.fit(cut(X, 4), cut(y / y.std(), 4))
+    local = SGDLinearRegressor(loss, penalty="l1", alpha=1e-2, random_state=0).fit(X, y / y.std())
+    least = objective(local, X, y / y.std(), local.coef_, local.intercept_)
+    assert objective(model, X, y / y.std(), model.coef_, model.intercept_) <= least * (1 + 1e-3)
+    assert model.stop_reason_ == "converged"
 
 
 def test_partitions_that_lack_a_category(many, rng):
