@@ -100,7 +100,8 @@ def table(results):
     ratios = {name: [] for name in names}
     for data, shape, found in results:
         time_ours, quality = found[OURS]
-        cells = [data, shape, f"{1e3 * time_ours:.3g} ms ({short(quality)})"]
+        ms = np.format_float_positional(1e3 * time_ours, precision=3, fractional=False, trim="-")
+        cells = [data, shape, f"{ms} ms ({short(quality)})"]
         for name in names:
             full = next((key for key in found if key.split(",")[0] == name), None)
             if full is None:
