@@ -14,9 +14,16 @@ import numpy as np
 
 from ._interior import System, joined
 from ._rows import Rows
-from ._search import SKETCH_COORDINATES, Span, hessian_times, quadratic_model
+from ._search import (
+    SEGMENTS,
+    SKETCH_COORDINATES,
+    SearchingEpoch,
+    Span,
+    hessian_times,
+    quadratic_model,
+)
 from ._shard import Shard, added, merged
-from ._training import SEGMENTS, Problem, SearchingEpoch, _method, side_by_side, train
+from ._training import Problem, _method, side_by_side, train
 
 REFINEMENTS = 3  # searches among Newton steps in a round, at most
 GROUPS = 16  # directions of a kind at most: with more workers, means over groups of them

@@ -12,9 +12,14 @@ sums of rows. The Newton step, or conjugate gradients with the sketch as precond
 model, and the decrement tells how far the optimum is.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, pinvh
 
+SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
+SEGMENTS_WIDE = 8  # where they can't
+LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 SKETCH_ROWS = 6  # per coordinate: conjugate gradients then leave about 1/6 of the excess a step
 SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
 EXACT_ROWS = 40  # per coordinate up to which the rows themselves are taken
@@ -272,3 +277,86 @@ class Span:
         weights[seen] = -basis @ ((basis.T @ slope[seen]) / eigenvalues[kept])
         step, change = weights @ self.directions, weights @ self.images
         return step, change, -(gradient @ step + step @ change / 2)
+
+
+class SearchingEpoch:
+    """Sweep in stretches, then take the best model in the span of their averages.
+
+    The distance is sqrt(g' H^-1 g / mean squared residual): the root mean square of what
+    predictions lack, in its units.
+    """
+
+    def __init__(self, rows, objective, sketch, tol):
+        self.rows, self.objective, self.sketch, self.tol = rows, objective, sketch, tol
+        self.span = Span(rows.n_coordinates)
+        self.gradient = None
+        self.n_segments = SEGMENTS if rows.n_coordinates <= self.span.memory else SEGMENTS_WIDE
+        self.n_segments = min(self.n_segments, rows.n_coordinates)
+        if self.sketch is not None and self.sketch.exact:  # more would be for nothing
+            self.n_segments = 1
+
+    def directions(self, theta, order, step_rule, rows_seen):
+        """Return the end of the sweep, the averages of its stretches, and gradient steps."""
+        blocks, within = order
+        averages, iterate = [], theta
+        for stretch in np.array_split(blocks, min(self.n_segments, len(blocks))):
+            iterate, average, n_averaged = self.rows.sweep(
+                (stretch, within), self.objective, step_rule, rows_seen, iterate
+            )
+            rows_seen += int(n_averaged)
+            averages.append(average - theta)
+        directions = [iterate - theta, *averages]
+        if self.gradient is not None:
+            directions.append(self.gradient)
+        return np.column_stack(directions)
+
+    def run(self, theta, order, step_rule, rows_seen):
+        """Return the new model, its loss, that of the last iterate, and the distance."""
+        directions = self.directions(theta, order, step_rule, rows_seen)
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = np.linalg.norm(directions, axis=0)
+        if not np.isfinite(length).all():
+            return theta, np.nan, np.nan, None
+        directions /= np.where(length > 0, length, 1.0)
+        old_loss, gradient, images = self._survey(theta, directions)
+        end_loss = old_loss + length[0] * (
+            gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
+        )
+        self.span.add(directions, images)
+        step, change, decrease = self.span.search(gradient)
+        self.span.forget()
+        theta, self.gradient = theta + step, gradient + change
+        loss = old_loss - decrease
+        theta, decrease, left = self._refine(theta, loss)
+        loss -= decrease
+        if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
+            loss = self.objective.value(self.rows, theta)
+        distance = float(np.sqrt(max(left, 0) / loss)) if loss > 0 else None
+        return theta, loss, end_loss, distance
+
+    def _refine(self, theta, loss):
+        """Go on to the optimum; return the model, the decrease, and what may be left of it."""
+        if self.sketch is not None and self.sketch.exact:
+            step = self.sketch.solve(self.gradient)
+            decrease = self.gradient @ step / 2
+            self.gradient = np.zeros_like(theta)
+            return theta - step, decrease, decrease * EXACT_LEFT**2
+        enough = max(self.tol, LEAST_TOL) ** 2 * loss
+        step, change, direction, image, decrease, left = conjugate_steps(
+            partial(hessian_times, self.rows, self.objective),
+            self.gradient,
+            enough,
+            self.sketch and self.sketch.solve,
+        )
+        self.gradient = self.gradient + change
+        self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
+        return theta + step, decrease, left
+
+    def _survey(self, theta, directions):
+        """Return what `survey` does; fill the sketch if nobody has."""
+        unfilled = self.sketch is not None and self.sketch.solve is None
+        sketch = self.sketch if unfilled else None
+        model = survey(self.rows, self.objective, theta, directions, sketch)
+        if unfilled:
+            sketch.finish(self.rows.weight, self.objective.l2)
+        return model

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from math import isfinite, sqrt
 
 import numpy as np
@@ -13,20 +13,9 @@ from ._loss import SQUARED_ERROR, Loss
 from ._metric import Metric, Moments, with_last
 from ._objective import Objective
 from ._rows import Rows
-from ._search import (
-    EXACT_LEFT,
-    SKETCH_COORDINATES,
-    CurvatureSketch,
-    Span,
-    conjugate_steps,
-    hessian_times,
-    survey,
-)
+from ._search import LEAST_TOL, SKETCH_COORDINATES, CurvatureSketch, SearchingEpoch
 from ._sparse import SparseRows, sparse_moments
 
-SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
-SEGMENTS_WIDE = 8  # where they can't
-LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
 FORGET = 2.0  # of a stream's average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
@@ -360,89 +349,6 @@ class StopRule:
             if self.stalled >= self.settings.n_iter_no_change:
                 return "converged"
         return "max_iter" if number == self.settings.max_iter else None
-
-
-class SearchingEpoch:
-    """Sweep in stretches, then take the best model in the span of their averages.
-
-    The distance is sqrt(g' H^-1 g / mean squared residual): the root mean square of what
-    predictions lack, in its units.
-    """
-
-    def __init__(self, rows, objective, sketch, tol):
-        self.rows, self.objective, self.sketch, self.tol = rows, objective, sketch, tol
-        self.span = Span(rows.n_coordinates)
-        self.gradient = None
-        self.n_segments = SEGMENTS if rows.n_coordinates <= self.span.memory else SEGMENTS_WIDE
-        self.n_segments = min(self.n_segments, rows.n_coordinates)
-        if self.sketch is not None and self.sketch.exact:  # more would be for nothing
-            self.n_segments = 1
-
-    def directions(self, theta, order, step_rule, rows_seen):
-        """Return the end of the sweep, the averages of its stretches, and gradient steps."""
-        blocks, within = order
-        averages, iterate = [], theta
-        for stretch in np.array_split(blocks, min(self.n_segments, len(blocks))):
-            iterate, average, n_averaged = self.rows.sweep(
-                (stretch, within), self.objective, step_rule, rows_seen, iterate
-            )
-            rows_seen += int(n_averaged)
-            averages.append(average - theta)
-        directions = [iterate - theta, *averages]
-        if self.gradient is not None:
-            directions.append(self.gradient)
-        return np.column_stack(directions)
-
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, its loss, that of the last iterate, and the distance."""
-        directions = self.directions(theta, order, step_rule, rows_seen)
-        with np.errstate(over="ignore", invalid="ignore"):
-            length = np.linalg.norm(directions, axis=0)
-        if not np.isfinite(length).all():
-            return theta, np.nan, np.nan, None
-        directions /= np.where(length > 0, length, 1.0)
-        old_loss, gradient, images = self._survey(theta, directions)
-        end_loss = old_loss + length[0] * (
-            gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
-        )
-        self.span.add(directions, images)
-        step, change, decrease = self.span.search(gradient)
-        self.span.forget()
-        theta, self.gradient = theta + step, gradient + change
-        loss = old_loss - decrease
-        theta, decrease, left = self._refine(theta, loss)
-        loss -= decrease
-        if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
-            loss = self.objective.value(self.rows, theta)
-        distance = float(np.sqrt(max(left, 0) / loss)) if loss > 0 else None
-        return theta, loss, end_loss, distance
-
-    def _refine(self, theta, loss):
-        """Go on to the optimum; return the model, the decrease, and what may be left of it."""
-        if self.sketch is not None and self.sketch.exact:
-            step = self.sketch.solve(self.gradient)
-            decrease = self.gradient @ step / 2
-            self.gradient = np.zeros_like(theta)
-            return theta - step, decrease, decrease * EXACT_LEFT**2
-        enough = max(self.tol, LEAST_TOL) ** 2 * loss
-        step, change, direction, image, decrease, left = conjugate_steps(
-            partial(hessian_times, self.rows, self.objective),
-            self.gradient,
-            enough,
-            self.sketch and self.sketch.solve,
-        )
-        self.gradient = self.gradient + change
-        self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
-        return theta + step, decrease, left
-
-    def _survey(self, theta, directions):
-        """Return what `survey` does; fill the sketch if nobody has."""
-        unfilled = self.sketch is not None and self.sketch.solve is None
-        sketch = self.sketch if unfilled else None
-        model = survey(self.rows, self.objective, theta, directions, sketch)
-        if unfilled:
-            sketch.finish(self.rows.weight, self.objective.l2)
-        return model
 
 
 class PlainEpoch:
