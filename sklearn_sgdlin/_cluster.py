@@ -16,13 +16,11 @@ from ._interior import System, joined
 from ._rows import Rows
 from ._search import (
     SEGMENTS,
-    SKETCH_COORDINATES,
     SearchingEpoch,
-    Span,
     hessian_times,
     quadratic_model,
 )
-from ._shard import Shard, added, merged
+from ._shard import NEWTON_COORDINATES, Shard, added, merged
 from ._training import Problem, _method, side_by_side, train
 
 REFINEMENTS = 3  # searches among Newton steps in a round, at most
@@ -226,9 +224,7 @@ class ClusterEpoch(SearchingEpoch):
     """Every worker sweeps; then the best model in the span of where they got."""
 
     def __init__(self, rows, objective, tol):
-        self.rows, self.objective, self.tol = rows, objective, tol
-        self.span = Span(rows.n_coordinates)
-        self.gradient = self.sketch = None
+        super().__init__(rows, objective, tol)
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return ends and averages of the workers' sweeps, and the gradient."""
@@ -238,8 +234,7 @@ class ClusterEpoch(SearchingEpoch):
         )
         kinds = zip(*[(part - theta[:, None]).T for part in points], strict=False)
         directions = [direction for kind in kinds for direction in grouped(kind)]
-        if self.gradient is not None:
-            directions.append(self.gradient)
+        directions.append(self.least.vector if self.gradient is None else self.gradient)
         return np.column_stack(directions)
 
     def _survey(self, theta, directions):
@@ -252,7 +247,7 @@ class ClusterEpoch(SearchingEpoch):
         Their mean decrement tells what is left. It is not too small: the mean of H_k^-1 is at
         least the inverse of the mean of H_k (Jensen), and near it where partitions are alike.
         """
-        if self.rows.n_coordinates > SKETCH_COORDINATES:
+        if self.rows.n_coordinates > NEWTON_COORDINATES:
             return super()._refine(theta, loss)
         total = 0.0
         for n_searches in range(REFINEMENTS + 1):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ._interior import Conditions
 from ._metric import chunk_rows, slices
-from ._sweep import standardise, sweep
+from ._sweep import add_products, standardise, sweep
 
 TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
 BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from memory
@@ -14,6 +14,7 @@ CACHE_LINE = 64  # bytes
 DOUBLE = 8  # bytes
 PER_LINE = CACHE_LINE // DOUBLE  # numbers
 AVERAGE_EVERY = 16  # steps, as in the compiled loops
+FEW = 4  # vectors, up to which BLAS multiplies faster with one after the other
 
 
 def aligned_copies(first, second):
@@ -34,11 +35,15 @@ class DenseChunk:
         self.z = z
 
     def __matmul__(self, points):
-        return self.z @ points
+        if points.ndim == 1 or points.shape[1] > FEW:
+            return self.z @ points
+        return np.stack([self.z @ point for point in points.T]).T
 
     def transposed_times(self, values):
         """z.T @ values."""
-        return self.z.T @ values
+        if values.ndim == 1 or values.shape[1] > FEW:
+            return self.z.T @ values
+        return np.stack([value @ self.z for value in values.T]).T
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
@@ -159,6 +164,48 @@ class Rows:
 
     def _weight_of(self, part):
         return None if self.sample_weight is None else self.sample_weight[part]
+
+    def products(self, points, residuals=False, sketch=None):
+        """Sums over rows of h r z, with the responses r = z . point; one pass.
+
+        Parameters
+        ----------
+        points : ndarray of shape (n_coordinates,) or (n_coordinates, n_points)
+        residuals : bool
+            Whether y is added to the first response: that of minus a model then is its residual.
+        sketch : CurvatureSketch or None
+            Filled on the way.
+
+        Returns
+        -------
+        square : float
+            Sum of h times squared residuals, if asked for.
+        totals : ndarray of the shape of points
+        """
+        if sketch is not None:
+            return self._products(points, residuals, sketch)
+        scale = self.metric.scale
+        slopes = np.ascontiguousarray((points.T * scale).reshape(-1, len(scale)))
+        totals = np.zeros_like(slopes)
+        square = add_products(
+            self.X, self.y if residuals else None, self.sample_weight, self._centre, slopes, totals
+        )
+        return square, (totals * scale).reshape(points.T.shape).T
+
+    def _products(self, points, residuals, sketch):
+        """Return the same from chunks, of whatever kind."""
+        square, totals = 0.0, np.zeros_like(points)
+        for z, y, weight in self.chunks():
+            response = z @ points
+            if residuals:
+                response[:, 0] += y
+            weighted = response if weight is None else (weight * response.T).T
+            if residuals:
+                square += weighted[:, 0] @ response[:, 0]
+            totals += z.transposed_times(weighted)
+            if sketch is not None:
+                sketch.add(z, weight)
+        return square, totals
 
     def residuals(self, points):
         """Yield (residuals, sample_weight) of chunks: of a model, or of each column of several."""

@@ -7,116 +7,27 @@ nonlinear acceleration of stochastic algorithms: Scieur, Bach & d'Aspremont, 201
 One pass over X gives the gradient g at the best model, and H d for every new direction d
 (H the Hessian of the objective), which is all that a quadratic objective needs.
 
-The same pass sums up H, or where that costs more than a few passes, sketches it by random signed
-sums of rows. The Newton step, or conjugate gradients with the sketch as preconditioner, refine the
-model, and the decrement tells how far the optimum is.
+From there conjugate gradients go on to the optimum. What is known of H beforehand makes them short,
+and tells how far the optimum is; see `_curvature`.
 """
 
 from functools import partial
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, pinvh
+from scipy.linalg import eigh
+
+from ._curvature import RANK_TOLERANCE, LeastCurvature
 
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
 SEGMENTS_WIDE = 8  # where they can't
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
-SKETCH_ROWS = 6  # per coordinate: conjugate gradients then leave about 1/6 of the excess a step
-SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
-EXACT_ROWS = 40  # per coordinate up to which the rows themselves are taken
-EXACT_COORDINATES = 257  # and up to which their products cost less than a sketch and some passes
 EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after a step with the exact Hessian
-SIGNED_ROWS = 64  # summed up by one matrix of signs
-SKETCH_COORDINATES = 1025  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
-SKETCH_BUFFER = 256  # rows of the sketch multiplied together
 REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
 REMEMBERED_LEAST = 8  # where columns are so many that
 REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
-CONJUGATE_STEPS = 30  # after a search without a sketch, at most
-RECENT = 10  # of these steps, whose decrease tells how much is left
+CONJUGATE_STEPS = 30  # an epoch, at most
+RECENT = 10  # of these steps, whose decrease tells how much is left, if nothing else does
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
-RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
-
-
-class CurvatureSketch:
-    """An estimate of the Hessian, mean of z z', from few random signed sums of rows.
-
-    With independent random signs the sums r satisfy E[r r'] = sum of z z', whatever the
-    order of rows and however rare a column: every row takes part (Pilanci & Wainwright,
-    Iterative Hessian Sketch, 2016). Where it costs little, the rows are taken as they are.
-    """
-
-    def __init__(self, n_rows, n_coordinates, rng):
-        self.n_rows, self.n_coordinates = n_rows, n_coordinates
-        self.rng = rng
-        self.exact = (
-            n_rows <= max(EXACT_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
-            or n_coordinates <= EXACT_COORDINATES
-        )
-        n_sums = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
-        self.fraction = min(n_sums / n_rows, 0.25)
-        self.total = np.zeros((n_coordinates, n_coordinates))
-        self.solve = None  # once filled: multiplies with about the inverse of the Hessian
-        self._buffer = np.empty((SKETCH_BUFFER, n_coordinates))
-        self._filled = 0
-
-    def add(self, chunk, weight=None):
-        """Take in the rows of a chunk with their weights."""
-        for z, part in chunk.parts(weight):
-            self._add(z if part is None else z * np.sqrt(part)[:, np.newaxis])
-
-    def _add(self, z):
-        if self.exact:
-            self.total += z.T @ z
-            return
-        step = max(SIGNED_ROWS, round(1 / self.fraction))
-        for start in range(0, len(z), step):
-            part = z[start : start + step]
-            n_sums = max(round(self.fraction * len(part)), 1)
-            signs = self.rng.integers(0, 2, (n_sums, len(part)), dtype=np.int8) * 2.0 - 1
-            self._append((signs @ part) / np.sqrt(n_sums))
-
-    def _append(self, rows):
-        while len(rows):
-            room = SKETCH_BUFFER - self._filled
-            part, rows = rows[:room], rows[room:]
-            self._buffer[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            if self._filled == SKETCH_BUFFER:
-                self._multiply()
-
-    def _multiply(self):
-        rows = self._buffer[: self._filled]
-        self.total += rows.T @ rows
-        self._filled = 0
-
-    def finish(self, weight, l2):
-        """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty."""
-        self._multiply()
-        hessian = self.total / weight
-        hessian[np.diag_indices(self.n_coordinates)] += l2
-        rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
-        self.solve = inverse_of(hessian, rank)
-
-
-def inverse_of(hessian, rank):
-    """Return a function that multiplies with the (pseudo-)inverse of a Hessian of some rank."""
-    n_coordinates = len(hessian)
-    if rank >= n_coordinates:
-        diagonal = hessian.diagonal().copy()
-        hessian[np.diag_indices_from(hessian)] += RANK_TOLERANCE * diagonal.mean()
-        try:
-            factor = cho_factor(hessian.T, overwrite_a=True, check_finite=False)
-            return lambda gradient: cho_solve(factor, gradient)
-        except LinAlgError:  # leaves the lower half as it was
-            hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
-    if rank > n_coordinates // 2:
-        inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
-        return lambda gradient: inverse @ gradient
-    # Few rows: all they span shows in the images of as many random vectors.
-    vectors = np.random.default_rng(0).standard_normal((n_coordinates, rank))
-    basis, _ = np.linalg.qr(hessian @ vectors)
-    inverse = pinvh(basis.T @ hessian @ basis, rtol=RANK_TOLERANCE)
-    return lambda gradient: basis @ (inverse @ (basis.T @ gradient))
 
 
 def survey(rows, objective, theta, directions, sketch=None):
@@ -152,38 +63,26 @@ def quadratic_model(weight, objective, theta, directions, loss, sums):
 
 def survey_sums(rows, theta, directions, sketch=None):
     """Return the sums over rows of squared residuals, and of z times residuals and responses."""
-    points = np.column_stack([-theta, directions])
-    sums = np.zeros_like(points)
-    loss = 0.0
-    for z, y, weight in rows.chunks():
-        response = z @ points
-        response[:, 0] += y
-        if weight is None:
-            loss += response[:, 0] @ response[:, 0]
-        else:
-            loss += (weight * response[:, 0]) @ response[:, 0]
-            response *= weight[:, None]
-        sums += z.transposed_times(response)
-        if sketch is not None:
-            sketch.add(z, weight)
-    return loss, sums
+    return rows.products(np.column_stack([-theta, directions]), residuals=True, sketch=sketch)
 
 
-def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS):
+def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None):
     """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
 
     Parameters
     ----------
     times : callable
-        Multiplies with the Hessian.
+        Multiplies with the Hessian, a direction or each column of several.
     gradient : ndarray of shape (n_coordinates,)
     enough : float
-        They end where the objective is no more than this above the least: as `solve` tells, or
-        else as the latest steps together have lowered it.
+        They end where the objective is no more than this above the least: as `solve` or `least`
+        tell, or else as the latest steps together have lowered it.
     solve : callable or None
         Multiplies with about the inverse of the Hessian.
     most : int
         Steps.
+    least : LeastCurvature or None
+        Brought on with each step, until its value is known.
 
     Returns
     -------
@@ -201,12 +100,18 @@ def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS):
         towards = residual if solve is None else solve(residual)
         square = residual @ towards
         left = square / 2
-        if solve is None and square > 0:
+        if least is not None and least.value is not None:
+            left /= least.value
+        elif solve is None and square > 0:
             left = sum(decreases[-RECENT:]) if n_steps >= RECENT else np.inf
-        if left <= enough or n_steps == most:
+        if left <= enough or n_steps == most or (least is not None and least.far):
             break
         direction = towards + (square / last_square) * direction
-        image = times(direction)
+        if least is None or least.value is not None:
+            image = times(direction)
+        else:
+            image, probed = times(np.column_stack([direction, least.vector])).T
+            least.add(probed)
         length = square / (direction @ image)
         step += length * direction
         change += length * image
@@ -224,11 +129,7 @@ def hessian_times(rows, objective, directions):
 
 def response_sums(rows, directions):
     """Return the sums over rows of z times their responses to directions."""
-    total = np.zeros_like(directions)
-    for z, _, weight in rows.chunks():
-        response = z @ directions
-        total += z.transposed_times(response if weight is None else (weight * response.T).T)
-    return (total,)
+    return rows.products(directions)[1:]
 
 
 class Span:
@@ -280,20 +181,33 @@ class Span:
 
 
 class SearchingEpoch:
-    """Sweep in stretches, then take the best model in the span of their averages.
+    """Sweep in stretches, then take the best model in the span of their averages, and go on.
 
     The distance is sqrt(g' H^-1 g / mean squared residual): the root mean square of what
     predictions lack, in its units.
+
+    Parameters
+    ----------
+    rows : Rows
+    objective : Objective
+    tol : float
+        The distance to be reached.
+    sketch : CurvatureSketch or None
+        Filled when it is needed.
+    seed : int
     """
 
-    def __init__(self, rows, objective, sketch, tol):
-        self.rows, self.objective, self.sketch, self.tol = rows, objective, sketch, tol
+    def __init__(self, rows, objective, tol, sketch=None, seed=0):
+        self.rows, self.objective, self.tol, self.sketch = rows, objective, tol, sketch
+        self.least = None
+        if sketch is None or not sketch.cheap:
+            self.least = LeastCurvature(rows.n_coordinates, seed, patient=sketch is None)
         self.span = Span(rows.n_coordinates)
         self.gradient = None
-        self.n_segments = SEGMENTS if rows.n_coordinates <= self.span.memory else SEGMENTS_WIDE
-        self.n_segments = min(self.n_segments, rows.n_coordinates)
-        if self.sketch is not None and self.sketch.exact:  # more would be for nothing
-            self.n_segments = 1
+        self.n_segments = 1  # more would be for nothing
+        if sketch is None:
+            few = rows.n_coordinates <= self.span.memory
+            self.n_segments = SEGMENTS if few else SEGMENTS_WIDE
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return the end of the sweep, the averages of its stretches, and gradient steps."""
@@ -308,6 +222,8 @@ class SearchingEpoch:
         directions = [iterate - theta, *averages]
         if self.gradient is not None:
             directions.append(self.gradient)
+        elif self.least is not None:  # the first pass, which multiplies with this one as well
+            directions.append(self.least.vector)
         return np.column_stack(directions)
 
     def run(self, theta, order, step_rule, rows_seen):
@@ -322,6 +238,8 @@ class SearchingEpoch:
         end_loss = old_loss + length[0] * (
             gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
         )
+        if self.gradient is None and self.least is not None:
+            self.least.add(images[:, -1])
         self.span.add(directions, images)
         step, change, decrease = self.span.search(gradient)
         self.span.forget()
@@ -334,29 +252,45 @@ class SearchingEpoch:
         distance = float(np.sqrt(max(left, 0) / loss)) if loss > 0 else None
         return theta, loss, end_loss, distance
 
+    def _survey(self, theta, directions):
+        """Return what `survey` does; where the Hessian is cheap, images come from it."""
+        sketch = self.sketch
+        if sketch is None or not sketch.cheap:
+            return survey(self.rows, self.objective, theta, directions)
+        nothing = np.empty((len(theta), 0))
+        loss, gradient, _ = survey(self.rows, self.objective, theta, nothing, sketch)
+        if sketch.solve is None:
+            sketch.finish(self.rows.weight, self.objective.l2)
+        return loss, gradient, sketch.total @ directions
+
     def _refine(self, theta, loss):
         """Go on to the optimum; return the model, the decrease, and what may be left of it."""
-        if self.sketch is not None and self.sketch.exact:
-            step = self.sketch.solve(self.gradient)
-            decrease = self.gradient @ step / 2
-            self.gradient = np.zeros_like(theta)
-            return theta - step, decrease, decrease * EXACT_LEFT**2
         enough = max(self.tol, LEAST_TOL) ** 2 * loss
+        decrease, left = 0.0, np.inf
+        if self.sketch is None or self.sketch.solve is None:
+            theta, decrease, left = self._conjugate(theta, enough, least=self.least)
+        if self.sketch is not None and left > enough:
+            theta, more, left = self._by_sketch(theta, enough)
+            decrease += more
+        return theta, decrease, left
+
+    def _by_sketch(self, theta, enough):
+        if self.sketch.solve is None:
+            for z, _, weight in self.rows.chunks():
+                self.sketch.add(z, weight)
+            self.sketch.finish(self.rows.weight, self.objective.l2)
+        if not self.sketch.exact:
+            return self._conjugate(theta, enough, solve=self.sketch.solve)
+        step = self.sketch.solve(self.gradient)
+        decrease = self.gradient @ step / 2
+        self.gradient = np.zeros_like(theta)
+        return theta - step, decrease, decrease * EXACT_LEFT**2
+
+    def _conjugate(self, theta, enough, **how):
+        times = partial(hessian_times, self.rows, self.objective)
         step, change, direction, image, decrease, left = conjugate_steps(
-            partial(hessian_times, self.rows, self.objective),
-            self.gradient,
-            enough,
-            self.sketch and self.sketch.solve,
+            times, self.gradient, enough, **how
         )
         self.gradient = self.gradient + change
         self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
         return theta + step, decrease, left
-
-    def _survey(self, theta, directions):
-        """Return what `survey` does; fill the sketch if nobody has."""
-        unfilled = self.sketch is not None and self.sketch.solve is None
-        sketch = self.sketch if unfilled else None
-        model = survey(self.rows, self.objective, theta, directions, sketch)
-        if unfilled:
-            sketch.finish(self.rows.weight, self.objective.l2)
-        return model

@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
+from ._curvature import CurvatureSketch
 from ._early_stopping import hold_out
 from ._interior import Conditions, System, joined
 from ._metric import Moments
 from ._regressor import SGDLinearRegressor
 from ._rows import Rows
-from ._search import SKETCH_COORDINATES, CurvatureSketch, survey_sums
+from ._search import survey_sums
 from ._sparse import SparseRows, sparse_moments
 
+NEWTON_COORDINATES = 1025  # beyond, a worker's own Hessian is too large to keep
 PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
 
 
@@ -105,7 +107,7 @@ class Shard:
             (SparseRows if issparse(X) else Rows)(X, y[target], weight, metric)
             for X, y, weight in self.parts
         ]
-        self.targets[target] = LocalProblem(rows, l2, np.random.default_rng(seed))
+        self.targets[target] = LocalProblem(rows, l2, seed)
 
     def do(self, target, name, *args):
         """Return what a method of the problem of a target returns."""
@@ -123,14 +125,14 @@ def merged(moments):
 class LocalProblem:
     """The rows of one target on a worker, with a sketch of their own curvature."""
 
-    def __init__(self, rows, l2, rng):
-        self.rows, self.l2, self.rng = rows, l2, rng
+    def __init__(self, rows, l2, seed):
+        self.rows, self.l2 = rows, l2
         self.n_rows = sum(part.n_rows for part in rows)
         self.weight = sum(part.weight for part in rows)
         self.n_coordinates = rows[0].n_coordinates
         self.sketch = None
-        if self.n_coordinates <= SKETCH_COORDINATES:
-            self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, rng)
+        if self.n_coordinates <= NEWTON_COORDINATES:
+            self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, seed)
 
     def size(self):
         """Return the number of rows, the sum of their weights, and the number of entries."""

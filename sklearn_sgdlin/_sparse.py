@@ -103,6 +103,10 @@ class SparseRows(Rows):
             self._tiles,
         )
 
+    def products(self, points, residuals=False, sketch=None):
+        """See `Rows`."""
+        return self._products(points, residuals, sketch)
+
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it

@@ -486,6 +486,106 @@ def standardise(const floating[:, ::1] X, Py_ssize_t start, Py_ssize_t stop,
                          &out[0, 0])
 
 
+cdef struct Four:               # numbers of four rows
+    double r_0
+    double r_1
+    double r_2
+    double r_3
+
+
+cdef inline Four respond(
+    const floating* x_0, const floating* x_1, const floating* x_2, const floating* x_3,
+    const double* centre, const double* slope, Py_ssize_t n_features,
+) noexcept nogil:
+    """(x - centre) . slope of four rows."""
+    cdef Py_ssize_t j
+    cdef double m, p, r_0 = 0, r_1 = 0, r_2 = 0, r_3 = 0
+    for j in range(n_features):
+        m = centre[j]
+        p = slope[j]
+        r_0 += p * (x_0[j] - m)
+        r_1 += p * (x_1[j] - m)
+        r_2 += p * (x_2[j] - m)
+        r_3 += p * (x_3[j] - m)
+    return Four(r_0, r_1, r_2, r_3)
+
+
+cdef inline void add_centred(
+    const floating* x_0, const floating* x_1, const floating* x_2, const floating* x_3,
+    Four r, const double* centre, Py_ssize_t n_features, unaliased total,
+) noexcept nogil:
+    """Add r (x - centre) of four rows."""
+    cdef Py_ssize_t j
+    cdef double m
+    for j in range(n_features):
+        m = centre[j]
+        total[j] += (r.r_0 * (x_0[j] - m) + r.r_1 * (x_1[j] - m)
+                     + r.r_2 * (x_2[j] - m) + r.r_3 * (x_3[j] - m))
+
+
+cdef vectorised_void add_products_of_rows(
+    const floating* X, const double* y, const double* sample_weight, Py_ssize_t n_rows,
+    Py_ssize_t n_features, const double* centre, const double* slopes, Py_ssize_t n_slopes,
+    double* totals, double* square,
+) noexcept nogil:
+    cdef Py_ssize_t i, k, n_left, last = n_features     # of a slope or total: the intercept's
+    cdef const floating* x[4]
+    cdef double h[4]
+    cdef double target[4]
+    cdef Four r
+    cdef const double* slope
+    cdef double* total
+    for i in range(0, n_rows, 4):
+        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, 4 * n_features * sizeof(floating))
+        for k in range(4):          # beyond the end: the row again, at weight 0
+            n_left = i + k if i + k < n_rows else i
+            x[k] = X + n_left * n_features
+            target[k] = y[n_left] if y != NULL else 0
+            h[k] = 0
+            if i + k < n_rows:
+                h[k] = 1 if sample_weight == NULL else sample_weight[i + k]
+        for k in range(n_slopes):
+            slope = slopes + k * (last + 1)
+            total = totals + k * (last + 1)
+            r = respond(x[0], x[1], x[2], x[3], centre, slope, n_features)
+            r = Four(r.r_0 + slope[last], r.r_1 + slope[last],
+                     r.r_2 + slope[last], r.r_3 + slope[last])
+            if k == 0 and y != NULL:
+                r = Four(target[0] + r.r_0, target[1] + r.r_1,
+                         target[2] + r.r_2, target[3] + r.r_3)
+                square[0] += (h[0] * r.r_0 * r.r_0 + h[1] * r.r_1 * r.r_1
+                              + h[2] * r.r_2 * r.r_2 + h[3] * r.r_3 * r.r_3)
+            r = Four(h[0] * r.r_0, h[1] * r.r_1, h[2] * r.r_2, h[3] * r.r_3)
+            add_centred(x[0], x[1], x[2], x[3], r, centre, n_features, total)
+            total[last] += r.r_0 + r.r_1 + r.r_2 + r.r_3
+
+
+def add_products(const floating[:, ::1] X, const double[::1] y, const double[::1] sample_weight,
+                 const double[::1] centre, const double[:, ::1] slopes, double[:, ::1] totals):
+    """Add h r (x - centre, 1) over all rows to the total of each slope; X is read once.
+
+    With a slope in the units of the data and the response ``r = (x - centre, 1) . slope`` this is
+    the weighted second moment of the rows times the slope. If there are targets, the first response
+    is y + that: with minus a model as slope, the residual.
+
+    Returns
+    -------
+    float
+        Sum of h times squared residuals; 0 without targets.
+    """
+    cdef const double* targets = NULL
+    cdef const double* weights = NULL
+    cdef double square = 0
+    if y is not None:
+        targets = &y[0]
+    if sample_weight is not None:
+        weights = &sample_weight[0]
+    with nogil:
+        add_products_of_rows(&X[0, 0], targets, weights, X.shape[0], X.shape[1], &centre[0],
+                             &slopes[0, 0], slopes.shape[0], &totals[0, 0], &square)
+    return square
+
+
 cdef inline void add_four(
     const floating* x_0, double h_0, const floating* x_1, double h_1,
     const floating* x_2, double h_2, const floating* x_3, double h_3,

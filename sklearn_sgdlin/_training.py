@@ -8,12 +8,13 @@ from math import isfinite, sqrt
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from ._curvature import CurvatureSketch
 from ._interior import InteriorEpoch
 from ._loss import SQUARED_ERROR, Loss
 from ._metric import Metric, Moments, with_last
 from ._objective import Objective
 from ._rows import Rows
-from ._search import LEAST_TOL, SKETCH_COORDINATES, CurvatureSketch, SearchingEpoch
+from ._search import LEAST_TOL, SearchingEpoch
 from ._sparse import SparseRows, sparse_moments
 
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
@@ -369,7 +370,7 @@ def _method(settings, rows, objective, shared=None):
     if not settings.average:
         return PlainEpoch(rows, objective)
     if objective.quadratic:
-        return SearchingEpoch(rows, objective, shared.sketch, settings.tol or 0.0)
+        return SearchingEpoch(rows, objective, settings.tol or 0.0, shared.sketch, shared.seed)
     return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
 
 
@@ -404,9 +405,8 @@ class Shared:
     def sketch(self):
         """Of the curvature of squared error: the target has no say in it."""
         n_rows, n_features = self.X.shape
-        if n_features >= SKETCH_COORDINATES:
-            return None
-        return CurvatureSketch(n_rows, n_features + 1, np.random.default_rng(self.seed))
+        n_entries = self.X.nnz if issparse(self.X) else self.X.size
+        return CurvatureSketch.affordable(n_rows, n_features + 1, n_entries, self.seed)
 
     @cached_property
     def moments(self):

@@ -3,18 +3,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import _search
+from sklearn_sgdlin import _curvature, _search
+from sklearn_sgdlin._curvature import CurvatureSketch, LeastCurvature
 from sklearn_sgdlin._loss import SQUARED_ERROR
 from sklearn_sgdlin._metric import Metric, Moments
 from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import DenseChunk, Rows
-from sklearn_sgdlin._search import (
-    CurvatureSketch,
-    Span,
-    conjugate_steps,
-    hessian_times,
-    survey,
-)
+from sklearn_sgdlin._search import Span, conjugate_steps, hessian_times, survey
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "weighted"])
@@ -107,6 +102,54 @@ def test_conjugate_steps_end_where_little_is_left(rows, monkeypatch):
     assert not conjugate_steps(times, 0 * gradient, 0.0)[0].any()
 
 
+def lanczos(eigenvalues, patient=False, seed=0):
+    """Lanczos steps with a diagonal matrix, until they end."""
+    least = LeastCurvature(len(eigenvalues), seed, patient)
+    n_steps = 0
+    while least.value is None and not least.far and n_steps < 60:
+        least.add(eigenvalues * least.vector)
+        n_steps += 1
+    return least, n_steps
+
+
+def test_least_curvature_of_eigenvalues_that_are_not_far_apart(rng):
+    eigenvalues = rng.uniform(0.5, 1.5, 800)
+    least, n_steps = lanczos(eigenvalues)
+    assert n_steps <= 8
+    assert 0.8 * eigenvalues.min() <= least.value <= 1.4 * eigenvalues.min()
+
+
+@pytest.mark.parametrize("eigenvalue", [0.0, 1.0])
+def test_least_curvature_of_equal_eigenvalues(eigenvalue):
+    least, n_steps = lanczos(np.full(20, eigenvalue), patient=True)
+    assert (least.value, n_steps) == ((None, 60) if eigenvalue == 0 else (0.8, 1))
+
+
+@pytest.mark.parametrize("spread", [1e-3, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize("seed", range(20))
+def test_least_curvature_finds_one_that_is_far_from_the_others(rng, spread, seed):
+    # Two columns that are nearly the same, among many that are not.
+    eigenvalues = 1 + spread * rng.uniform(-1, 1, 1000)
+    eigenvalues[500] = 1e-6
+    least, _ = lanczos(eigenvalues, seed=seed)
+    assert least.far
+    assert least.value is None
+    patient, _ = lanczos(eigenvalues, patient=True, seed=seed)
+    assert not patient.far
+    assert patient.value is None or patient.value <= 1e-6
+
+
+def test_conjugate_steps_end_by_the_least_curvature(rng):
+    eigenvalues = rng.uniform(0.5, 1.5, 800)
+    gradient = rng.normal(size=800)
+    least = LeastCurvature(800, 0, patient=False)
+    *_, decrease, left = conjugate_steps(
+        lambda directions: (eigenvalues * directions.T).T, gradient, 1e-6, least=least
+    )
+    excess = gradient @ (gradient / eigenvalues) / 2 - decrease
+    assert excess <= left <= 1e-6
+
+
 def filled(sketch, z):
     for part in np.array_split(z, 20):
         sketch.add(DenseChunk(part))
@@ -116,10 +159,11 @@ def filled(sketch, z):
 @pytest.mark.parametrize("exact", [True, False])
 def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
     if not exact:
-        monkeypatch.setattr(_search, "EXACT_COORDINATES", 0)
+        monkeypatch.setattr(_curvature, "CHEAP_COORDINATES", 0)
+        monkeypatch.setattr(_curvature, "CHEAP_WORK", 0)
     z = rng.normal(size=(40_000, 20)) @ rng.normal(size=(20, 20))
     hessian = z.T @ z / len(z)
-    sketch = filled(CurvatureSketch(len(z), 20, rng), z)
+    sketch = filled(CurvatureSketch(len(z), 20, 0), z)
     assert sketch.exact == exact
     sketch.finish(len(z), np.zeros(20))
     inverse = np.column_stack([sketch.solve(column) for column in np.eye(20)])
@@ -130,7 +174,7 @@ def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
 @pytest.mark.parametrize("n_rows", [8, 25])
 def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
     z = rng.normal(size=(n_rows, 30))
-    sketch = CurvatureSketch(n_rows, 30, rng)
+    sketch = CurvatureSketch(n_rows, 30, 0)
     sketch.add(DenseChunk(z))
     gradient = z.T @ rng.normal(size=n_rows)
     sketch.finish(n_rows, np.zeros(30))
@@ -139,10 +183,11 @@ def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
 
 
 def test_sketch_sees_a_column_that_few_rows_have(rng, monkeypatch):
-    monkeypatch.setattr(_search, "EXACT_COORDINATES", 0)
+    monkeypatch.setattr(_curvature, "CHEAP_COORDINATES", 0)
+    monkeypatch.setattr(_curvature, "CHEAP_WORK", 0)
     z = rng.normal(size=(50_000, 5))
     z[:, 4] = 0
     z[[7, 123, 40_000], 4] = 100.0
-    sketch = filled(CurvatureSketch(len(z), 5, rng), z)
+    sketch = filled(CurvatureSketch(len(z), 5, 0), z)
     sketch.finish(1.0, np.zeros(5))
     np.testing.assert_allclose(sketch.total[4, 4], 3e4, rtol=0.3)

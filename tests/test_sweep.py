@@ -158,3 +158,31 @@ def test_nan_stays_visible(rng):
     for kind in (rows, SparseRows(csr_array(rows.X), rows.y, None, rows.metric)):
         theta, _, _ = kind.sweep(kind.order(), objective, (1.0, 0.0, True), 0, np.zeros(5))
         assert np.isnan(theta).any()
+
+
+@pytest.mark.parametrize("n_rows", [1, 4, 7, 1003])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_products_are_sums_of_rows_times_responses(rng, n_rows, dtype, weighted, kind):
+    X = (rng.normal(size=(n_rows, 5)) * [1, 1, 10, 1e3, 1e-3] + 3).astype(dtype)
+    y = rng.normal(size=n_rows)
+    weight = rng.uniform(size=n_rows) if weighted else None
+    metric = Metric(rng.normal(size=5), rng.uniform(0.5, 2, 6))
+    rows = (
+        SparseRows(csr_array(X), y, weight, metric)
+        if kind == "sparse"
+        else Rows(X, y, weight, metric)
+    )
+    z = metric.scale * np.column_stack([X - metric.centre, np.ones(n_rows)])
+    h = np.ones(n_rows) if weight is None else weight
+    points = rng.normal(size=(6, 3))
+    square, totals = rows.products(points, residuals=True)
+    response = z @ points
+    response[:, 0] += y
+    scale = 1e-11 * np.abs(z).T @ np.abs(response)
+    np.testing.assert_allclose(square, h @ response[:, 0] ** 2, rtol=1e-10)
+    assert (np.abs(totals - z.T @ (h[:, None] * response)) <= scale).all()
+    square, total = rows.products(points[:, 2])
+    assert square == 0
+    assert (np.abs(total - z.T @ (h * response[:, 2])) <= scale[:, 2]).all()

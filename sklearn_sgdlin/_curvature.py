@@ -1,0 +1,177 @@
+"""What is known of the Hessian H of squared error: a matrix near it, or its least eigenvalue.
+
+Where columns are few, H is summed up in the pass that takes the gradient. Where they are many,
+conjugate gradients need just products with H, as long as its eigenvalues are not far apart, which
+a few Lanczos steps tell. Where they are, H is sketched by random signed sums of rows; the inverse
+of the sketch is a preconditioner, and measures how far the optimum is.
+"""
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh_tridiagonal, pinvh
+
+COORDINATES = 4097  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
+CHEAP_COORDINATES = 257  # up to which H costs less than some products with it
+CHEAP_WORK = 1e9  # products, up to which it costs little anyway
+EXACT_ROWS = 40  # per coordinate, up to which the rows themselves are taken instead of sums
+SKETCH_ROWS = 6  # per coordinate: conjugate gradients then leave about 1/6 of the excess a step
+SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
+SKETCH_WORK = 3e3  # products for each entry of X, beyond which it costs too much
+SIGNED_ROWS = 64  # summed up by one matrix of signs
+BUFFER = 256  # sums multiplied together
+RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
+LANCZOS_STEPS = 7  # worth while to learn the least eigenvalue
+LUCK = 0.05  # of a fair part of the random vector: it may have so little in a direction
+RITZ_LEFT = 0.8  # of the least Ritz value, that the least eigenvalue may be
+
+
+class CurvatureSketch:
+    """An estimate of the Hessian, mean of z z', from few random signed sums of rows.
+
+    With independent random signs the sums r satisfy E[r r'] = sum of z z', whatever the
+    order of rows and however rare a column: every row takes part (Pilanci & Wainwright,
+    Iterative Hessian Sketch, 2016). Where it costs little, the rows are taken as they are.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether the rows are taken as they are.
+    cheap : bool
+        Whether that costs about as much as a pass over them.
+    total : ndarray of shape (n_coordinates, n_coordinates) or None
+        The estimate, once finished.
+    solve : callable or None
+        Multiplies with about the inverse of the Hessian, once finished.
+    """
+
+    def __init__(self, n_rows, n_coordinates, seed):
+        self.n_rows, self.n_coordinates = n_rows, n_coordinates
+        self.cheap = n_coordinates <= CHEAP_COORDINATES or n_rows * n_coordinates**2 <= CHEAP_WORK
+        self.exact = self.cheap or n_rows <= max(EXACT_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
+        self.n_sums = n_rows
+        if not self.exact:
+            self.n_sums = min(max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST), n_rows // 4)
+        self.total = self.solve = None
+        if not self.exact:
+            self._rng, self._sums = np.random.default_rng(seed), []
+
+    @classmethod
+    def affordable(cls, n_rows, n_coordinates, n_entries, seed):
+        """Return a sketch, or None where it is too large, or costs too much beside X."""
+        if n_coordinates > COORDINATES:
+            return None
+        sketch = cls(n_rows, n_coordinates, seed)
+        work = sketch.n_sums * n_coordinates**2
+        return sketch if sketch.cheap or work <= SKETCH_WORK * n_entries else None
+
+    def add(self, chunk, weight=None):
+        """Take in the rows of a chunk with their weights, unless all have been."""
+        if self.solve is not None:
+            return
+        for z, part in chunk.parts(weight):
+            z = z if part is None else z * np.sqrt(part)[:, np.newaxis]
+            if self.exact:
+                self._multiply(z)
+            else:
+                self._add_sums(z)
+
+    def _add_sums(self, z):
+        step = max(SIGNED_ROWS, round(self.n_rows / self.n_sums))
+        for start in range(0, len(z), step):
+            part = z[start : start + step]
+            n_sums = max(round(self.n_sums / self.n_rows * len(part)), 1)
+            signs = self._rng.integers(0, 2, (n_sums, len(part)), dtype=np.int8) * 2.0 - 1
+            self._sums.append((signs @ part) / np.sqrt(n_sums))
+        if sum(map(len, self._sums)) >= BUFFER:
+            self._multiply_sums()
+
+    def _multiply_sums(self):
+        self._multiply(np.concatenate(self._sums))
+        self._sums = []
+
+    def _multiply(self, rows):
+        if self.total is None:
+            self.total = np.zeros((self.n_coordinates, self.n_coordinates))
+        self.total += rows.T @ rows
+
+    def finish(self, weight, l2):
+        """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty."""
+        if not self.exact and self._sums:
+            self._multiply_sums()
+        self.total /= weight
+        self.total[np.diag_indices(self.n_coordinates)] += l2
+        rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
+        self.solve = inverse_of(self.total.copy(), rank)
+
+
+def inverse_of(hessian, rank):
+    """Return a function that multiplies with the (pseudo-)inverse of a Hessian of some rank."""
+    n_coordinates = len(hessian)
+    if rank >= n_coordinates:
+        diagonal = hessian.diagonal().copy()
+        hessian[np.diag_indices_from(hessian)] += RANK_TOLERANCE * diagonal.mean()
+        try:
+            factor = cho_factor(hessian.T, overwrite_a=True, check_finite=False)
+            return lambda gradient: cho_solve(factor, gradient)
+        except LinAlgError:  # leaves the lower half as it was
+            hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
+    if rank > n_coordinates // 2:
+        inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
+        return lambda gradient: inverse @ gradient
+    # Few rows: all they span shows in the images of as many random vectors.
+    vectors = np.random.default_rng(0).standard_normal((n_coordinates, rank))
+    basis, _ = np.linalg.qr(hessian @ vectors)
+    inverse = pinvh(basis.T @ hessian @ basis, rtol=RANK_TOLERANCE)
+    return lambda gradient: basis @ (inverse @ (basis.T @ gradient))
+
+
+class LeastCurvature:
+    """The least eigenvalue of a Hessian, by Lanczos steps from a random vector.
+
+    A random vector has a part in every direction. Below other eigenvalues from a to b, one near
+    zero shows in the Ritz values after k more steps, if its direction has a larger part than
+    ``1 / cosh(k * arccosh((b + a) / (b - a)))``, the size from a to b of a polynomial of degree k
+    that is 1 at zero (Kuczynski & Wozniakowski, 1992). So where eigenvalues are not far apart, it
+    is soon known that there is none.
+
+    Parameters
+    ----------
+    n_coordinates, seed : int
+    patient : bool
+        Whether to go on in any case.
+
+    Attributes
+    ----------
+    vector : ndarray of shape (n_coordinates,)
+        The next one to multiply with.
+    value : float or None
+        A lower bound, once a lower eigenvalue would have shown.
+    far : bool
+        Whether eigenvalues are so far apart that it is not worth while to go on.
+    """
+
+    def __init__(self, n_coordinates, seed, patient):
+        vector = np.random.default_rng(seed).standard_normal(n_coordinates)
+        self.vector = vector / np.linalg.norm(vector)
+        self.patient, self.value, self.far = patient, None, False
+        self._last = np.zeros(n_coordinates)
+        self._diagonal, self._beside = [], [0.0]
+
+    def add(self, image):
+        """Take in H times the vector, and go on to the next one."""
+        self._diagonal.append(self.vector @ image)
+        image = image - self._diagonal[-1] * self.vector - self._beside[-1] * self._last
+        ritz = eigvalsh_tridiagonal(self._diagonal, self._beside[1:])
+        self._beside.append(np.linalg.norm(image))
+        self._last, self.vector = self.vector, image / (self._beside[-1] or 1.0)
+        self._judge(ritz)
+
+    def _judge(self, ritz):
+        least, largest, steps = max(ritz[0], 0.0), ritz[-1], np.inf
+        part = LUCK / np.sqrt(len(self.vector))
+        if least > 0 and self._beside[-1] <= RANK_TOLERANCE * largest:
+            steps = 0  # these are all there are
+        elif largest > least > 0:
+            steps = np.arccosh(1 / part) / np.arccosh((largest + least) / (largest - least))
+        self.far = not self.patient and len(ritz) > 1 and steps >= LANCZOS_STEPS
+        if steps <= len(ritz) - 1:
+            self.value = RITZ_LEFT * least
