@@ -4,11 +4,12 @@ import numpy as np
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._metric import Moments, chunk_rows, slices
-from ._rows import AVERAGE_EVERY, Rows
+from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
 from ._sweep import sweep_sparse
 
 PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
+COORDINATE = 4  # numbers the sweep needs of a column: iterate, average, scale and offset
 
 
 def sparse_moments(X, sample_weight=None):
@@ -21,6 +22,13 @@ def sparse_moments(X, sample_weight=None):
     moments = Moments(rows, weight, mean.astype(np.float64), variance.astype(np.float64) * weight)
     moments.check_range()
     return moments
+
+
+def aligned_table(n_rows, n_columns):
+    """Memory for a table that starts at a cache line."""
+    buffer = np.empty(n_rows * n_columns + PER_LINE)
+    start = -buffer.ctypes.data % CACHE_LINE // DOUBLE
+    return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 class SparseChunk:
@@ -74,6 +82,10 @@ class SparseRows(Rows):
         # Else as in dense rows, so that both take the same path.
         self._penalty_every = AVERAGE_EVERY * max(X.shape[1] // PENALTY_COLUMNS, 1)
 
+    def _place(self, metric):
+        """Make room for a table of all that the steps need of a column."""
+        self._coordinates = aligned_table(self.n_coordinates - 1, COORDINATE)
+
     def _sweep(
         self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
     ):
@@ -87,8 +99,8 @@ class SparseRows(Rows):
             blocks,
             self._block_rows,
             within,
-            self._centre,
-            self._scale,
+            self.metric.centre,
+            self.metric.scale,
             objective.loss,
             objective.l1,
             objective.l2,
@@ -101,6 +113,7 @@ class SparseRows(Rows):
             average_rows,
             forget,
             self._tiles,
+            self._coordinates,
         )
 
     def chunks(self):
