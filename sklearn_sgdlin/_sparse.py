@@ -1,6 +1,7 @@
 """Rows of a CSR matrix, centred without being made dense."""
 
 import numpy as np
+from scipy.sparse import csr_array
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._metric import Moments, chunk_rows, slices
@@ -31,6 +32,14 @@ def aligned_table(n_rows, n_columns):
     return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
+def consecutive(X, part):
+    """Rows of a CSR matrix that shares its entries, where indexing would copy them."""
+    start, stop = X.indptr[part.start], X.indptr[part.stop]
+    pointers = X.indptr[part.start : part.stop + 1] - start
+    shape = part.stop - part.start, X.shape[1]
+    return csr_array((X.data[start:stop], X.indices[start:stop], pointers), shape=shape)
+
+
 class SparseChunk:
     """Rows z = (scale * (x - centre), scale of the intercept) of a CSR matrix, as an operator."""
 
@@ -46,9 +55,12 @@ class SparseChunk:
     def transposed_times(self, values):
         """z.T @ values."""
         total = values.sum(axis=0)
-        body = ((self.X.T @ values).T * self.scale).T
+        product = np.empty((len(self.scale) + 1, *total.shape))
+        body = product[:-1]
+        np.multiply((self.X.T @ values).T, self.scale, out=body.T)
         body -= np.multiply.outer(self.offset, total)
-        return np.concatenate([body, self.intercept_scale * total[np.newaxis]])
+        product[-1] = self.intercept_scale * total
+        return product
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
@@ -120,4 +132,5 @@ class SparseRows(Rows):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
         for part in slices(self.n_rows, step):
-            yield SparseChunk(self.X[part], self.metric), self.y[part], self._weight_of(part)
+            z = SparseChunk(consecutive(self.X, part), self.metric)
+            yield z, self.y[part], self._weight_of(part)
