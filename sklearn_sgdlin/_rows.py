@@ -75,8 +75,12 @@ class Rows:
         self.n_coordinates = n_features + 1
         self.n_entries = X.size
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
-        self._centre, self._scale = aligned_copies(metric.centre, metric.scale)
+        self._place(metric)
         self._plan_tiles(n_features * DOUBLE)  # float32 rows take the same path
+
+    def _place(self, metric):
+        """Put the metric where the steps read it fastest."""
+        self._centre, self._scale = aligned_copies(metric.centre, metric.scale)
 
     def _plan_tiles(self, row_bytes):
         tile_rows = max(TILE_BYTES // row_bytes, 1)

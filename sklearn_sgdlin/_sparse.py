@@ -1,14 +1,16 @@
 """Rows of a CSR matrix, centred without being made dense."""
 
 import numpy as np
+from scipy.sparse import csr_array
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._metric import Moments, chunk_rows, slices
-from ._rows import AVERAGE_EVERY, Rows
+from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
 from ._sweep import sweep_sparse
 
 PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
+COORDINATE = 4  # numbers the sweep needs of a column: iterate, average, scale and offset
 
 
 def sparse_moments(X, sample_weight=None):
@@ -21,6 +23,21 @@ def sparse_moments(X, sample_weight=None):
     moments = Moments(rows, weight, mean.astype(np.float64), variance.astype(np.float64) * weight)
     moments.check_range()
     return moments
+
+
+def aligned_table(n_rows, n_columns):
+    """Memory for a table that starts at a cache line."""
+    buffer = np.empty(n_rows * n_columns + PER_LINE)
+    start = -buffer.ctypes.data % CACHE_LINE // DOUBLE
+    return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
+def consecutive(X, part):
+    """Rows of a CSR matrix that shares its entries, where indexing would copy them."""
+    start, stop = X.indptr[part.start], X.indptr[part.stop]
+    pointers = X.indptr[part.start : part.stop + 1] - start
+    shape = part.stop - part.start, X.shape[1]
+    return csr_array((X.data[start:stop], X.indices[start:stop], pointers), shape=shape)
 
 
 class SparseChunk:
@@ -38,9 +55,12 @@ class SparseChunk:
     def transposed_times(self, values):
         """z.T @ values."""
         total = values.sum(axis=0)
-        body = ((self.X.T @ values).T * self.scale).T
+        product = np.empty((len(self.scale) + 1, *total.shape))
+        body = product[:-1]
+        np.multiply((self.X.T @ values).T, self.scale, out=body.T)
         body -= np.multiply.outer(self.offset, total)
-        return np.concatenate([body, self.intercept_scale * total[np.newaxis]])
+        product[-1] = self.intercept_scale * total
+        return product
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
@@ -74,6 +94,10 @@ class SparseRows(Rows):
         # Else as in dense rows, so that both take the same path.
         self._penalty_every = AVERAGE_EVERY * max(X.shape[1] // PENALTY_COLUMNS, 1)
 
+    def _place(self, metric):
+        """Make room for a table of all that the steps need of a column."""
+        self._coordinates = aligned_table(self.n_coordinates - 1, COORDINATE)
+
     def _sweep(
         self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
     ):
@@ -87,8 +111,8 @@ class SparseRows(Rows):
             blocks,
             self._block_rows,
             within,
-            self._centre,
-            self._scale,
+            self.metric.centre,
+            self.metric.scale,
             objective.loss,
             objective.l1,
             objective.l2,
@@ -101,6 +125,7 @@ class SparseRows(Rows):
             average_rows,
             forget,
             self._tiles,
+            self._coordinates,
         )
 
     def products(self, points, residuals=False, sketch=None):
@@ -111,4 +136,5 @@ class SparseRows(Rows):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
         for part in slices(self.n_rows, step):
-            yield SparseChunk(self.X[part], self.metric), self.y[part], self._weight_of(part)
+            z = SparseChunk(consecutive(self.X, part), self.metric)
+            yield z, self.y[part], self._weight_of(part)

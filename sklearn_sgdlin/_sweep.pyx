@@ -30,11 +30,16 @@ cdef extern from *:
 
     #if defined(__GNUC__) || defined(__clang__)
     #define SGDLIN_PREFETCH(address) __builtin_prefetch(address, 0, 1)
+    /* GCC takes a function that only prefetches for one without effect and drops its calls,
+       unless it is inlined before. */
+    #define SGDLIN_INLINED __attribute__((always_inline))
     #else
     #define SGDLIN_PREFETCH(address) (void)(address)
+    #define SGDLIN_INLINED
     #endif
     """
     ctypedef void vectorised_void "SGDLIN_VECTORISED void"
+    ctypedef void inlined_void "SGDLIN_INLINED void"
     ctypedef double* unaliased "double *__restrict"   # what a loop writes, nothing else reads
     void prefetch "SGDLIN_PREFETCH" (const void* address) noexcept nogil
 
@@ -50,6 +55,7 @@ cdef enum:
     CACHE_LINE = 64             # bytes
     FETCH_AHEAD = 1 << 14       # bytes: how early to ask for a row in sequential passes
     AVERAGE_EVERY = 16          # steps between two contributions to the average
+    ROWS_AHEAD = 8              # how early to ask for what a sparse row needs
 
 
 cdef struct Loss:               # see _loss.py
@@ -196,7 +202,7 @@ cdef inline Py_ssize_t permute(const Py_ssize_t* rows, Py_ssize_t n_listed,
     return n_permuted
 
 
-cdef inline void fetch(const char* row, Py_ssize_t n_bytes) noexcept nogil:
+cdef inline inlined_void fetch(const char* row, Py_ssize_t n_bytes) noexcept nogil:
     """Ask for a row before it is needed."""
     cdef Py_ssize_t byte = 0
     while byte < n_bytes:
@@ -325,101 +331,183 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     return average.rows
 
 
+cdef struct Coordinate:         # of a sparse row's column: side by side, one cache miss fetches all
+    double theta
+    double mean
+    double scale
+    double offset
+
+
+cdef struct SparseProducts:     # of theta and the offset with the stored part of a row
+    double prediction
+    double norm
+    double crossing
+
+
+cdef inline Py_ssize_t list_visits(
+    const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows, Py_ssize_t n_rows,
+    const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* visits,
+) noexcept nogil:
+    """Write the rows of all tiles in the order of the steps; return how many."""
+    cdef Py_ssize_t tile_blocks = tile_rows // block_rows
+    cdef Py_ssize_t first = 0, n_tile, n_visits = 0
+    while first < n_blocks:
+        n_tile = list_rows(blocks + first, min(tile_blocks, n_blocks - first), block_rows,
+                           n_rows, tile)
+        n_visits += permute(tile, n_tile, within, tile_rows, visits + n_visits)
+        first += tile_blocks
+    return n_visits
+
+
+cdef inline Py_ssize_t count_rows(const Py_ssize_t* blocks, Py_ssize_t n_blocks,
+                                  Py_ssize_t block_rows, Py_ssize_t n_rows) noexcept nogil:
+    cdef Py_ssize_t k, n_counted = 0
+    for k in range(n_blocks):
+        n_counted += min(block_rows, n_rows - blocks[k] * block_rows)
+    return n_counted
+
+
+cdef inline inlined_void fetch_sparse(
+    const floating* data, const integer* indices, const integer* indptr, const double* y,
+    const Py_ssize_t* visits, Py_ssize_t n_visits, Py_ssize_t i, const Coordinate* coordinates,
+) noexcept nogil:
+    """Ask for what the steps after the i-th need: where a row lies, the row, its coordinates.
+
+    Each leads to the next, so each is asked for some rows earlier than the next.
+    """
+    cdef Py_ssize_t row, start, last, k
+    prefetch(indptr + visits[min(i + 3 * ROWS_AHEAD, n_visits - 1)])
+    row = visits[min(i + 2 * ROWS_AHEAD, n_visits - 1)]
+    start, last = indptr[row], indptr[row + 1] - 1
+    prefetch(y + row)
+    fetch(<const char*> (data + start), (last - start) * sizeof(floating))
+    fetch(<const char*> (indices + start), (last - start) * sizeof(integer))
+    prefetch(data + last)
+    prefetch(indices + last)
+    row = visits[min(i + ROWS_AHEAD, n_visits - 1)]
+    for k in range(indptr[row], indptr[row + 1]):
+        prefetch(coordinates + indices[k])
+
+
+cdef inline SparseProducts multiply_sparse(
+    const floating* data, const integer* indices, Py_ssize_t n_entries,
+    const Coordinate* coordinates, double shift,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef Coordinate c
+    cdef double z, prediction = 0, norm = 0, crossing = 0
+    for k in range(n_entries):
+        c = coordinates[indices[k]]
+        z = c.scale * data[k]
+        prediction += (c.theta - shift * c.offset) * z
+        norm += z * (z - 2 * c.offset)
+        crossing += z * c.offset
+    return SparseProducts(prediction, norm, crossing)
+
+
+cdef inline void step_sparse(
+    const floating* data, const integer* indices, Py_ssize_t n_entries, Coordinate* coordinates,
+    double step, double mean_step,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef Coordinate* c
+    cdef double z
+    for k in range(n_entries):
+        c = coordinates + indices[k]
+        z = c.scale * data[k]
+        c.theta += step * z
+        c.mean -= mean_step * z
+
+
 cdef void sweep_sparse_rows(
     const floating* data, const integer* indices, const integer* indptr, const double* y,
     const double* sample_weight, Py_ssize_t n_rows, Py_ssize_t n_features,
-    const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
-    const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
-    const double* offset, const double* scale, Loss loss, Penalty penalty, bint penalised,
-    Py_ssize_t every, Schedule schedule, double rows_seen, double* theta, double* mean,
-    Average* average,
+    const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows, Py_ssize_t tile_blocks,
+    const Py_ssize_t* visits, Py_ssize_t n_visits, const double* centre, const double* scale,
+    Coordinate* coordinates, Loss loss, Penalty penalty, bint penalised, Py_ssize_t every,
+    Schedule schedule, double rows_seen, double* theta, double* mean, Average* average,
 ) noexcept nogil:
     """The same steps as in `sweep_rows`, at the cost of the stored entries.
 
     A row is z = scale * x - offset, with offset = scale * centre. The dense part of all steps,
     -sum(step) * offset, is one number times a vector, and so is that of the average; the
-    average is kept as its distance from theta, which shrinks by a factor at each block:
+    average is kept as its distance from theta, which shrinks by a factor at each block, and
+    is nothing until the first block ends:
 
         theta := theta - shift * offset
         mean  := theta - mean_shift * offset + mean_scale * mean
     """
-    cdef Py_ssize_t tile_blocks = tile_rows // block_rows
-    cdef Py_ssize_t first = 0, n_coming, n_tile, i, j, k, row, n_since
+    cdef Py_ssize_t first = 0, stop = 0, i, j, row, n_since = 0
     cdef double shift = 0, mean_shift = 0, mean_scale = 1, offset_norm = 0, along = 0
     cdef double intercept_scale = scale[n_features]
-    cdef double rate_h, step, weight, t, z, prediction, norm, crossing
+    cdef double rate_h, step, weight, t, prediction, norm
     cdef double implicit = 1 if schedule.implicit else 0
     cdef double rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
+    cdef double averaging = 1 if average.rows > 0 else 0
+    cdef SparseProducts stored
+    cdef Coordinate* c
 
     for j in range(n_features):
-        offset_norm += offset[j] * offset[j]
-        along += theta[j] * offset[j]       # theta . offset, without the shift
-        mean[j] -= theta[j]
-    n_coming = list_rows(blocks, min(tile_blocks, n_blocks), block_rows, n_rows, coming)
-    n_since = 0
-    while n_coming > 0:
-        n_tile = permute(coming, n_coming, within, tile_rows, tile)
-        first += tile_blocks
-        n_coming = list_rows(blocks + first, min(tile_blocks, n_blocks - first), block_rows,
-                             n_rows, coming)
-        for i in range(n_tile):
-            row = tile[i]
-            prediction = theta[n_features] * intercept_scale - along + shift * offset_norm
-            norm = offset_norm + intercept_scale * intercept_scale
-            crossing = 0
-            for k in range(indptr[row], indptr[row + 1]):
-                j = indices[k]
-                z = scale[j] * data[k]
-                prediction += (theta[j] - shift * offset[j]) * z
-                norm += z * (z - 2 * offset[j])
-                crossing += z * offset[j]
+        c = coordinates + j
+        c.theta = theta[j]
+        c.mean = averaging * (mean[j] - theta[j])
+        c.scale = scale[j]
+        c.offset = scale[j] * centre[j]
+        offset_norm += c.offset * c.offset
+        along += c.theta * c.offset         # theta . offset, without the shift
+    for i in range(n_visits):
+        if i == stop:
+            stop += count_rows(blocks + first, min(tile_blocks, n_blocks - first), block_rows,
+                               n_rows)
+            first += tile_blocks
+        fetch_sparse(data, indices, indptr, y, visits, n_visits, i, coordinates)
+        row = visits[i]
+        stored = multiply_sparse(data + indptr[row], indices + indptr[row],
+                                 indptr[row + 1] - indptr[row], coordinates, shift)
+        prediction = (stored.prediction + theta[n_features] * intercept_scale
+                      - along + shift * offset_norm)
+        norm = stored.norm + offset_norm + intercept_scale * intercept_scale
 
-            rate_h = rate if sample_weight == NULL else rate * sample_weight[row]
-            step = rate_h * multiplier(y[row] - prediction,
-                                       loss.compliance + implicit * rate_h * norm, loss)
-            for k in range(indptr[row], indptr[row + 1]):
-                j = indices[k]
-                z = step * scale[j] * data[k]
-                theta[j] += z
-                mean[j] -= z / mean_scale
-            along += step * crossing
-            shift += step
-            theta[n_features] += step * intercept_scale
+        rate_h = rate if sample_weight == NULL else rate * sample_weight[row]
+        step = rate_h * multiplier(y[row] - prediction,
+                                   loss.compliance + implicit * rate_h * norm, loss)
+        step_sparse(data + indptr[row], indices + indptr[row], indptr[row + 1] - indptr[row],
+                    coordinates, step, averaging * step / mean_scale)
+        along += step * stored.crossing
+        shift += step
+        theta[n_features] += step * intercept_scale
 
-            n_since += 1
-            if n_since == every or (i + 1 == n_tile and (every == AVERAGE_EVERY or n_coming == 0)):
-                average.rows += n_since
-                weight = (1 + average.forget) * n_since / (average.rows
-                                                           + average.forget * n_since)
-                mean[n_features] += weight * (theta[n_features] - mean[n_features])
-                if weight == 1:             # the first block of an average
-                    mean_scale = 1
-                    for j in range(n_features):
-                        mean[j] = 0
-                else:
-                    mean_scale *= 1 - weight
-                mean_shift += weight * (shift - mean_shift)
-                if penalised:
-                    for j in range(n_features):
-                        t = theta[j] - shift * offset[j]
-                        mean[j] = theta[j] + mean_scale * mean[j] - mean_shift * offset[j]
-                        theta[j] = shrink(t, rate * n_since * penalty.l1[j],
-                                          rate * n_since * penalty.l2[j], penalty.floor[j])
-                        mean[j] += weight * (theta[j] - t)
-                    shift = 0
-                    mean_shift = 0
-                    mean_scale = 1
-                    along = 0
-                    for j in range(n_features):
-                        along += theta[j] * offset[j]
-                        mean[j] -= theta[j]
-                rows_seen += n_since
-                n_since = 0
-                rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
+        n_since += 1
+        if (n_since == every or i + 1 == n_visits
+                or (i + 1 == stop and every == AVERAGE_EVERY)):
+            average.rows += n_since
+            weight = (1 + average.forget) * n_since / (average.rows + average.forget * n_since)
+            mean[n_features] += weight * (theta[n_features] - mean[n_features])
+            if averaging:
+                mean_scale *= 1 - weight
+            mean_shift += weight * (shift - mean_shift)
+            averaging = 1
+            if penalised:
+                along = 0
+                for j in range(n_features):
+                    c = coordinates + j
+                    t = c.theta - shift * c.offset
+                    c.mean = c.theta + mean_scale * c.mean - mean_shift * c.offset
+                    c.theta = shrink(t, rate * n_since * penalty.l1[j],
+                                     rate * n_since * penalty.l2[j], penalty.floor[j])
+                    c.mean += weight * (c.theta - t) - c.theta
+                    along += c.theta * c.offset
+                shift = 0
+                mean_shift = 0
+                mean_scale = 1
+            rows_seen += n_since
+            n_since = 0
+            rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
 
     for j in range(n_features):
-        mean[j] = theta[j] + mean_scale * mean[j] - mean_shift * offset[j]
-        theta[j] -= shift * offset[j]
+        c = coordinates + j
+        mean[j] = c.theta + mean_scale * c.mean - mean_shift * c.offset
+        theta[j] = c.theta - shift * c.offset
 
 
 def sweep_sparse(const floating[::1] data, const integer[::1] indices, const integer[::1] indptr,
@@ -429,20 +517,21 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
                  const double[::1] scale, loss, const double[::1] l1, const double[::1] l2,
                  const double[::1] floor, Py_ssize_t penalty_every, schedule, double rows_seen,
                  double[::1] theta, double[::1] mean, double mean_rows,
-                 double forget, Py_ssize_t[:, ::1] tiles):
+                 double forget, Py_ssize_t[:, ::1] tiles, double[:, ::1] coordinates):
     """`sweep` for the data, indices and indptr of a CSR matrix without duplicate entries.
 
     The penalty's step, which touches every coordinate, is taken once every `penalty_every`
-    steps.
+    steps. Work space: `coordinates` of shape (n_features, 4), best where no row of it straddles
+    two cache lines.
     """
     cdef Loss c_loss
     cdef Penalty c_penalty
     cdef Schedule c_schedule
     cdef Average average
     cdef const double* weights = NULL
-    cdef Py_ssize_t j
+    cdef Py_ssize_t j, n_visits
     cdef bint penalised = False
-    cdef double[::1] offset = np.empty(n_features)
+    cdef Py_ssize_t[::1] visits = np.empty(blocks.shape[0] * block_rows, dtype=np.intp)
     cdef const floating* values = NULL
     cdef const integer* columns = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
@@ -453,17 +542,19 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     if sample_weight is not None:
         weights = &sample_weight[0]
     for j in range(n_features):
-        offset[j] = centre[j] * scale[j]
         penalised |= l1[j] != 0 or l2[j] != 0 or floor[j] != -INFINITY
     if data.shape[0] > 0:           # a matrix of zeros stores nothing
         values = &data[0]
         columns = &indices[0]
     if blocks.shape[0] > 0:
         with nogil:
+            n_visits = list_visits(&blocks[0], blocks.shape[0], block_rows, y.shape[0],
+                                   &within[0], within.shape[0], &tiles[0, 0], &visits[0])
             sweep_sparse_rows(
                 values, columns, &indptr[0], &y[0], weights, y.shape[0], n_features,
-                &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
-                &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty, penalised,
+                &blocks[0], blocks.shape[0], block_rows, within.shape[0] // block_rows,
+                &visits[0], n_visits, &centre[0], &scale[0],
+                <Coordinate*> &coordinates[0, 0], c_loss, c_penalty, penalised,
                 penalty_every if penalised else AVERAGE_EVERY, c_schedule, rows_seen,
                 &theta[0], &mean[0], &average)
     return average.rows

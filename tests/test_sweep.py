@@ -108,6 +108,23 @@ def test_average_of_a_stream_is_the_same_for_sparse_rows(rng, index):
             np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_wide_sparse_rows_of_any_length_in_many_tiles(rng, shuffle):
+    X = np.where(rng.random((70, 5000)) < np.logspace(-4, -1, 70)[:, None], 1.0, 0.0)
+    X[rng.random(70) < 0.3] = 0.0
+    y = rng.normal(size=70)
+    rows = SparseRows(csr_array(X), y, None, Metric.standard(Moments.of(X), True))
+    objective = Objective.of(LOSSES["huber"], *PENALTIES["none"], rows.metric.scale)
+    order = rows.order(rng if shuffle else None)
+    sequence, ends = visited(rows, order)
+    assert len(ends) > 5
+    start, rule = rng.normal(size=5001), (1.0, 0.0, True)
+    expected = naive.sweep(X, y, None, sequence, rows.metric, objective, rule, 0, start, 16, ends)
+    theta, mean, _ = rows.sweep(order, objective, rule, 0, start)
+    np.testing.assert_allclose(theta, expected[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("residual", [-3.0, -0.5, 0.1, 0.45, 2.0])
 @pytest.mark.parametrize("rate", [1e-3, 1.0, 1e3])
