@@ -391,16 +391,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         TypeError
             If `scoring` takes no ``sample_weight`` and the validation data have weights.
         """
-        # First, for the clean-up of callbacks needs what it leaves on the estimator.
-        context = self._init_callback_context(max_subtasks=int(self.max_iter))
+        context = None
+        if hasattr(self, "_skl_callbacks"):
+            # First, for the clean-up of callbacks needs what it leaves on the estimator.
+            context = self._init_callback_context(max_subtasks=int(self.max_iter))
         with self._unchanged_on_error():
             last = self._last_model()
             self._forget()
             seed, data, X_seen, validation = self._fit_data(
                 (X, y, sample_weight), (X_val, y_val, sample_weight_val)
             )
-            active = hasattr(self, "_skl_callbacks")
-            tasks = FitTasks(context, active, self, X_seen, *data[1:])
+            tasks = FitTasks(context, self, X_seen, *data[1:])
             tasks.begin()
             try:
                 history = self._run(seed, data, validation, tasks, last)

@@ -15,7 +15,8 @@ model, and the decrement tells how far the optimum is.
 from functools import partial
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, pinvh
+from scipy.linalg import pinvh
+from scipy.linalg.lapack import dpotrf, dpotrs  # as cho_factor, but in no time where d is small
 
 SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
 SEGMENTS_WIDE = 8  # where they can't
@@ -45,13 +46,13 @@ class CurvatureSketch:
     Iterative Hessian Sketch, 2016). Where it costs little, the rows are taken as they are.
     """
 
-    def __init__(self, n_rows, n_coordinates, rng):
+    def __init__(self, n_rows, n_coordinates, seed):
         self.n_rows, self.n_coordinates = n_rows, n_coordinates
-        self.rng = rng
         self.exact = (
             n_rows <= max(EXACT_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
             or n_coordinates <= EXACT_COORDINATES
         )
+        self.rng = None if self.exact else np.random.default_rng(seed)
         n_sums = max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST)
         self.fraction = min(n_sums / n_rows, 0.25)
         self.total = np.zeros((n_coordinates, n_coordinates))
@@ -93,7 +94,7 @@ class CurvatureSketch:
         """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty."""
         self._multiply()
         hessian = self.total / weight
-        hessian[np.diag_indices(self.n_coordinates)] += l2
+        hessian.flat[:: self.n_coordinates + 1] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
         self.solve = inverse_of(hessian, rank)
 
@@ -103,12 +104,12 @@ def inverse_of(hessian, rank):
     n_coordinates = len(hessian)
     if rank >= n_coordinates:
         diagonal = hessian.diagonal().copy()
-        hessian[np.diag_indices_from(hessian)] += RANK_TOLERANCE * diagonal.mean()
-        try:
-            factor = cho_factor(hessian.T, overwrite_a=True, check_finite=False)
-            return lambda gradient: cho_solve(factor, gradient)
-        except LinAlgError:  # leaves the lower half as it was
-            hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
+        hessian.flat[:: n_coordinates + 1] += RANK_TOLERANCE * diagonal.mean()
+        factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
+        if not failed:
+            return lambda gradient: dpotrs(factor, gradient)[0]
+        # It leaves the lower half as it was.
+        hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
     if rank > n_coordinates // 2:
         inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
         return lambda gradient: inverse @ gradient
@@ -244,11 +245,12 @@ class Span:
     def add(self, directions, images):
         """Take in directions and their images, each a column."""
         n_old = len(self.directions)
-        self.directions = np.vstack([self.directions, directions.T])
-        self.images = np.vstack([self.images, images.T])
+        self.directions = np.concatenate([self.directions, directions.T])
+        self.images = np.concatenate([self.images, images.T])
         block = self.directions @ images
-        new = (block[n_old:] + block[n_old:].T) / 2
-        self.curvature = np.block([[self.curvature, block[:n_old]], [block[:n_old].T, new]])
+        block[n_old:] = (block[n_old:] + block[n_old:].T) / 2
+        left = np.concatenate([self.curvature, block[:n_old].T])
+        self.curvature = np.concatenate([left, block], axis=1)
 
     def forget(self):
         """Keep the latest directions, as many as memory allows."""
@@ -266,10 +268,11 @@ class Span:
         decrease : float
             How much lower the objective is after the step.
         """
-        size = np.sqrt(np.maximum(np.diag(self.curvature), 0))
+        size = np.sqrt(np.maximum(self.curvature.diagonal(), 0))
         seen = size > ROUNDING * size.max(initial=0.0)
         size = size[seen]
-        eigenvalues, eigenvectors = eigh(self.curvature[np.ix_(seen, seen)] / np.outer(size, size))
+        curvature = self.curvature[seen][:, seen] / (size[:, None] * size)
+        eigenvalues, eigenvectors = np.linalg.eigh(curvature)
         kept = eigenvalues > RANK_TOLERANCE * eigenvalues.max(initial=0.0)
         basis = eigenvectors[:, kept] / size[:, None]
         slope = self.directions @ gradient
