@@ -6,10 +6,8 @@ class FitTasks:
 
     Parameters
     ----------
-    context : sklearn.callback.CallbackContext
-        Of the fit.
-    active : bool
-        Whether there are callbacks. Where there are none, no epoch costs anything.
+    context : sklearn.callback.CallbackContext or None
+        Of the fit; None where there are no callbacks, and nothing costs anything.
     estimator : estimator
     X : callable
         Returns the rows learned from; called if a callback asks for them.
@@ -17,20 +15,20 @@ class FitTasks:
     sample_weight : ndarray of shape (n_rows,) or None
     """
 
-    def __init__(self, context, active, estimator, X, y, sample_weight):
+    def __init__(self, context, estimator, X, y, sample_weight):
         self.context = context
-        self.active = active
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.epoch = None
 
     def begin(self):
         """The fit begins."""
-        self.context.call_on_fit_task_begin(**self.data)
+        if self.context:
+            self.context.call_on_fit_task_begin(**self.data)
 
     def begin_epoch(self):
         """An epoch begins."""
-        if self.active:
+        if self.context:
             self.epoch = self.context.subcontext(task_name="epoch")
             self.epoch.call_on_fit_task_begin(**self.data)
 
@@ -40,10 +38,11 @@ class FitTasks:
         `attributes` returns the fitted attributes of the model as if it did; called if a
         callback asks for the fitted estimator.
         """
-        return self.active and self.epoch.call_on_fit_task_end(
+        return self.context and self.epoch.call_on_fit_task_end(
             **self.data, reconstruction_attributes=attributes
         )
 
     def end(self):
         """The fit ends; the estimator is fitted."""
-        self.context.call_on_fit_task_end(**self.data, reconstruction_attributes={})
+        if self.context:
+            self.context.call_on_fit_task_end(**self.data, reconstruction_attributes={})

@@ -7,7 +7,8 @@ of the sketch is a preconditioner, and measures how far the optimum is.
 """
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh_tridiagonal, pinvh
+from scipy.linalg import eigvalsh_tridiagonal, pinvh
+from scipy.linalg.lapack import dpotrf, dpotrs  # as cho_factor, but in no time where d is small
 
 COORDINATES = 4097  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
 CHEAP_COORDINATES = 257  # up to which H costs less than some products with it
@@ -98,7 +99,7 @@ class CurvatureSketch:
         if not self.exact and self._sums:
             self._multiply_sums()
         self.total /= weight
-        self.total[np.diag_indices(self.n_coordinates)] += l2
+        self.total.flat[:: self.n_coordinates + 1] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
         self.solve = inverse_of(self.total.copy(), rank)
 
@@ -108,12 +109,12 @@ def inverse_of(hessian, rank):
     n_coordinates = len(hessian)
     if rank >= n_coordinates:
         diagonal = hessian.diagonal().copy()
-        hessian[np.diag_indices_from(hessian)] += RANK_TOLERANCE * diagonal.mean()
-        try:
-            factor = cho_factor(hessian.T, overwrite_a=True, check_finite=False)
-            return lambda gradient: cho_solve(factor, gradient)
-        except LinAlgError:  # leaves the lower half as it was
-            hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
+        hessian.flat[:: n_coordinates + 1] += RANK_TOLERANCE * diagonal.mean()
+        factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
+        if not failed:
+            return lambda gradient: dpotrs(factor, gradient)[0]
+        # It leaves the lower half as it was.
+        hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
     if rank > n_coordinates // 2:
         inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
         return lambda gradient: inverse @ gradient

@@ -11,7 +11,7 @@ with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt
 of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is its natural scale.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Moments:
     deviation: np.ndarray
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # check_range tells the user
     def of(cls, X, sample_weight=None):
         """Moments of the rows of X, chunk by chunk."""
         n_rows, n_features = X.shape
@@ -86,9 +87,8 @@ class Moments:
             rows, weight, shift = np.count_nonzero(h), float(h.sum()), start + int(h.argmax())
         distance, square = np.zeros((2, X.shape[1]))
         moments(X, start, stop, sample_weight, shift, distance, square)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            mean = X[shift] + distance / weight
-            deviation = np.maximum(square - distance * (distance / weight), 0.0)
+        mean = X[shift] + distance / weight
+        deviation = np.maximum(square - distance * (distance / weight), 0.0)
         return cls(rows, weight, mean, deviation)
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -101,23 +101,23 @@ class Moments:
                 "sample_weight, are too large for dtype('float64'). Rescale them."
             )
 
-    @np.errstate(over="ignore", invalid="ignore")  # Moments.of tells the user
     def merge(self, other):
         """Moments of both sets of rows (Chan, Golub & LeVeque, 1983)."""
         if self.weight == 0:
             return other
         weight = self.weight + other.weight
         share = other.weight / weight
-        gap = other.mean - self.mean
-        mean = self.mean + gap * share
-        deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
+        with np.errstate(over="ignore", invalid="ignore"):  # Moments.of tells the user
+            gap = other.mean - self.mean
+            mean = self.mean + gap * share
+            deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
 
     def beside(self, other):
         """Moments of both sets of columns of the same rows."""
         mean = np.concatenate([self.mean, other.mean])
         deviation = np.concatenate([self.deviation, other.deviation])
-        return replace(self, mean=mean, deviation=deviation)
+        return Moments(self.rows, self.weight, mean, deviation)
 
     def of_columns(self, part):
         """Moments of a slice of the columns."""
@@ -155,10 +155,10 @@ class Metric:
         """The metric of the module's formula; a constant column has scale 0."""
         spread = with_last(moments.spread(fit_intercept), fit_intercept)
         varies = spread > 0
-        curvature = (spread + with_last(l2, 0.0, len(spread)))[varies]
-        n_effective = (spread[varies] / curvature).sum() or 1.0
+        curvature = spread + with_last(l2, 0.0, len(spread))
         scale = np.zeros(len(spread))
-        scale[varies] = 1 / np.sqrt(n_effective * curvature)
+        n_effective = np.divide(spread, curvature, out=scale, where=varies).sum() or 1.0
+        np.divide(1.0, np.sqrt(n_effective * curvature), out=scale, where=varies)
         centre = moments.mean if fit_intercept else np.zeros(len(moments.mean))
         return cls(centre, scale)
 

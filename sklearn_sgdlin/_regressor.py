@@ -391,16 +391,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         TypeError
             If `scoring` takes no ``sample_weight`` and the validation data have weights.
         """
-        # First, for the clean-up of callbacks needs what it leaves on the estimator.
-        context = self._init_callback_context(max_subtasks=int(self.max_iter))
+        context = None
+        if hasattr(self, "_skl_callbacks"):
+            # First, for the clean-up of callbacks needs what it leaves on the estimator.
+            context = self._init_callback_context(max_subtasks=int(self.max_iter))
         with self._unchanged_on_error():
             last = self._last_model()
             self._forget()
             seed, data, X_seen, validation = self._fit_data(
                 (X, y, sample_weight), (X_val, y_val, sample_weight_val)
             )
-            active = hasattr(self, "_skl_callbacks")
-            tasks = FitTasks(context, active, self, X_seen, *data[1:])
+            tasks = FitTasks(context, self, X_seen, *data[1:])
             tasks.begin()
             try:
                 history = self._run(seed, data, validation, tasks, last)
@@ -500,10 +501,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         """Arrays as the training needs them, or scikit-learn's errors."""
         accepted = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
         if type(y) is np.ndarray and y.dtype == np.float64 and y.ndim == 1 and y.size:
-            # All that the other branch would check, in a third of the time.
+            # With what follows, all that the other branch would check, in a third of the time.
             X = validate_data(self, X, reset=reset, **accepted)
-            assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
-            check_consistent_length(X, y)
+            if X.shape[0] != len(y):
+                check_consistent_length(X, y)  # says so
         else:
             X, y = validate_data(
                 self, X, y, reset=reset, multi_output=True, y_numeric=True, **accepted
@@ -512,7 +513,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             X = X.copy()
             X.sum_duplicates()
         y = np.ascontiguousarray(y, dtype=np.float64)
-        _check_finite_total(np.vdot(y, y), "y", "sum of squares")
+        square = np.vdot(y, y)
+        if not isfinite(square):
+            assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
+        _check_finite_total(square, "y", "sum of squares")
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(
                 _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -617,7 +621,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _mean_loss(loss, residual, sample_weight):
         value = loss.value(residual)
         if sample_weight is None:
-            return float(value.mean(axis=0).mean())
+            return float(value.mean())
         return float(np.average(value, axis=0, weights=sample_weight).mean())
 
     @np.errstate(over="ignore", invalid="ignore")  # training will name the array

@@ -14,7 +14,6 @@ and tells how far the optimum is; see `_curvature`.
 from functools import partial
 
 import numpy as np
-from scipy.linalg import eigh
 
 from ._curvature import RANK_TOLERANCE, LeastCurvature
 
@@ -145,11 +144,12 @@ class Span:
     def add(self, directions, images):
         """Take in directions and their images, each a column."""
         n_old = len(self.directions)
-        self.directions = np.vstack([self.directions, directions.T])
-        self.images = np.vstack([self.images, images.T])
+        self.directions = np.concatenate([self.directions, directions.T])
+        self.images = np.concatenate([self.images, images.T])
         block = self.directions @ images
-        new = (block[n_old:] + block[n_old:].T) / 2
-        self.curvature = np.block([[self.curvature, block[:n_old]], [block[:n_old].T, new]])
+        block[n_old:] = (block[n_old:] + block[n_old:].T) / 2
+        left = np.concatenate([self.curvature, block[:n_old].T])
+        self.curvature = np.concatenate([left, block], axis=1)
 
     def forget(self):
         """Keep the latest directions, as many as memory allows."""
@@ -167,10 +167,11 @@ class Span:
         decrease : float
             How much lower the objective is after the step.
         """
-        size = np.sqrt(np.maximum(np.diag(self.curvature), 0))
+        size = np.sqrt(np.maximum(self.curvature.diagonal(), 0))
         seen = size > ROUNDING * size.max(initial=0.0)
         size = size[seen]
-        eigenvalues, eigenvectors = eigh(self.curvature[np.ix_(seen, seen)] / np.outer(size, size))
+        curvature = self.curvature[seen][:, seen] / (size[:, None] * size)
+        eigenvalues, eigenvectors = np.linalg.eigh(curvature)
         kept = eigenvalues > RANK_TOLERANCE * eigenvalues.max(initial=0.0)
         basis = eigenvectors[:, kept] / size[:, None]
         slope = self.directions @ gradient

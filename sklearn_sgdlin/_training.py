@@ -232,6 +232,12 @@ def target_variance(settings, moments):
     return moments.of_columns(slice(-1, None)).spread(settings.fit_intercept)[0]
 
 
+def _typical_loss(loss, moments):
+    """Loss of y as a residual: at the root of its mean square."""
+    mean, variance = float(moments.mean[-1]), float(moments.deviation[-1]) / moments.weight
+    return float(loss.value(sqrt(mean * mean + variance)))
+
+
 def _start(settings, moments):
     """Zero coefficients and the mean of y; zeros in a textbook."""
     centred = settings.precondition and settings.fit_intercept
@@ -444,7 +450,7 @@ def _together(current):
 
 def _epochs(settings, X, y, sample_weight, seed, start, shared):
     """Train on all rows with one target."""
-    if np.prod(X.shape) <= MERGE_SIZE and not settings.unique_path:
+    if X.shape[0] * X.shape[1] <= MERGE_SIZE and not settings.unique_path:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
         moments = _moments(X, y, sample_weight)
     else:
@@ -459,8 +465,8 @@ def train(settings, problem, method, moments, seed, start) -> Iterator[Epoch]:
     rows, metric = problem.rows, problem.rows.metric
     constant = _start(settings, moments)
     theta = metric.theta(*(constant if start is None else start))
-    start_loss = rows.constant_loss(settings.loss, constant[1])
-    stop = StopRule(settings, ROUNDING * rows.constant_loss(settings.loss, 0.0))
+    start_loss = None if settings.implicit else rows.constant_loss(settings.loss, constant[1])
+    stop = StopRule(settings, ROUNDING * _typical_loss(settings.loss, moments))
     rows_seen = 0
     for number in range(1, settings.max_iter + 1):
         order = rows.order(_rng(settings, seed, rows_seen))

@@ -157,6 +157,17 @@ def test_pages_show_formulas_pictures_and_the_page_that_the_html_repr_links_to(p
         assert root.parent / page.removeprefix("https://docs.example/") in pages
 
 
+def test_out_of_core(pages):
+    # The page has run it; once more would be the slowest test of all.
+    (path,) = (path for path in pages if path.name == "out_of_core.html")
+    assert (ROOT / "examples" / "out_of_core.py").exists()
+    text = path.read_text(encoding="utf-8")
+    sizes = re.search(r"data (\d+) MB.* (\d+) MB, peak (\d+) MB", text)
+    data, limit, peak = map(int, sizes.groups())
+    assert peak < limit < data
+    assert len(re.findall(r"epoch \d: \d+ rows, R² on new rows 0.86", text)) == 3
+
+
 # ---------------------------------------------------------------- docstrings
 
 # Not asked of a method: an extended summary, See Also, examples of its own; nor that a

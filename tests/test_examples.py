@@ -84,16 +84,6 @@ def test_early_stopping_on_time(run):
     assert f"last rows: best epoch {last.best_iteration_}" in out
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is kept by Linux only")
-def test_out_of_core(run):
-    # Where there are more processors, libraries set aside more memory; so some is to spare.
-    _, out = run("out_of_core.py", "--megabytes", "700", "--limit", "600")
-    sizes = re.search(r"data (\d+) MB.* (\d+) MB, peak (\d+) MB", out)
-    data, limit, peak = map(int, sizes.groups())
-    assert peak < limit < data
-    assert len(re.findall(r"^epoch \d: \d+ rows, R² on new rows 0.86", out, re.MULTILINE)) == 3
-
-
 @pytest.mark.filterwarnings("default")  # of the kernel's own start
 def test_tour():
     notebook = nbformat.read(EXAMPLES / "tour.ipynb", as_version=4)
