@@ -1,10 +1,10 @@
 """Training on rows that stay on the workers of a Dask cluster.
 
 In each round every worker sweeps its own partitions from the shared model. The ends and averages
-they reach are directions of the same search as on one machine. A few more searches follow among
+they reach are directions of the same search as on one machine. Where columns are few, the Hessian
+is added up over workers, and the exact Newton step follows. Else a few more searches do, among
 the Newton steps of the workers, each the gradient times the inverse of the worker's own Hessian
-(GIANT: Wang, Roosta-Khorasani, Xu & Mahoney, 2018). The sums that they need are added up over
-workers.
+(GIANT: Wang, Roosta-Khorasani, Xu & Mahoney, 2018).
 """
 
 from contextlib import suppress
@@ -12,17 +12,15 @@ from functools import partial
 
 import numpy as np
 
+from ._curvature import CurvatureSketch
 from ._interior import System, joined
+from ._loss import SQUARED_ERROR
 from ._rows import Rows
-from ._search import (
-    SEGMENTS,
-    SearchingEpoch,
-    hessian_times,
-    quadratic_model,
-)
+from ._search import SEGMENTS, SearchingEpoch, hessian_times, quadratic_model
 from ._shard import NEWTON_COORDINATES, Shard, added, merged
 from ._training import Problem, _method, side_by_side, train
 
+MATRIX_COORDINATES = 101  # up to which half a matrix is no more than the directions of a round
 REFINEMENTS = 3  # searches among Newton steps in a round, at most
 GROUPS = 16  # directions of a kind at most: with more workers, means over groups of them
 PATIENCE = 2.0  # seconds to wait for a worker before asking whether it is still there
@@ -181,13 +179,14 @@ def _in_words(form):
 class ClusterRows(Rows):
     """`Rows` of one target on the workers of a cluster; see `Rows` for what it answers."""
 
-    def __init__(self, cluster, target, l2, seed, metric):
+    def __init__(self, cluster, target, of_target, l2, seed, metric):
         self.cluster, self.target, self.metric = cluster, target, metric
+        self.of_target = of_target
         self.n_coordinates = len(metric.scale)
         seeds = [(seed, number) for number in range(len(cluster.shards))]
         curvature = l2 * np.append(metric.scale[:-1], 0.0) ** 2
-        cluster.ask_each("pose", [(target, metric, curvature, own) for own in seeds])
-        sizes = np.array(self.ask("size"))
+        calls = [(target, metric, curvature, own) for own in seeds]
+        sizes = np.array(cluster.ask_each("pose", calls))
         self.n_rows, self.n_entries = (int(size) for size in sizes[:, [0, 2]].sum(axis=0))
         self.weight = float(sizes[:, 1].sum())
         self.shares = sizes[:, 1] / self.weight
@@ -201,15 +200,21 @@ class ClusterRows(Rows):
         n_workers = len(self.shares)
         return [None] * n_workers if rng is None else rng.integers(2**32, size=n_workers).tolist()
 
-    def stretches(self, order, n_stretches, *args):
-        """Let every worker sweep; return the end and the averages of stretches of each."""
-        calls = [(self.target, "sweep", seed, n_stretches, *args) for seed in order]
-        return self.cluster.ask_each("do", calls)
+    def sweeps(self, name, order, *args):
+        """Let every worker sweep in its own order; return what each returned."""
+        return self.cluster.ask_each("do", [(self.target, name, seed, *args) for seed in order])
 
     def sweep(self, order, *args):
         """Return the means over workers of the ends and averages of their sweeps, and the rows."""
-        points = np.average(self.stretches(order, 1, *args), axis=0, weights=self.shares)
+        points = np.average(self.sweeps("sweep", order, 1, *args), axis=0, weights=self.shares)
         return points[:, 0], points[:, 1], float(self.n_rows)
+
+    def constant_loss(self, loss, prediction):
+        """See `Rows`; squared error needs no pass over the rows."""
+        if loss != SQUARED_ERROR:
+            return super().constant_loss(loss, prediction)
+        of_y = self.of_target
+        return float(of_y.deviation[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
 
     def conditions(self, *args):
         """Return the conditions of the optimum for all rows; see `Conditions`."""
@@ -223,32 +228,35 @@ class ClusterRows(Rows):
 class ClusterEpoch(SearchingEpoch):
     """Every worker sweeps; then the best model in the span of where they got."""
 
-    def __init__(self, rows, objective, tol):
-        super().__init__(rows, objective, tol)
-
     def directions(self, theta, order, step_rule, rows_seen):
         """Return ends and averages of the workers' sweeps, and the gradient."""
-        n_stretches = max(SEGMENTS // len(self.rows.shares), 1)
-        points = self.rows.stretches(
-            order, n_stretches, self.objective, step_rule, rows_seen, theta
-        )
+        points = self._points(order, self.objective, step_rule, rows_seen, theta)
         kinds = zip(*[(part - theta[:, None]).T for part in points], strict=False)
         directions = [direction for kind in kinds for direction in grouped(kind)]
-        directions.append(self.least.vector if self.gradient is None else self.gradient)
-        return np.column_stack(directions)
+        return np.column_stack([*directions, *self._more()])
+
+    def _points(self, order, *args):
+        n_stretches = max(SEGMENTS // len(self.rows.shares), 1)
+        return self.rows.sweeps("sweep", order, n_stretches, *args)
 
     def _survey(self, theta, directions):
         sums = added(self.rows.ask("survey", theta, directions))
         return quadratic_model(self.rows.weight, self.objective, theta, directions, *sums)
 
-    def _refine(self, theta, loss):
-        """Search again, among the Newton steps of the workers.
 
-        Their mean decrement tells what is left. It is not too small: the mean of H_k^-1 is at
+class NewtonClusterEpoch(ClusterEpoch):
+    """Then further searches, among the Newton steps of the workers."""
+
+    def __init__(self, rows, objective, tol):
+        super().__init__(rows, objective, tol)
+        self.least = None  # the Newton steps tell what is left
+
+    def _refine(self, theta, loss):
+        """Search as long as it is worth while.
+
+        The mean decrement of the Newton steps tells what is left. It is not too small: the mean of H_k^-1 is at
         least the inverse of the mean of H_k (Jensen), and near it where partitions are alike.
         """
-        if self.rows.n_coordinates > NEWTON_COORDINATES:
-            return super()._refine(theta, loss)
         total = 0.0
         for n_searches in range(REFINEMENTS + 1):
             newton = self.rows.ask("newton", self.gradient)
@@ -263,6 +271,41 @@ class ClusterEpoch(SearchingEpoch):
             self.span.forget()
             theta, self.gradient = theta + step, self.gradient + change
             total += decrease
+
+
+class ExactClusterEpoch(ClusterEpoch):
+    """Every worker sweeps and sums up in one call; then the Newton step of all rows.
+
+    So the model is that of one machine to rounding, whichever worker holds which rows.
+    """
+
+    def __init__(self, rows, objective, tol):
+        sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, seed=0)  # no sums, so no seed
+        super().__init__(rows, objective, tol, sketch)
+
+    def _points(self, order, *args):
+        calls = self.rows.sweeps("sweep_and_sum", order, self.sketch.solve is None, *args)
+        points, sums = zip(*calls, strict=True)
+        self.sums = added(sums)
+        return points
+
+    def _survey(self, theta, directions):
+        loss, slope, *triangle = self.sums
+        if triangle:
+            self._take(*triangle)
+        none = np.empty((len(theta), 0))
+        loss, gradient, _ = quadratic_model(
+            self.rows.weight, self.objective, theta, none, loss, slope
+        )
+        return loss, gradient, self.sketch.total @ directions
+
+    def _take(self, triangle):
+        """Fill the matrix from its upper triangle."""
+        upper = np.triu_indices(self.rows.n_coordinates)
+        self.sketch.total = np.zeros((self.rows.n_coordinates,) * 2)
+        self.sketch.total[upper] = triangle
+        self.sketch.total.T[upper] = triangle
+        self.sketch.finish(self.rows.weight, self.objective.l2)
 
 
 class ClusterConditions:
@@ -320,12 +363,19 @@ def cluster_epochs(settings, data, seed, start):
 
 def _train(settings, cluster, moments, number, target, seed, start):
     """Train on one target."""
-    rows_in = partial(ClusterRows, cluster, number, settings.l2, seed)
+    rows_in = partial(ClusterRows, cluster, number, target, settings.l2, seed)
     moments = moments.beside(target)
     problem = Problem.on(rows_in, settings, moments)
     rows, objective = problem.rows, problem.objective
     if settings.average and objective.quadratic:
-        method = ClusterEpoch(rows, objective, settings.tol or 0.0)
+        method = _epoch_for(rows)(rows, objective, settings.tol or 0.0)
     else:
         method = _method(settings, rows, objective)
     return train(settings, problem, method, moments, seed, start)
+
+
+def _epoch_for(rows):
+    """Choose by the number of columns."""
+    if rows.n_coordinates <= MATRIX_COORDINATES:
+        return ExactClusterEpoch
+    return NewtonClusterEpoch if rows.n_coordinates <= NEWTON_COORDINATES else ClusterEpoch

@@ -220,12 +220,13 @@ class SearchingEpoch:
             )
             rows_seen += int(n_averaged)
             averages.append(average - theta)
-        directions = [iterate - theta, *averages]
+        return np.column_stack([iterate - theta, *averages, *self._more()])
+
+    def _more(self):
+        """The gradient; in the first pass, a random vector to learn the least curvature from."""
         if self.gradient is not None:
-            directions.append(self.gradient)
-        elif self.least is not None:  # the first pass, which multiplies with this one as well
-            directions.append(self.least.vector)
-        return np.column_stack(directions)
+            return [self.gradient]
+        return [] if self.least is None else [self.least.vector]
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss, that of the last iterate, and the distance."""

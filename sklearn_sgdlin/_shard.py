@@ -50,8 +50,7 @@ def _validated(number, part):
 class Shard:
     """Some partitions, swept, searched and summed up where they lie.
 
-    Lives on a worker as an actor; models, directions and sums of O(n_coordinates) numbers come
-    and go.
+    Lives on a worker as an actor; models, directions and sums come and go.
 
     Parameters
     ----------
@@ -102,12 +101,16 @@ class Shard:
         return merged(of_X), [merged(column) for column in zip(*of_y, strict=True)]
 
     def pose(self, target, metric, l2, seed):
-        """See the rows of a target through a metric; the Hessian has `l2` on its diagonal."""
+        """See the rows of a target through a metric; the Hessian has `l2` on its diagonal.
+
+        Return the number of rows, the sum of their weights, and the number of entries.
+        """
         rows = [
             (SparseRows if issparse(X) else Rows)(X, y[target], weight, metric)
             for X, y, weight in self.parts
         ]
         self.targets[target] = LocalProblem(rows, l2, seed)
+        return self.targets[target].size()
 
     def do(self, target, name, *args):
         """Return what a method of the problem of a target returns."""
@@ -173,6 +176,18 @@ class LocalProblem:
         if unfilled:
             self.sketch.finish(self.weight, self.l2)
         return sums
+
+    def sweep_and_sum(self, seed, with_matrix, objective, step_rule, rows_seen, theta):
+        """Sweep in one stretch; return it, and the sums of a survey at its start.
+
+        Last of them the Hessian, the upper triangle row by row, if it is asked for.
+        """
+        points = self.sweep(seed, 1, objective, step_rule, rows_seen, theta)
+        none = np.empty((self.n_coordinates, 0))
+        if not with_matrix:
+            return points, self.total(survey_sums, theta, none)
+        sums = self.total(survey_sums, theta, none, self.sketch)
+        return points, (*sums, self.sketch.total[np.triu_indices(self.n_coordinates)])
 
     def newton(self, gradient):
         """Return the local inverse Hessian times a gradient."""

@@ -120,11 +120,12 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     """`SGDLinearRegressor` on data that lie on the workers of a Dask cluster.
 
     Every worker sweeps its own partitions from the shared model in the shared metric. The models
-    the workers reach are directions of the same search as on one machine, and so are their
-    Newton steps, each the shared gradient times the inverse of the worker's own Hessian [1]_.
-    So the objective falls as far as on one machine, also where partitions are not alike, as in
-    a file sorted by y. Data stay on their workers; models, gradients and directions travel, a
-    few for each worker in each round. Needs dask and distributed.
+    the workers reach are directions of the same search as on one machine. An exact Newton step
+    follows where columns are few; else the Newton steps of the workers, each the shared gradient
+    times the inverse of the worker's own Hessian, are directions, too [1]_. So the objective
+    falls as far as on one machine, also where partitions are not alike, as in a file sorted by
+    y. Data stay on their workers; models, gradients and directions travel, a few for each
+    worker in each round. Needs dask and distributed.
 
     Parameters
     ----------
@@ -151,10 +152,12 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     the same rows.
 
     With squared error and no penalty, or "l2", some ``200 * n_features`` numbers a round at the
-    most travel to and from each worker, whatever the number of rows. Other losses and penalties
-    take interior-point steps whose matrix, ``n_features**2`` numbers of each worker, is summed
-    up; with more than 4096 columns no matrix travels. With ``average=False`` the last iterates
-    of the workers are averaged and nothing is searched, so partitions should be alike.
+    most travel to and from each worker, whatever the number of rows: with up to 100 columns half
+    of the Hessian is among them, and the model is that of one machine to rounding. Other losses
+    and penalties take interior-point steps whose matrix, ``n_features**2`` numbers of each
+    worker, is summed up; with more than 4096 columns no matrix travels. With ``average=False``
+    the last iterates of the workers are averaged and nothing is searched, so partitions should
+    be alike.
 
     A worker that is lost during `fit` raises RuntimeError, and the estimator is as it was.
 

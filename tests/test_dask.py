@@ -99,7 +99,10 @@ FAMILY = [
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 @pytest.mark.parametrize("name", ["normal wide", "autoregressive", "rare binary", "digits"])
-def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(client, many, name, order):
+def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(
+    client, many, monkeypatch, name, order
+):
+    monkeypatch.setattr(_cluster, "MATRIX_COORDINATES", 0)  # as if the columns were too many
     X, y = ordered(*load(name), order)
     local = SGDLinearRegressor(random_state=0).fit(X, y)
     least = objective(local, X, y, local.coef_, local.intercept_)
@@ -138,7 +141,9 @@ def test_kinks_without_a_matrix(client, monkeypatch, loss):
     assert model.stop_reason_ == "converged"
 
 
-def test_partitions_that_lack_a_category(many, rng):
+@pytest.mark.parametrize("matrix_coordinates", [0, _cluster.MATRIX_COORDINATES])
+def test_partitions_that_lack_a_category(many, rng, monkeypatch, matrix_coordinates):
+    monkeypatch.setattr(_cluster, "MATRIX_COORDINATES", matrix_coordinates)
     # Each worker's own Hessian is singular where all its rows agree.
     category = np.repeat(np.arange(16), 200)
     X = np.column_stack([np.eye(16)[category], rng.normal(size=(3200, 10))])
@@ -169,6 +174,20 @@ def test_weights_are_those_of_one_machine(client, rng):
     assert_allclose(
         model.score(cut(X, 4), cut(y, 4), cut(weight, 4)), local.score(X, y, weight), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+@pytest.mark.parametrize("name", ["collinear", "rare binary", "constant, duplicate", "digits"])
+def test_few_columns_take_one_round_wherever_the_rows_lie(client, many, name, order):
+    X, y = ordered(*load(name), order)
+    for member in ({}, {"penalty": "l2", "alpha": 1e-2}):
+        local = SGDLinearRegressor(random_state=0, **member).fit(X, y)
+        prediction = local.predict(X)
+        for cluster, n_parts in [(client, 2), (client, 5), (many, 16)]:
+            model = DaskSGDLinearRegressor(client=cluster, random_state=0, **member)
+            model.fit(cut(X, n_parts), cut(y, n_parts))
+            assert model.n_iter_ == 1
+            assert_allclose(model.to_local().predict(X), prediction, atol=1e-8 * y.std())
 
 
 # ---------------------------------------------------------------- forms of the data
@@ -336,11 +355,29 @@ def test_a_round_sends_a_few_vectors_to_each_worker(pool, request, messages, rng
         model = DaskSGDLinearRegressor(client=client, max_iter=3, tol=None, random_state=0)
         model.fit(placed(client, X), placed(client, y))
         rounds = [size for name, size in messages if name == "do"]
-        # sweep, survey, newton and three times images and newton; once the size and two losses
-        assert len(rounds) <= 9 * 3 + 3
+        # sweep, survey, newton and three times images and newton
+        assert len(rounds) <= 9 * 3
         sizes.append(sum(rounds) / 3)
     assert sizes[0] == sizes[1]
     assert sizes[0] <= 200 * (n_features + 1) * 8 < n_features**2 * 8
+
+
+def test_a_round_with_few_columns_is_one_call(many, messages, rng):
+    n_features, sizes = 100, []
+    for n_rows in (4000, 16_000):
+        messages.clear()
+        X = rng.normal(size=(n_rows, n_features))
+        y = X.sum(axis=1) + rng.normal(size=n_rows)
+        model = DaskSGDLinearRegressor(client=many, max_iter=3, tol=None, random_state=0)
+        model.fit(placed(many, X), placed(many, y))
+        rounds = [size for name, size in messages if name == "do"]
+        assert len(rounds) == 3
+        sizes.append(rounds)
+    assert sizes[0] == sizes[1]
+    vector = (n_features + 1) * 8
+    # The model and the sums; ends and averages; and once the triangle of the Hessian.
+    assert sizes[0][0] <= 60 * vector
+    assert max(sizes[0][1:]) <= 8 * vector
 
 
 # ---------------------------------------------------------------- faults
