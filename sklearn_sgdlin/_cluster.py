@@ -254,8 +254,9 @@ class NewtonClusterEpoch(ClusterEpoch):
     def _refine(self, theta, loss):
         """Search as long as it is worth while.
 
-        The mean decrement of the Newton steps tells what is left. It is not too small: the mean of H_k^-1 is at
-        least the inverse of the mean of H_k (Jensen), and near it where partitions are alike.
+        The mean decrement of the Newton steps tells what is left. It is not too small: the mean of
+        H_k^-1 is at least the inverse of the mean of H_k (Jensen), and near it where partitions
+        are alike.
         """
         total = 0.0
         for n_searches in range(REFINEMENTS + 1):
