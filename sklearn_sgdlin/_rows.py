@@ -80,7 +80,8 @@ class Rows:
 
     def _place(self, metric):
         """Put the metric where the steps read it fastest."""
-        self._centre, self._scale = aligned_copies(metric.centre, metric.scale)
+        offset = metric.scale[:-1] * metric.centre
+        self._offset, self._scale = aligned_copies(offset, metric.scale)
 
     def _plan_tiles(self, row_bytes):
         tile_rows = max(TILE_BYTES // row_bytes, 1)
@@ -142,7 +143,7 @@ class Rows:
             blocks,
             self._block_rows,
             within,
-            self._centre,
+            self._offset,
             self._scale,
             objective.loss,
             objective.l1,
@@ -192,7 +193,7 @@ class Rows:
         slopes = np.ascontiguousarray((points.T * scale).reshape(-1, len(scale)))
         totals = np.zeros_like(slopes)
         square = add_products(
-            self.X, self.y if residuals else None, self.sample_weight, self._centre, slopes, totals
+            self.X, self.y if residuals else None, self.sample_weight, self.metric.centre, slopes, totals
         )
         return square, (totals * scale).reshape(points.T.shape).T
 

@@ -75,6 +75,7 @@ cdef struct Penalty:            # of each coordinate, see _objective.py
     const double* l1
     const double* l2
     const double* floor
+    bint any                    # whether there is one
 
 
 cdef struct Average:            # weight of a new iterate: (1 + forget) rows / (rows so far + ...)
@@ -119,7 +120,7 @@ cdef struct Products:           # of theta and two rows in the metric, z_1 and z
 cdef inline Products step_and_multiply(
     unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
     const floating* x_1, const floating* x_2, Py_ssize_t n_features,
-    const double* centre, const double* scale,
+    const double* offset, const double* scale,
 ) noexcept nogil:
     """Finish the steps of the last two rows and return the products with the next two.
 
@@ -127,14 +128,15 @@ cdef inline Products step_and_multiply(
     and the metric are read once for two rows, and one latency is paid where there were two.
     """
     cdef Py_ssize_t j
-    cdef double m, s, z_1, z_2, t
+    cdef double o, s, z_1, z_2, t
+    cdef double step = step_1 + step_2
     cdef double first = 0, second = 0, first_norm = 0, second_norm = 0, cross = 0
     for j in range(n_features):
-        m = centre[j]
+        o = offset[j]
         s = scale[j]
-        t = theta[j] + s * (step_1 * (last_1[j] - m) + step_2 * (last_2[j] - m))
-        z_1 = s * (x_1[j] - m)
-        z_2 = s * (x_2[j] - m)
+        t = theta[j] + (s * (step_1 * last_1[j] + step_2 * last_2[j]) - o * step)
+        z_1 = s * x_1[j] - o
+        z_2 = s * x_2[j] - o
         theta[j] = t
         first += t * z_1
         second += t * z_2
@@ -142,7 +144,7 @@ cdef inline Products step_and_multiply(
         second_norm += z_2 * z_2
         cross += z_1 * z_2
     s = scale[n_features]           # the intercept: a column of ones
-    t = theta[n_features] + s * (step_1 + step_2)
+    t = theta[n_features] + s * step
     theta[n_features] = t
     return Products(first + t * s, second + t * s,
                     first_norm + s * s, second_norm + s * s, cross + s * s)
@@ -162,20 +164,29 @@ cdef inline double shrink(double t, double l1, double l2, double floor) noexcept
 
 cdef inline void step_and_average(
     unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
-    Py_ssize_t n_features, const double* centre, const double* scale, Penalty penalty, double rate,
+    Py_ssize_t n_features, const double* offset, const double* scale, Penalty penalty, double rate,
     unaliased mean, double weight,
 ) noexcept nogil:
     """Finish the steps of the last two rows, take that of the penalty, move the average."""
     cdef Py_ssize_t j
-    cdef double m, t
+    cdef double t, step = step_1 + step_2
     for j in range(n_features):
-        m = centre[j]
-        t = theta[j] + scale[j] * (step_1 * (last_1[j] - m) + step_2 * (last_2[j] - m))
-        t = shrink(t, rate * penalty.l1[j], rate * penalty.l2[j], penalty.floor[j])
+        t = theta[j] + (scale[j] * (step_1 * last_1[j] + step_2 * last_2[j]) - offset[j] * step)
+        if penalty.any:
+            t = shrink(t, rate * penalty.l1[j], rate * penalty.l2[j], penalty.floor[j])
         theta[j] = t
         mean[j] += weight * (t - mean[j])
-    theta[n_features] += scale[n_features] * (step_1 + step_2)
+    theta[n_features] += scale[n_features] * step
     mean[n_features] += weight * (theta[n_features] - mean[n_features])
+
+
+cdef inline Penalty penalty_of(const double[::1] l1, const double[::1] l2,
+                               const double[::1] floor) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef bint any = False
+    for j in range(l1.shape[0]):
+        any |= l1[j] != 0 or l2[j] != 0 or floor[j] != -INFINITY
+    return Penalty(&l1[0], &l2[0], &floor[0], any)
 
 
 cdef inline Py_ssize_t list_rows(const Py_ssize_t* blocks, Py_ssize_t n_blocks,
@@ -215,7 +226,7 @@ cdef vectorised_void sweep_rows(
     Py_ssize_t n_rows, Py_ssize_t n_features,
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
     const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
-    const double* centre, const double* scale, Loss loss, Penalty penalty, Schedule schedule,
+    const double* offset, const double* scale, Loss loss, Penalty penalty, Schedule schedule,
     double rows_seen, double* theta, double* mean, Average* average,
 ) noexcept nogil:
     cdef Py_ssize_t tile_blocks = tile_rows // block_rows
@@ -250,7 +261,7 @@ cdef vectorised_void sweep_rows(
                 rate_2 = 0
             product = step_and_multiply(
                 theta, last_1, step_1, last_2, step_2, X + row_1 * n_features,
-                X + row_2 * n_features, n_features, centre, scale)
+                X + row_2 * n_features, n_features, offset, scale)
             step_1 = rate_1 * multiplier(
                 y[row_1] - product.first,
                 loss.compliance + implicit * rate_1 * product.first_norm, loss)
@@ -263,7 +274,7 @@ cdef vectorised_void sweep_rows(
             n_since += min(2, n_tile - i)
             if n_since == AVERAGE_EVERY or i + 2 >= n_tile:
                 average.rows += n_since
-                step_and_average(theta, last_1, step_1, last_2, step_2, n_features, centre,
+                step_and_average(theta, last_1, step_1, last_2, step_2, n_features, offset,
                                  scale, penalty, rate * n_since, mean, (1 + average.forget) * n_since
                                  / (average.rows + average.forget * n_since))
                 step_1 = 0
@@ -275,13 +286,13 @@ cdef vectorised_void sweep_rows(
 
 def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sample_weight,
           const Py_ssize_t[::1] blocks, Py_ssize_t block_rows, const Py_ssize_t[::1] within,
-          const double[::1] centre, const double[::1] scale, loss, const double[::1] l1,
+          const double[::1] offset, const double[::1] scale, loss, const double[::1] l1,
           const double[::1] l2, const double[::1] floor, schedule, double rows_seen,
           double[::1] theta, double[::1] mean, double mean_rows, double forget,
           Py_ssize_t[:, ::1] tiles):
     """One stochastic gradient step for each row of the given blocks, in place.
 
-    With ``z = (scale * (x - centre), scale[-1])`` a row with weight h moves theta by
+    With ``z = (scale * x - offset, scale[-1])`` a row with weight h moves theta by
     ``rate * h * m * z``, where m is the multiplier of the loss: at the residual before the
     step (explicit), or after it (implicit, the softness below), and the iterates are
     averaged every 16 steps::
@@ -294,7 +305,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     y, sample_weight : float64 arrays of shape (n_rows,); None for weights of one
     blocks : which blocks of `block_rows` consecutive rows to visit, in which order
     within : permutation of the positions in a tile; its length is a multiple of block_rows
-    centre, scale : arrays of shape (n_features,) and (n_features + 1,)
+    offset, scale : arrays of shape (n_features,) and (n_features + 1,)
     loss : dead_zone, compliance, lower, upper
     l1, l2, floor : arrays of shape (n_features + 1,): the penalty's step, once every 16 rows,
         is the proximal one, ``max(shrink(theta, rate * l1) / (1 + rate * l2), floor)``
@@ -315,7 +326,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     cdef Average average
     cdef const double* weights = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
-    c_penalty = Penalty(&l1[0], &l2[0], &floor[0])
+    c_penalty = penalty_of(l1, l2, floor)
     c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit = schedule
     average.rows = mean_rows
     average.forget = forget
@@ -326,7 +337,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
             sweep_rows(
                 &X[0, 0], &y[0], weights, X.shape[0], X.shape[1],
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
-                &tiles[0, 0], &tiles[1, 0], &centre[0], &scale[0], c_loss, c_penalty,
+                &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty,
                 c_schedule, rows_seen, &theta[0], &mean[0], &average)
     return average.rows
 
@@ -424,8 +435,8 @@ cdef void sweep_sparse_rows(
     const double* sample_weight, Py_ssize_t n_rows, Py_ssize_t n_features,
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows, Py_ssize_t tile_blocks,
     const Py_ssize_t* visits, Py_ssize_t n_visits, const double* centre, const double* scale,
-    Coordinate* coordinates, Loss loss, Penalty penalty, bint penalised, Py_ssize_t every,
-    Schedule schedule, double rows_seen, double* theta, double* mean, Average* average,
+    Coordinate* coordinates, Loss loss, Penalty penalty, Py_ssize_t every, Schedule schedule,
+    double rows_seen, double* theta, double* mean, Average* average,
 ) noexcept nogil:
     """The same steps as in `sweep_rows`, at the cost of the stored entries.
 
@@ -487,7 +498,7 @@ cdef void sweep_sparse_rows(
                 mean_scale *= 1 - weight
             mean_shift += weight * (shift - mean_shift)
             averaging = 1
-            if penalised:
+            if penalty.any:
                 along = 0
                 for j in range(n_features):
                     c = coordinates + j
@@ -529,20 +540,17 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     cdef Schedule c_schedule
     cdef Average average
     cdef const double* weights = NULL
-    cdef Py_ssize_t j, n_visits
-    cdef bint penalised = False
+    cdef Py_ssize_t n_visits
     cdef Py_ssize_t[::1] visits = np.empty(blocks.shape[0] * block_rows, dtype=np.intp)
     cdef const floating* values = NULL
     cdef const integer* columns = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
-    c_penalty = Penalty(&l1[0], &l2[0], &floor[0])
+    c_penalty = penalty_of(l1, l2, floor)
     c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit = schedule
     average.rows = mean_rows
     average.forget = forget
     if sample_weight is not None:
         weights = &sample_weight[0]
-    for j in range(n_features):
-        penalised |= l1[j] != 0 or l2[j] != 0 or floor[j] != -INFINITY
     if data.shape[0] > 0:           # a matrix of zeros stores nothing
         values = &data[0]
         columns = &indices[0]
@@ -554,8 +562,8 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
                 values, columns, &indptr[0], &y[0], weights, y.shape[0], n_features,
                 &blocks[0], blocks.shape[0], block_rows, within.shape[0] // block_rows,
                 &visits[0], n_visits, &centre[0], &scale[0],
-                <Coordinate*> &coordinates[0, 0], c_loss, c_penalty, penalised,
-                penalty_every if penalised else AVERAGE_EVERY, c_schedule, rows_seen,
+                <Coordinate*> &coordinates[0, 0], c_loss, c_penalty,
+                penalty_every if c_penalty.any else AVERAGE_EVERY, c_schedule, rows_seen,
                 &theta[0], &mean[0], &average)
     return average.rows
 
