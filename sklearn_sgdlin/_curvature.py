@@ -137,8 +137,6 @@ class LeastCurvature:
     Parameters
     ----------
     n_coordinates, seed : int
-    patient : bool
-        Whether to go on in any case.
 
     Attributes
     ----------
@@ -150,12 +148,17 @@ class LeastCurvature:
         Whether eigenvalues are so far apart that it is not worth while to go on.
     """
 
-    def __init__(self, n_coordinates, seed, patient):
+    def __init__(self, n_coordinates, seed):
         vector = np.random.default_rng(seed).standard_normal(n_coordinates)
         self.vector = vector / np.linalg.norm(vector)
-        self.patient, self.value, self.far = patient, None, False
+        self.value, self.far = None, False
         self._last = np.zeros(n_coordinates)
         self._diagonal, self._beside = [], [0.0]
+
+    @property
+    def open(self):
+        """Whether neither is known."""
+        return self.value is None and not self.far
 
     def add(self, image):
         """Take in H times the vector, and go on to the next one."""
@@ -173,6 +176,6 @@ class LeastCurvature:
             steps = 0  # these are all there are
         elif largest > least > 0:
             steps = np.arccosh(1 / part) / np.arccosh((largest + least) / (largest - least))
-        self.far = not self.patient and len(ritz) > 1 and steps >= LANCZOS_STEPS
+        self.far = len(ritz) > 1 and steps >= LANCZOS_STEPS
         if steps <= len(ritz) - 1:
             self.value = RITZ_LEFT * least

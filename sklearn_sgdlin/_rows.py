@@ -193,7 +193,12 @@ class Rows:
         slopes = np.ascontiguousarray((points.T * scale).reshape(-1, len(scale)))
         totals = np.zeros_like(slopes)
         square = add_products(
-            self.X, self.y if residuals else None, self.sample_weight, self.metric.centre, slopes, totals
+            self.X,
+            self.y if residuals else None,
+            self.sample_weight,
+            self.metric.centre,
+            slopes,
+            totals,
         )
         return square, (totals * scale).reshape(points.T.shape).T
 

@@ -65,7 +65,9 @@ def survey_sums(rows, theta, directions, sketch=None):
     return rows.products(np.column_stack([-theta, directions]), residuals=True, sketch=sketch)
 
 
-def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None):
+def conjugate_steps(
+    times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, patient=True
+):
     """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
 
     Parameters
@@ -81,7 +83,9 @@ def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS, l
     most : int
         Steps.
     least : LeastCurvature or None
-        Brought on with each step, until its value is known.
+        Brought on with each step as long as it is open.
+    patient : bool
+        Whether to go on where eigenvalues are far apart.
 
     Returns
     -------
@@ -103,14 +107,14 @@ def conjugate_steps(times, gradient, enough, solve=None, most=CONJUGATE_STEPS, l
             left /= least.value
         elif solve is None and square > 0:
             left = sum(decreases[-RECENT:]) if n_steps >= RECENT else np.inf
-        if left <= enough or n_steps == most or (least is not None and least.far):
+        if left <= enough or n_steps == most or (least and least.far and not patient):
             break
         direction = towards + (square / last_square) * direction
-        if least is None or least.value is not None:
-            image = times(direction)
-        else:
+        if least is not None and least.open:
             image, probed = times(np.column_stack([direction, least.vector])).T
             least.add(probed)
+        else:
+            image = times(direction)
         length = square / (direction @ image)
         step += length * direction
         change += length * image
@@ -202,7 +206,7 @@ class SearchingEpoch:
         self.rows, self.objective, self.tol, self.sketch = rows, objective, tol, sketch
         self.least = None
         if sketch is None or not sketch.cheap:
-            self.least = LeastCurvature(rows.n_coordinates, seed, patient=sketch is None)
+            self.least = LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
         self.gradient = None
         self.n_segments = 1  # more would be for nothing
@@ -270,7 +274,9 @@ class SearchingEpoch:
         enough = max(self.tol, LEAST_TOL) ** 2 * loss
         decrease, left = 0.0, np.inf
         if self.sketch is None or self.sketch.solve is None:
-            theta, decrease, left = self._conjugate(theta, enough, least=self.least)
+            theta, decrease, left = self._conjugate(
+                theta, enough, least=self.least, patient=self.sketch is None
+            )
         if self.sketch is not None and left > enough:
             theta, more, left = self._by_sketch(theta, enough)
             decrease += more
