@@ -18,7 +18,7 @@ from sklearn_sgdlin._loss import SQUARED_ERROR
 from sklearn_sgdlin._metric import Metric, Moments
 from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import Rows
-from sklearn_sgdlin._sparse import SparseRows, sparse_moments
+from sklearn_sgdlin._sparse import SparseRows
 
 RULE = (1.0, 0.0, True)  # learning_rate, power_t, implicit
 
@@ -58,7 +58,7 @@ def sparse_passes(fewer, budget):
     rng = np.random.default_rng(0)
     for n_features in (10_000, 1_000_000):
         X, y = hashed(rng, 200_000 // fewer, n_features, 10)
-        rows = SparseRows(X, y, None, Metric.standard(sparse_moments(X), True))
+        rows = SparseRows(X, y, None, Metric.standard(Moments.of(X), True))
         seconds = medians({"sum": X.data.sum} | sweeps(rows, rng), budget)
         unit = seconds.pop("sum")
         costs = "; ".join(

@@ -16,11 +16,12 @@ from ._curvature import CurvatureSketch
 from ._interior import System, joined
 from ._loss import SQUARED_ERROR
 from ._rows import Rows
-from ._search import SEGMENTS, SearchingEpoch, hessian_times, quadratic_model
+from ._search import SearchingEpoch, hessian_times, quadratic_model
 from ._shard import NEWTON_COORDINATES, Shard, added, merged
 from ._training import Problem, _method, side_by_side, train
 
 MATRIX_COORDINATES = 101  # up to which half a matrix is no more than the directions of a round
+STRETCHES = 16  # of all workers together, at least one each
 REFINEMENTS = 3  # searches among Newton steps in a round, at most
 GROUPS = 16  # directions of a kind at most: with more workers, means over groups of them
 PATIENCE = 2.0  # seconds to wait for a worker before asking whether it is still there
@@ -236,7 +237,7 @@ class ClusterEpoch(SearchingEpoch):
         return np.column_stack([*directions, *self._more()])
 
     def _points(self, order, *args):
-        n_stretches = max(SEGMENTS // len(self.rows.shares), 1)
+        n_stretches = max(STRETCHES // len(self.rows.shares), 1)
         return self.rows.sweeps("sweep", order, n_stretches, *args)
 
     def _survey(self, theta, directions):

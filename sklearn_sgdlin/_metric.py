@@ -14,6 +14,9 @@ of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is it
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._sweep import moments
 
@@ -59,24 +62,41 @@ class Moments:
     deviation: np.ndarray
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # check_range tells the user
-    def of(cls, X, sample_weight=None):
-        """Moments of the rows of X, chunk by chunk."""
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # _check tells the user
+    def of(cls, X, sample_weight=None, name="X"):
+        """Moments of the rows of X, chunk by chunk; an error if they are not finite."""
+        if issparse(X):
+            return cls._of_sparse(X, sample_weight)
         n_rows, n_features = X.shape
         total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
         for part in slices(n_rows, MOMENT_ROWS):
             chunk = cls._of_chunk(X, part.start, part.stop, sample_weight)
             if chunk.weight > 0:
                 total = total.merge(chunk)
-        total.check_range()
+            else:
+                assert_all_finite(X[part], input_name=name)
+        total._check(X, name)
         return total
 
     @classmethod
     def of_row(cls, x):
         """Moments of one row of weight 1: the row, and no deviation."""
         row = cls(1, 1.0, x, np.zeros(len(x)))
-        row.check_range()
+        row._check(x)
         return row
+
+    @classmethod
+    def _of_sparse(cls, X, sample_weight):
+        """From the stored entries of a CSR matrix, and their number."""
+        rows, weight, weights = X.shape[0], float(X.shape[0]), None
+        if sample_weight is not None:
+            rows, weight = np.count_nonzero(sample_weight), float(sample_weight.sum())
+            weights = sample_weight.astype(X.dtype)
+        mean, variance = mean_variance_axis(X, axis=0, weights=weights)
+        deviation = variance.astype(np.float64) * weight
+        moments = cls(rows, weight, mean.astype(np.float64), deviation)
+        moments._check(X)
+        return moments
 
     @classmethod
     def _of_chunk(cls, X, start, stop, sample_weight):
@@ -92,13 +112,15 @@ class Moments:
         return cls(rows, weight, mean, deviation)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def check_range(self):
+    def _check(self, X, name="X"):
         square = self.deviation + self.weight * self.mean**2
         if not np.isfinite(square).all():
+            assert_all_finite(X, input_name=name)
             column = int(np.flatnonzero(~np.isfinite(square))[0])
+            where = f"in column {column} " if len(square) > 1 else ""
             raise ValueError(
-                f"Input X contains values in column {column} whose squares, times "
-                "sample_weight, are too large for dtype('float64'). Rescale them."
+                f"Input {name} contains values {where}whose squares, times sample_weight, are too "
+                "large for dtype('float64'). Rescale them."
             )
 
     def merge(self, other):

@@ -17,8 +17,7 @@ import numpy as np
 
 from ._curvature import RANK_TOLERANCE, LeastCurvature
 
-SEGMENTS = 16  # averages a sweep leaves, while they can span a good part of the space
-SEGMENTS_WIDE = 8  # where they can't
+SEGMENTS = 2  # averages a sweep leaves where no matrix does what more of them would
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after a step with the exact Hessian
 REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
@@ -209,10 +208,7 @@ class SearchingEpoch:
             self.least = LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
         self.gradient = None
-        self.n_segments = 1  # more would be for nothing
-        if sketch is None:
-            few = rows.n_coordinates <= self.span.memory
-            self.n_segments = SEGMENTS if few else SEGMENTS_WIDE
+        self.n_segments = SEGMENTS if sketch is None else 1
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return the end of the sweep, the averages of its stretches, and gradient steps."""

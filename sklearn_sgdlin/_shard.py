@@ -14,7 +14,7 @@ from ._metric import Moments
 from ._regressor import SGDLinearRegressor
 from ._rows import Rows
 from ._search import survey_sums
-from ._sparse import SparseRows, sparse_moments
+from ._sparse import SparseRows
 
 NEWTON_COORDINATES = 1025  # beyond, a worker's own Hessian is too large to keep
 PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
@@ -91,13 +91,14 @@ class Shard:
     def moments(self, largest_weight):
         """Scale the weights; return moments of X and of each target, merged over partitions."""
         of_X, of_y = [], []
-        for number, (X, y, weight) in enumerate(self.parts):
+        for i, (number, (X, y, weight)) in enumerate(zip(self.forms, self.parts, strict=True)):
             if weight is not None:
                 weight = weight / largest_weight
             y = np.ascontiguousarray(y.reshape(len(y), -1).T)
-            self.parts[number] = X, y, weight
-            of_X.append(sparse_moments(X, weight) if issparse(X) else Moments.of(X, weight))
-            of_y.append([Moments.of(column[:, np.newaxis], weight) for column in y])
+            self.parts[i] = X, y, weight
+            with _named(number):
+                of_X.append(Moments.of(X, weight))
+                of_y.append([Moments.of(column[:, np.newaxis], weight, "y") for column in y])
         return merged(of_X), [merged(column) for column in zip(*of_y, strict=True)]
 
     def pose(self, target, metric, l2, seed):

@@ -2,27 +2,14 @@
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from ._metric import Moments, chunk_rows, slices
+from ._metric import chunk_rows, slices
 from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
 from ._sweep import sweep_sparse
 
 PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
 COORDINATE = 4  # numbers the sweep needs of a column: iterate, average, scale and offset
-
-
-def sparse_moments(X, sample_weight=None):
-    """Moments of the rows of a CSR matrix, from its stored entries and their number."""
-    rows, weight, weights = X.shape[0], float(X.shape[0]), None
-    if sample_weight is not None:
-        rows, weight = np.count_nonzero(sample_weight), float(sample_weight.sum())
-        weights = sample_weight.astype(X.dtype)
-    mean, variance = mean_variance_axis(X, axis=0, weights=weights)
-    moments = Moments(rows, weight, mean.astype(np.float64), variance.astype(np.float64) * weight)
-    moments.check_range()
-    return moments
 
 
 def aligned_table(n_rows, n_columns):

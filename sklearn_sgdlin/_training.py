@@ -15,7 +15,7 @@ from ._metric import Metric, Moments, with_last
 from ._objective import Objective
 from ._rows import Rows
 from ._search import LEAST_TOL, SearchingEpoch
-from ._sparse import SparseRows, sparse_moments
+from ._sparse import SparseRows
 
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
@@ -219,12 +219,11 @@ def _moments(X, y, sample_weight):
     """Moments of the columns of X, and of y, last."""
     if len(y) == 1 and sample_weight is None:
         return Moments.of_row(with_last(X.toarray()[0] if issparse(X) else X[0], y[0]))
-    of_X = _moments_of_columns(X, sample_weight)
-    return of_X.beside(Moments.of(y[:, np.newaxis], sample_weight))
+    return _beside(Moments.of(X, sample_weight), y, sample_weight)
 
 
-def _moments_of_columns(X, sample_weight):
-    return sparse_moments(X, sample_weight) if issparse(X) else Moments.of(X, sample_weight)
+def _beside(moments, y, sample_weight):
+    return moments.beside(Moments.of(y[:, np.newaxis], sample_weight, "y"))
 
 
 def target_variance(settings, moments):
@@ -417,7 +416,7 @@ class Shared:
     @cached_property
     def moments(self):
         """Moments of the columns of X."""
-        return _moments_of_columns(self.X, self.sample_weight)
+        return Moments.of(self.X, self.sample_weight)
 
 
 def side_by_side(training):
@@ -454,7 +453,7 @@ def _epochs(settings, X, y, sample_weight, seed, start, shared):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
         moments = _moments(X, y, sample_weight)
     else:
-        moments = shared.moments.beside(Moments.of(y[:, np.newaxis], sample_weight))
+        moments = _beside(shared.moments, y, sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments)
     method = _method(settings, problem.rows, problem.objective, shared)
     yield from train(settings, problem, method, moments, seed, start)

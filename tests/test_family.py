@@ -297,7 +297,7 @@ def test_moments_and_curvature_are_those_of_all_targets(rng, monkeypatch):
     read = []
     of, finish = _metric.Moments.of, _curvature.CurvatureSketch.finish
     monkeypatch.setattr(
-        _metric.Moments, "of", lambda X, h=None: read.append(X.shape[1]) or of(X, h)
+        _metric.Moments, "of", lambda X, *args: read.append(X.shape[1]) or of(X, *args)
     )
     monkeypatch.setattr(
         _curvature.CurvatureSketch, "finish", lambda *args: read.append("sketch") or finish(*args)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -156,6 +157,22 @@ SMALL_Y = np.arange(10.0)
 BAD_INPUT = {
     "nan": (bad(poisoned(SMALL_X, np.nan), SMALL_Y), "Input X contains NaN"),
     "inf": (bad(poisoned(SMALL_X, np.inf), SMALL_Y), "Input X contains infinity"),
+    "nan in a sparse X": (
+        bad(csr_array(poisoned(SMALL_X, np.nan)), SMALL_Y),
+        "Input X contains NaN",
+    ),
+    "nan at weight 0": (
+        bad(poisoned(SMALL_X, np.nan), SMALL_Y, sample_weight=np.arange(10.0) // 2),
+        "Input X contains NaN",
+    ),
+    "nan where all weights are 0": (
+        bad(
+            poisoned(np.tile(SMALL_X, (1000, 1)), np.nan),
+            np.tile(SMALL_Y, 1000),
+            sample_weight=np.repeat([0.0, 1.0], 5000),
+        ),
+        "Input X contains NaN",
+    ),
     "nan in y": (bad(SMALL_X, poisoned(SMALL_Y, np.nan)), "Input y contains NaN"),
     "string": (bad([["a", "b"]] * 10, SMALL_Y), "could not convert string to float"),
     "empty": (bad(SMALL_X[:0], SMALL_Y[:0]), "0 sample"),
@@ -186,6 +203,12 @@ def test_bad_input_is_named_and_leaves_the_model_as_it_was(name, method):
     with pytest.raises(ValueError, match=message):
         getattr(model, method)(**data)
     assert all(vars(model)[name] is value for name, value in before.items())
+
+
+def test_targets_that_are_too_large_for_their_weights_are_named():
+    weight = np.logspace(0, 12, 10)
+    with pytest.raises(ValueError, match=r"Input y .*times sample_weight.*too large"):
+        SGDLinearRegressor().partial_fit(SMALL_X, SMALL_Y * 1e150, weight)
 
 
 @pytest.mark.parametrize(
