@@ -62,9 +62,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` and
     the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
     :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so `fit`
-    diverges at no `learning_rate` [1]_. Each epoch of `fit` ends with the best model in the
-    span of averages of stretches of the path [2]_ [3]_, or with interior-point steps [5]_ where
-    the objective has kinks.
+    diverges at no `learning_rate` [1]_. Each epoch of `fit` goes on to the best model in the
+    span of averages of the path [2]_ [3]_, and from there by a Newton step or conjugate
+    gradients; or by interior-point steps [5]_ where the objective has kinks.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     tol : float or None, default=1e-2
         `fit` stops where the predictions are within about `tol` residual standard deviations
         (root mean square) of those of the optimum, so that the objective is within a factor
-        of about ``1 + tol**2`` of the least. Beyond 1024 columns that distance is estimated
+        of about ``1 + tol**2`` of the least. Beyond 4096 columns that distance is estimated
         from what the latest steps gained. With ``average=False`` it is not known, and `fit`
         stops where `n_iter_no_change` epochs in a row did not lower the objective by the
         factor ``1 - tol``; as a last resort also where it is known, by the factor
