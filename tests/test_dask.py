@@ -344,37 +344,34 @@ def arrays_in(value):
             yield from arrays_in(member)
 
 
+def calls_in_three_rounds(client, messages, rng, n_rows, n_features):
+    """Bytes to and from a worker, call by call."""
+    messages.clear()
+    X = rng.normal(size=(n_rows, n_features))
+    y = X.sum(axis=1) + rng.normal(size=n_rows)
+    model = DaskSGDLinearRegressor(client=client, max_iter=3, tol=None, random_state=0)
+    model.fit(placed(client, X), placed(client, y))
+    return [size for name, size in messages if name == "do"]
+
+
 @pytest.mark.parametrize("pool", ["client", "many"])
 def test_a_round_sends_a_few_vectors_to_each_worker(pool, request, messages, rng):
     client = request.getfixturevalue(pool)
     n_features, sizes = 400, []
     for n_rows in (4000, 16_000):
-        messages.clear()
-        X = rng.normal(size=(n_rows, n_features))
-        y = X.sum(axis=1) + rng.normal(size=n_rows)
-        model = DaskSGDLinearRegressor(client=client, max_iter=3, tol=None, random_state=0)
-        model.fit(placed(client, X), placed(client, y))
-        rounds = [size for name, size in messages if name == "do"]
+        calls = calls_in_three_rounds(client, messages, rng, n_rows, n_features)
         # sweep, survey, newton and three times images and newton
-        assert len(rounds) <= 9 * 3
-        sizes.append(sum(rounds) / 3)
+        assert len(calls) <= 9 * 3
+        sizes.append(sum(calls) / 3)
     assert sizes[0] == sizes[1]
     assert sizes[0] <= 200 * (n_features + 1) * 8 < n_features**2 * 8
 
 
 def test_a_round_with_few_columns_is_one_call(many, messages, rng):
-    n_features, sizes = 100, []
-    for n_rows in (4000, 16_000):
-        messages.clear()
-        X = rng.normal(size=(n_rows, n_features))
-        y = X.sum(axis=1) + rng.normal(size=n_rows)
-        model = DaskSGDLinearRegressor(client=many, max_iter=3, tol=None, random_state=0)
-        model.fit(placed(many, X), placed(many, y))
-        rounds = [size for name, size in messages if name == "do"]
-        assert len(rounds) == 3
-        sizes.append(rounds)
+    sizes = [calls_in_three_rounds(many, messages, rng, n_rows, 100) for n_rows in (4000, 16_000)]
+    assert len(sizes[0]) == 3
     assert sizes[0] == sizes[1]
-    vector = (n_features + 1) * 8
+    vector = (100 + 1) * 8
     # The model and the sums; ends and averages; and once the triangle of the Hessian.
     assert sizes[0][0] <= 60 * vector
     assert max(sizes[0][1:]) <= 8 * vector
