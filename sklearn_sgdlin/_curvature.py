@@ -16,9 +16,12 @@ CHEAP_WORK = 1e9  # products, up to which it costs little anyway
 EXACT_ROWS = 40  # per coordinate, up to which the rows themselves are taken instead of sums
 SKETCH_ROWS = 6  # per coordinate: conjugate gradients then leave about 1/6 of the excess a step
 SKETCH_ROWS_LEAST = 1000  # so that the distance to the optimum is known within some 5%
-SKETCH_WORK = 3e3  # products for each entry of X, beyond which it costs too much
+SKETCH_WORK = 3e3  # products for each entry of X, beyond which it costs too much,
+SKETCH_WORK_LEAST = 6e10  # unless there are no more than so many
+DENSE_WORK = 50  # products, that making an entry of sparse X dense costs as much as
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
+PIVOT_RATIO = 1e-7  # of the least to the largest: rounding errors are below 1e-8 of a step
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
 LANCZOS_STEPS = 7  # worth while to learn the least eigenvalue
 LUCK = 0.05  # of a fair part of the random vector: it may have so little in a direction
@@ -42,6 +45,8 @@ class CurvatureSketch:
         The estimate, once finished.
     solve : callable or None
         Multiplies with about the inverse of the Hessian, once finished.
+    sure : bool
+        Whether rounding errors are nothing to care about in that.
     """
 
     def __init__(self, n_rows, n_coordinates, seed):
@@ -51,7 +56,7 @@ class CurvatureSketch:
         self.n_sums = n_rows
         if not self.exact:
             self.n_sums = min(max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST), n_rows // 4)
-        self.total = self.solve = None
+        self.total, self.solve, self.sure = None, None, False
         if not self.exact:
             self._rng, self._sums = np.random.default_rng(seed), []
 
@@ -61,8 +66,9 @@ class CurvatureSketch:
         if n_coordinates > COORDINATES:
             return None
         sketch = cls(n_rows, n_coordinates, seed)
-        work = sketch.n_sums * n_coordinates**2
-        return sketch if sketch.cheap or work <= SKETCH_WORK * n_entries else None
+        work = (sketch.n_sums * n_coordinates + DENSE_WORK * n_rows) * n_coordinates
+        affordable = max(SKETCH_WORK * n_entries, SKETCH_WORK_LEAST)
+        return sketch if sketch.cheap or work <= affordable else None
 
     def add(self, chunk, weight=None):
         """Take in the rows of a chunk with their weights, unless all have been."""
@@ -101,28 +107,33 @@ class CurvatureSketch:
         self.total /= weight
         self.total.flat[:: self.n_coordinates + 1] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
-        self.solve = inverse_of(self.total.copy(), rank)
+        self.solve, self.sure = inverse_of(self.total.copy(), rank)
 
 
 def inverse_of(hessian, rank):
-    """Return a function that multiplies with the (pseudo-)inverse of a Hessian of some rank."""
+    """Return a function that multiplies with the (pseudo-)inverse of a Hessian of some rank.
+
+    And whether it is well-conditioned, as far as the pivots tell.
+    """
     n_coordinates = len(hessian)
     if rank >= n_coordinates:
         diagonal = hessian.diagonal().copy()
         hessian.flat[:: n_coordinates + 1] += RANK_TOLERANCE * diagonal.mean()
         factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
         if not failed:
-            return lambda gradient: dpotrs(factor, gradient)[0]
+            pivots = factor.diagonal() ** 2
+            sure = bool(pivots.min() > PIVOT_RATIO * pivots.max())
+            return lambda gradient: dpotrs(factor, gradient)[0], sure
         # It leaves the lower half as it was.
         hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
     if rank > n_coordinates // 2:
         inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
-        return lambda gradient: inverse @ gradient
+        return lambda gradient: inverse @ gradient, False
     # Few rows: all they span shows in the images of as many random vectors.
     vectors = np.random.default_rng(0).standard_normal((n_coordinates, rank))
     basis, _ = np.linalg.qr(hessian @ vectors)
     inverse = pinvh(basis.T @ hessian @ basis, rtol=RANK_TOLERANCE)
-    return lambda gradient: basis @ (inverse @ (basis.T @ gradient))
+    return lambda gradient: basis @ (inverse @ (basis.T @ gradient)), False
 
 
 class LeastCurvature:

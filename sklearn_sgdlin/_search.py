@@ -19,12 +19,13 @@ from ._curvature import RANK_TOLERANCE, LeastCurvature
 
 SEGMENTS = 2  # averages a sweep leaves where no matrix does what more of them would
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
-EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after a step with the exact Hessian
+NEWTON_STEPS = 3  # an epoch, where rounding errors matter
+EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after one, where they don't
 REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
 REMEMBERED_LEAST = 8  # where columns are so many that
 REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
 CONJUGATE_STEPS = 30  # an epoch, at most
-RECENT = 10  # of these steps, whose decrease tells how much is left, if nothing else does
+RECENT = 10  # of these steps at least, whose decrease tells how much is left, if nothing else does
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 
 
@@ -65,7 +66,7 @@ def survey_sums(rows, theta, directions, sketch=None):
 
 
 def conjugate_steps(
-    times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, patient=True
+    times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, before=(), patient=True
 ):
     """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
 
@@ -76,13 +77,15 @@ def conjugate_steps(
     gradient : ndarray of shape (n_coordinates,)
     enough : float
         They end where the objective is no more than this above the least: as `solve` or `least`
-        tell, or else as the latest steps together have lowered it.
+        tell, or else as the latter half of all steps has lowered it.
     solve : callable or None
         Multiplies with about the inverse of the Hessian.
     most : int
         Steps.
     least : LeastCurvature or None
         Brought on with each step as long as it is open.
+    before : sequence of float
+        How much lower each step of earlier epochs has made it.
     patient : bool
         Whether to go on where eigenvalues are far apart.
 
@@ -93,8 +96,10 @@ def conjugate_steps(
     direction, image : ndarray of shape (n_coordinates,)
         The last direction d, and H d: a search that has it and the gradient goes on as if
         there had been no end.
-    decrease, left : float
-        How much lower the objective is, and how much lower it may become.
+    decreases : list of float
+        How much lower each step has made the objective.
+    left : float
+        How much lower it may become.
     """
     step, change, direction, image = np.zeros((4, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
@@ -105,7 +110,8 @@ def conjugate_steps(
         if least is not None and least.value is not None:
             left /= least.value
         elif solve is None and square > 0:
-            left = sum(decreases[-RECENT:]) if n_steps >= RECENT else np.inf
+            recent = [*before, *decreases][-max(RECENT, (len(before) + n_steps) // 2) :]
+            left = sum(recent) if n_steps >= RECENT else np.inf
         if left <= enough or n_steps == most or (least and least.far and not patient):
             break
         direction = towards + (square / last_square) * direction
@@ -120,7 +126,7 @@ def conjugate_steps(
         residual -= length * image
         last_square = square
         decreases.append(length * square / 2)
-    return step, change, direction, image, sum(decreases), left
+    return step, change, direction, image, decreases, left
 
 
 def hessian_times(rows, objective, directions):
@@ -207,7 +213,7 @@ class SearchingEpoch:
         if sketch is None or not sketch.cheap:
             self.least = LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
-        self.gradient = None
+        self.gradient, self.decreases = None, []
         self.n_segments = SEGMENTS if sketch is None else 1
 
     def directions(self, theta, order, step_rule, rows_seen):
@@ -274,27 +280,41 @@ class SearchingEpoch:
                 theta, enough, least=self.least, patient=self.sketch is None
             )
         if self.sketch is not None and left > enough:
-            theta, more, left = self._by_sketch(theta, enough)
+            theta, more, left = self._by_sketch(theta, loss - decrease, enough)
             decrease += more
         return theta, decrease, left
 
-    def _by_sketch(self, theta, enough):
+    def _by_sketch(self, theta, loss, enough):
         if self.sketch.solve is None:
             for z, _, weight in self.rows.chunks():
                 self.sketch.add(z, weight)
             self.sketch.finish(self.rows.weight, self.objective.l2)
-        if not self.sketch.exact:
-            return self._conjugate(theta, enough, solve=self.sketch.solve)
-        step = self.sketch.solve(self.gradient)
-        decrease = self.gradient @ step / 2
-        self.gradient = np.zeros_like(theta)
-        return theta - step, decrease, decrease * EXACT_LEFT**2
+        if self.sketch.exact:
+            return self._newton(theta, loss, enough)
+        return self._conjugate(theta, enough, solve=self.sketch.solve)
+
+    def _newton(self, theta, loss, enough):
+        """One step with the exact Hessian; where rounding errors matter, look and step again."""
+        new_loss = loss
+        for _ in range(NEWTON_STEPS):
+            step = self.sketch.solve(self.gradient)
+            theta, decrease = theta - step, self.gradient @ step / 2
+            if self.sketch.sure:
+                self.gradient = np.zeros_like(theta)
+                return theta, decrease, decrease * EXACT_LEFT**2
+            nothing = np.empty((len(theta), 0))
+            new_loss, self.gradient, _ = survey(self.rows, self.objective, theta, nothing)
+            left = self.gradient @ self.sketch.solve(self.gradient) / 2
+            if left <= enough:
+                break
+        return theta, loss - new_loss, left
 
     def _conjugate(self, theta, enough, **how):
         times = partial(hessian_times, self.rows, self.objective)
-        step, change, direction, image, decrease, left = conjugate_steps(
-            times, self.gradient, enough, **how
+        step, change, direction, image, decreases, left = conjugate_steps(
+            times, self.gradient, enough, before=self.decreases, **how
         )
+        self.decreases = self.decreases + decreases
         self.gradient = self.gradient + change
         self.span.add(np.column_stack([step, direction]), np.column_stack([change, image]))
-        return theta + step, decrease, left
+        return theta + step, sum(decreases), left

@@ -82,10 +82,10 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
 def test_conjugate_steps_end_at_the_minimum(rows, solve):
     _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
     times = partial(hessian_times, rows, ridge(rows))
-    step, change, direction, image, decrease, _ = conjugate_steps(times, gradient, 0.0, solve)
+    step, change, direction, image, decreases, _ = conjugate_steps(times, gradient, 0.0, solve)
     np.testing.assert_allclose(gradient + change, 0.0, atol=1e-9)
     value = ridge(rows).value
-    np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - decrease)
+    np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - sum(decreases))
     np.testing.assert_allclose(image, hessian_times(rows, ridge(rows), direction))
 
 
@@ -140,10 +140,10 @@ def test_conjugate_steps_end_by_the_least_curvature(rng):
     eigenvalues = rng.uniform(0.5, 1.5, 800)
     gradient = rng.normal(size=800)
     least = LeastCurvature(800, 0)
-    *_, decrease, left = conjugate_steps(
+    *_, decreases, left = conjugate_steps(
         lambda directions: (eigenvalues * directions.T).T, gradient, 1e-6, least=least
     )
-    excess = gradient @ (gradient / eigenvalues) / 2 - decrease
+    excess = gradient @ (gradient / eigenvalues) / 2 - sum(decreases)
     assert excess <= left <= 1e-6
 
 
