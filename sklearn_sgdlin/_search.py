@@ -25,7 +25,7 @@ REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a f
 REMEMBERED_LEAST = 8  # where columns are so many that
 REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
 CONJUGATE_STEPS = 30  # an epoch, at most
-RECENT = 10  # of these steps at least, whose decrease tells how much is left, if nothing else does
+RECENT = 10  # steps, whose decrease tells how much is left, if nothing else does
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 
 
@@ -77,7 +77,7 @@ def conjugate_steps(
     gradient : ndarray of shape (n_coordinates,)
     enough : float
         They end where the objective is no more than this above the least: as `solve` or `least`
-        tell, or else as the latter half of all steps has lowered it.
+        tell, or else as the latest steps have lowered it.
     solve : callable or None
         Multiplies with about the inverse of the Hessian.
     most : int
@@ -110,8 +110,7 @@ def conjugate_steps(
         if least is not None and least.value is not None:
             left /= least.value
         elif solve is None and square > 0:
-            recent = [*before, *decreases][-max(RECENT, (len(before) + n_steps) // 2) :]
-            left = sum(recent) if n_steps >= RECENT else np.inf
+            left = extrapolated([*before, *decreases]) if n_steps >= RECENT else np.inf
         if left <= enough or n_steps == most or (least and least.far and not patient):
             break
         direction = towards + (square / last_square) * direction
@@ -127,6 +126,17 @@ def conjugate_steps(
         last_square = square
         decreases.append(length * square / 2)
     return step, change, direction, image, decreases, left
+
+
+def extrapolated(decreases):
+    """What is left if decreases go on to fall as they did: a geometric series of their sums.
+
+    It is at least the last sum, for the steps of conjugate gradients are uneven.
+    """
+    last, sum_before = sum(decreases[-RECENT:]), sum(decreases[-2 * RECENT : -RECENT])
+    if len(decreases) < 2 * RECENT or last <= sum_before / 2:
+        return last
+    return last**2 / (sum_before - last) if last < sum_before else np.inf
 
 
 def hessian_times(rows, objective, directions):

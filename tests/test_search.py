@@ -3,13 +3,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import _curvature, _search
+from sklearn_sgdlin import SGDLinearRegressor, _curvature, _search
 from sklearn_sgdlin._curvature import CurvatureSketch, LeastCurvature
 from sklearn_sgdlin._loss import SQUARED_ERROR
 from sklearn_sgdlin._metric import Metric, Moments
 from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import DenseChunk, Rows
-from sklearn_sgdlin._search import Span, conjugate_steps, hessian_times, survey
+from sklearn_sgdlin._search import Span, conjugate_steps, extrapolated, hessian_times, survey
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "weighted"])
@@ -162,6 +162,29 @@ def test_conjugate_steps_go_on_where_eigenvalues_are_far_apart_if_they_must(rng,
     assert least.far
     assert (len(vectors) == 20) == patient
     assert vectors.count(2) < 5  # a random vector as well, as long as that may help
+
+
+def test_what_is_left_of_a_geometric_series():
+    decreases = list(0.97 ** np.arange(40))
+    assert extrapolated(decreases) == pytest.approx(0.97**40 / 0.03)
+    assert extrapolated(decreases[:5]) == sum(decreases[:5])  # too few to tell how fast they fall
+    fast = list(0.5 ** np.arange(40))
+    assert extrapolated(fast) == sum(fast[-10:])
+    assert extrapolated(decreases[::-1]) == np.inf
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_newton_steps_reach_the_optimum_of_nearly_dependent_columns(rng, offset):
+    # The factor of the Hessian is good to a few digits only: one step is not enough.
+    X = rng.normal(size=(3000, 6)) + offset
+    X = np.column_stack([X, X[:, :3] + 1e-5 * rng.normal(size=(3000, 3))])
+    y = 1e4 * (X[:, 0] - X[:, 6]) + X[:, 3] + 0.01 * rng.normal(size=3000)
+    model = SGDLinearRegressor(random_state=0).fit(X, y)
+    residual = y - model.predict(X)
+    z = X - X.mean(axis=0)
+    least = np.mean((y - y.mean() - z @ np.linalg.lstsq(z, y - y.mean(), rcond=1e-14)[0]) ** 2)
+    assert np.mean(residual**2) <= least * (1 + 1e-3)
+    assert model.loss_curve_[-1] == pytest.approx(np.mean(residual**2) / 2, rel=1e-3)
 
 
 def filled(sketch, z):
