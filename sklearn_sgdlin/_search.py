@@ -213,15 +213,14 @@ class SearchingEpoch:
     tol : float
         The distance to be reached.
     sketch : CurvatureSketch or None
-        Filled when it is needed.
+        Filled when it is needed; several targets share it.
     seed : int
     """
 
     def __init__(self, rows, objective, tol, sketch=None, seed=0):
         self.rows, self.objective, self.tol, self.sketch = rows, objective, tol, sketch
-        self.least = None
-        if sketch is None or not sketch.cheap:
-            self.least = LeastCurvature(rows.n_coordinates, seed)
+        self.by_sketch = sketch is not None and sketch.cheap  # or once it is needed
+        self.least = None if self.by_sketch else LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
         self.gradient, self.decreases = None, []
         self.n_segments = SEGMENTS if sketch is None else 1
@@ -285,11 +284,12 @@ class SearchingEpoch:
         """Go on to the optimum; return the model, the decrease, and what may be left of it."""
         enough = max(self.tol, LEAST_TOL) ** 2 * loss
         decrease, left = 0.0, np.inf
-        if self.sketch is None or self.sketch.solve is None:
+        if not self.by_sketch:
             theta, decrease, left = self._conjugate(
                 theta, enough, least=self.least, patient=self.sketch is None
             )
         if self.sketch is not None and left > enough:
+            self.by_sketch = True
             theta, more, left = self._by_sketch(theta, loss - decrease, enough)
             decrease += more
         return theta, decrease, left

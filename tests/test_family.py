@@ -284,6 +284,20 @@ def test_each_target_is_the_model_it_is_alone(rng, member, container, method):
     assert second.coef_.shape == (3, 8)
 
 
+def test_targets_that_share_a_sketch_are_the_models_they_are_alone(rng, monkeypatch):
+    # The first needs no sketch; the second, of a signal where there is little curvature, does.
+    monkeypatch.setattr(_curvature, "CHEAP_COORDINATES", 0)
+    monkeypatch.setattr(_curvature, "CHEAP_WORK", 0)
+    X = rng.normal(size=(12_000, 60)) * np.logspace(0, -1.5, 60) @ rng.normal(size=(60, 60))
+    Y = np.column_stack([rng.normal(size=12_000), X @ rng.normal(size=60)])
+    Y[:, 1] += 0.1 * rng.normal(size=12_000)
+    for order in ([0, 1], [1, 0]):
+        model = SGDLinearRegressor(random_state=0).fit(X, Y[:, order])
+        for target in (0, 1):
+            alone = SGDLinearRegressor(random_state=0).fit(X, Y[:, order[target]])
+            np.testing.assert_array_equal(model.coef_[target], alone.coef_)
+
+
 def test_loss_curve_of_several_targets_is_their_mean(rng):
     X, y = make_data(rng, 400)
     Y = np.column_stack([y, X[:, 0] ** 2])
