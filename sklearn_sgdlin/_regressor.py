@@ -133,10 +133,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         `fit` stops where the predictions are within about `tol` residual standard deviations
         (root mean square) of those of the optimum, so that the objective is within a factor
         of about ``1 + tol**2`` of the least. Beyond 4096 columns that distance is estimated
-        from what the latest steps gained. With ``average=False`` it is not known, and `fit`
-        stops where `n_iter_no_change` epochs in a row did not lower the objective by the
-        factor ``1 - tol``; as a last resort also where it is known, by the factor
-        ``1 - tol**2 / 10``.
+        from what the latest steps gained, which tells nothing of nearly equal columns. With
+        ``average=False`` it is not known, and `fit` stops where `n_iter_no_change` epochs in a
+        row did not lower the objective by the factor ``1 - tol``; as a last resort also where
+        it is known, by the factor ``1 - tol**2 / 10``.
         None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
         it, and `tol` is the least rise of it that counts, relative to its size.
 
