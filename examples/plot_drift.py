@@ -3,8 +3,8 @@ A stream whose target changes
 =============================
 
 With ``average=False`` `partial_fit` keeps the last iterate at a constant rate, which follows a
-target that drifts. The average, which is the better model of a stream that stays the same, and the
-falling rate forget the old target only slowly.
+target that drifts. With ``average=True`` the model is that of all rows seen, the better one of a
+stream that stays the same; it forgets the old target only as new rows outweigh it.
 """
 
 import matplotlib.pyplot as plt

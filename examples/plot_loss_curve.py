@@ -48,9 +48,10 @@ display.ax_.set_title("Enough rows: another score on an axis of its own")
 
 # %%
 # In a stream the curve is the loss of each chunk before the model learned from it: an honest
-# score for the price of nothing. It jumps where the data change.
+# score for the price of nothing. It jumps where the data change; with ``average=False`` the model
+# follows them.
 
-stream = SGDLinearRegressor(random_state=0)
+stream = SGDLinearRegressor(average=False, random_state=0)
 for chunk in range(60):
     X = rng.normal(loc=1000, size=(200, 5))
     slope = 1 if chunk < 30 else 3

@@ -15,10 +15,11 @@ import numpy as np
 from ._curvature import CurvatureSketch
 from ._interior import System, joined
 from ._loss import SQUARED_ERROR
+from ._problem import Problem
 from ._rows import Rows
 from ._search import SearchingEpoch, hessian_times, quadratic_model
 from ._shard import NEWTON_COORDINATES, Shard, added, merged
-from ._training import Problem, _method, side_by_side, train
+from ._training import _method, side_by_side, train
 
 MATRIX_COORDINATES = 101  # up to which half a matrix is no more than the directions of a round
 STRETCHES = 16  # of all workers together, at least one each

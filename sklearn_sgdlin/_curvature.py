@@ -21,8 +21,9 @@ SKETCH_WORK_LEAST = 6e10  # unless there are no more than so many
 DENSE_WORK = 50  # products, that making an entry of sparse X dense costs as much as
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
-PIVOT_RATIO = 1e-7  # of the least to the largest: rounding errors are below 1e-8 of a step
+PIVOT_RATIO = 1e-7  # of a column's own square: rounding errors are below 1e-8 of a step
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
+TINY = np.finfo(np.float64).tiny  # the square of a column without a part in anything
 LANCZOS_STEPS = 7  # worth while to learn the least eigenvalue
 LUCK = 0.05  # of a fair part of the random vector: it may have so little in a direction
 RITZ_LEFT = 0.8  # of the least Ritz value, that the least eigenvalue may be
@@ -118,11 +119,10 @@ def inverse_of(hessian, rank):
     n_coordinates = len(hessian)
     if rank >= n_coordinates:
         diagonal = hessian.diagonal().copy()
-        hessian.flat[:: n_coordinates + 1] += RANK_TOLERANCE * diagonal.mean()
+        hessian.flat[:: n_coordinates + 1] = (1 + RANK_TOLERANCE) * diagonal + TINY
         factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
         if not failed:
-            pivots = factor.diagonal() ** 2
-            sure = bool(pivots.min() > PIVOT_RATIO * pivots.max())
+            sure = bool((factor.diagonal() ** 2 > PIVOT_RATIO * diagonal).all())
             return lambda gradient: dpotrs(factor, gradient)[0], sure
         # It leaves the lower half as it was.
         hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)

@@ -14,7 +14,7 @@ of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is it
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
@@ -33,6 +33,14 @@ def slices(n_rows, step):
     """Slices of so many consecutive rows."""
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
+
+
+def consecutive(X, part):
+    """Rows of a CSR matrix that shares its entries, where indexing would copy them."""
+    start, stop = X.indptr[part.start], X.indptr[part.stop]
+    pointers = X.indptr[part.start : part.stop + 1] - start
+    shape = part.stop - part.start, X.shape[1]
+    return csr_array((X.data[start:stop], X.indices[start:stop], pointers), shape=shape)
 
 
 def with_last(numbers, last, size=None):
@@ -62,13 +70,18 @@ class Moments:
     deviation: np.ndarray
 
     @classmethod
+    def empty(cls, n_columns):
+        """Moments of no rows."""
+        return cls(0, 0.0, *np.zeros((2, n_columns)))
+
+    @classmethod
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # _check tells the user
     def of(cls, X, sample_weight=None, name="X"):
         """Moments of the rows of X, chunk by chunk; an error if they are not finite."""
         if issparse(X):
             return cls._of_sparse(X, sample_weight)
         n_rows, n_features = X.shape
-        total = cls(0, 0.0, np.zeros(n_features), np.zeros(n_features))
+        total = cls.empty(n_features)
         for part in slices(n_rows, MOMENT_ROWS):
             chunk = cls._of_chunk(X, part.start, part.stop, sample_weight)
             if chunk.weight > 0:
@@ -134,6 +147,10 @@ class Moments:
             mean = self.mean + gap * share
             deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
+
+    def times(self, factor):
+        """Moments of the same rows with weights so many times as large."""
+        return Moments(self.rows, self.weight * factor, self.mean, self.deviation * factor)
 
     def beside(self, other):
         """Moments of both sets of columns of the same rows."""

@@ -23,7 +23,9 @@ from ._callbacks import FitTasks
 from ._early_stopping import Validation, hold_out
 from ._history import History
 from ._loss import LOSSES, make_loss
-from ._training import DivergedError, Settings, epochs, stream
+from ._problem import DivergedError, Settings
+from ._stream import stream
+from ._training import epochs
 
 
 def _check_finite_total(total, name, what):
@@ -102,7 +104,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     learning_rate : float, default=1.0
         Step length, positive. Without unit if `precondition` is true: 1 is the natural scale
         on any data. Otherwise the textbook step, in units of 1 / x**2. In `partial_fit`, where
-        each row is seen once, the higher it is the more noise the model follows.
+        each row is seen once, the higher it is the more noise the model follows, unless the
+        optimum is known, see `average`.
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
@@ -123,8 +126,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y; or in the units of the data, starting from zero.
 
     average : bool, default=True
-        Whether to return the best of averages of the path (`fit`) or an average of the path
-        that forgets its start (`partial_fit`); or the last iterate.
+        Whether to return the best of averages of the path (`fit`), or an average of the path
+        that forgets its start (`partial_fit`); or the last iterate. Where squared error has no
+        penalty, or "l2", and no bounds, and up to 64 columns, `partial_fit` goes on from the
+        average to the optimum of all rows seen, whose products are kept, once there are
+        ``2 * (n_features + 1)`` of them: the model of `fit`, in chunks of any size.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.

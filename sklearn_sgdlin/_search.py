@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from ._curvature import RANK_TOLERANCE, LeastCurvature
+from ._scatter import Scatter
 
 SEGMENTS = 2  # averages a sweep leaves where no matrix does what more of them would
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
@@ -268,6 +269,15 @@ class SearchingEpoch:
             loss = self.objective.value(self.rows, theta)
         distance = float(np.sqrt(max(left, 0) / loss)) if loss > 0 else None
         return theta, loss, end_loss, distance
+
+    def scatter(self, theta, moments):
+        """Return what a stream needs to go on from these rows; None where it is not known."""
+        sketch = self.sketch
+        if self.gradient is None or sketch is None or sketch.solve is None or not sketch.exact:
+            return None
+        slope = sketch.total @ theta - self.gradient
+        hessian = sketch.total - np.diag(self.objective.l2)
+        return Scatter.of_hessian(hessian, slope, self.rows.metric, moments)
 
     def _survey(self, theta, directions):
         """Return what `survey` does; where the Hessian is cheap, images come from it."""

@@ -1,9 +1,8 @@
 """Rows of a CSR matrix, centred without being made dense."""
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from ._metric import chunk_rows, slices
+from ._metric import chunk_rows, consecutive, slices
 from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
 from ._sweep import sweep_sparse
 
@@ -17,14 +16,6 @@ def aligned_table(n_rows, n_columns):
     buffer = np.empty(n_rows * n_columns + PER_LINE)
     start = -buffer.ctypes.data % CACHE_LINE // DOUBLE
     return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
-
-
-def consecutive(X, part):
-    """Rows of a CSR matrix that shares its entries, where indexing would copy them."""
-    start, stop = X.indptr[part.start], X.indptr[part.stop]
-    pointers = X.indptr[part.start : part.stop + 1] - start
-    shape = part.stop - part.start, X.shape[1]
-    return csr_array((X.data[start:stop], X.indices[start:stop], pointers), shape=shape)
 
 
 class SparseChunk:

@@ -390,7 +390,7 @@ def test_a_high_rate_makes_a_stream_noisy_and_a_fit_not():
     X, y = load("log-normal")
     scores = {}
     for rate in (1.0, 1e3):
-        stream = SGDLinearRegressor(learning_rate=rate, random_state=0)
+        stream = SGDLinearRegressor(loss="huber", learning_rate=rate, random_state=0)
         for start in range(0, 2000, 10):
             stream.partial_fit(X[start : start + 10], y[start : start + 10])
         whole = SGDLinearRegressor(learning_rate=rate, random_state=0).fit(X, y)

@@ -1,0 +1,123 @@
+"""The problem as the user poses it: settings, rows in their metric, the objective on them."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ._loss import SQUARED_ERROR, Loss
+from ._metric import Metric, Moments, with_last
+from ._objective import Objective
+from ._rows import Rows
+from ._sparse import SparseRows
+
+DIVERGED = 10.0  # times the loss of a constant prediction
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose, as the training needs it."""
+
+    loss: Loss
+    l1: float
+    l2: float
+    positive: bool
+    fit_intercept: bool
+    learning_rate: float
+    schedule: str
+    power_t: float
+    implicit: bool
+    precondition: bool
+    average: bool
+    max_iter: int
+    tol: float | None
+    n_iter_no_change: int
+    shuffle: bool
+
+    @property
+    def unique_path(self):
+        """Whether the model found may not depend on how the data are written."""
+        return not self.precondition or (
+            self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows in their metric, the objective on them, and the length of a step of rate 1.
+
+    With a metric the rate has no unit: a step moves the prediction by about the spread of y
+    also where the loss bounds its multiplier, and weights count relative to their mean.
+    """
+
+    rows: Rows
+    moments: Moments
+    objective: Objective
+    unit: float
+
+    @classmethod
+    def of(cls, settings, X, y, sample_weight, moments):
+        """Pose the problem with the moments of the columns of X, and of y, last."""
+        kind = SparseRows if issparse(X) else Rows
+        return cls.on(lambda metric: kind(X, y, sample_weight, metric), settings, moments)
+
+    @classmethod
+    def on(cls, rows_in, settings, moments):
+        """Pose it on ``rows_in(metric)``, wherever they are."""
+        if settings.precondition:
+            spread = sqrt(target_variance(settings, moments))
+            unit = max(settings.loss.compliance, spread / settings.loss.bound) or 1.0
+            columns = moments.of_columns(slice(-1))
+            metric = Metric.standard(columns, settings.fit_intercept, unit * settings.l2)
+            unit *= moments.rows / moments.weight
+        else:
+            unit = 1.0
+            metric = Metric.textbook(len(moments.mean) - 1, settings.fit_intercept)
+        objective = Objective.of(
+            settings.loss, settings.l1, settings.l2, settings.positive, metric.scale
+        )
+        return cls(rows_in(metric), moments, objective, unit)
+
+    def step_rule(self, settings, rate):
+        """learning_rate, power_t, implicit of one sweep."""
+        power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
+        return rate * self.unit, power_t, settings.implicit
+
+
+def moments_of(X, y, sample_weight):
+    """Moments of the columns of X, and of y, last."""
+    if len(y) == 1 and sample_weight is None:
+        return Moments.of_row(with_last(X.toarray()[0] if issparse(X) else X[0], y[0]))
+    return beside(Moments.of(X, sample_weight), y, sample_weight)
+
+
+def beside(moments, y, sample_weight):
+    """Moments of X known already, and of y, last."""
+    return moments.beside(Moments.of(y[:, np.newaxis], sample_weight, "y"))
+
+
+def target_variance(settings, moments):
+    """Variance of y, the last column of the moments; its mean square without intercept."""
+    return moments.of_columns(slice(-1, None)).spread(settings.fit_intercept)[0]
+
+
+def constant_model(settings, moments):
+    """Zero coefficients and the mean of y; zeros in a textbook."""
+    centred = settings.precondition and settings.fit_intercept
+    return np.zeros(len(moments.mean) - 1), float(moments.mean[-1]) if centred else 0.0
+
+
+def generator(settings, seed, rows_seen):
+    """Random numbers of a sweep after so many steps; None where rows stay in their order."""
+    return np.random.default_rng((seed, rows_seen)) if settings.shuffle else None
+
+
+class DivergedError(ArithmeticError):
+    """Explicit steps with too high a rate; says where."""
+
+
+def check_growth(loss, bound, where):
+    """Raise DivergedError where a loss is far above a bound, or NaN."""
+    if not loss <= DIVERGED * bound:
+        raise DivergedError(where)

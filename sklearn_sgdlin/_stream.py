@@ -1,0 +1,100 @@
+"""Streams: each row is seen once, and after each chunk the model is the best that is known."""
+
+from math import sqrt
+
+import numpy as np
+
+from ._metric import Moments
+from ._problem import (
+    Problem,
+    check_growth,
+    constant_model,
+    generator,
+    moments_of,
+    target_variance,
+)
+from ._scatter import Scatter
+from ._state import State, Targets
+
+FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
+FALL = 0.25  # power of t, by which the "adaptive" rate falls where the path is averaged
+FALL_ROWS = 10  # per coordinate, after which it is what it is without
+
+
+def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
+    """One sweep over a chunk, going on from a state (None: from the start).
+
+    A y of shape (n_rows, n_targets) gives as many models.
+    """
+    if y.ndim == 1:
+        return _stream(settings, X, y, sample_weight, state, seed)
+    states = (None,) * y.shape[1] if state is None else state.states
+    columns = np.ascontiguousarray(y.T)
+    return Targets(
+        tuple(
+            _stream(settings, X, column, sample_weight, one, seed)
+            for column, one in zip(columns, states, strict=True)
+        )
+    )
+
+
+def _stream(settings, X, y, sample_weight, state, seed):
+    """One sweep over a chunk with one target.
+
+    The moments, and with them the metric, are brought up to date first; the models are
+    carried over in the units of the data. The returned model is an average of the path
+    with polynomially decaying memory (Shamir & Zhang, 2013), and from there the optimum of all
+    rows seen, where the scatter tells it.
+    """
+    chunk = moments_of(X, y, sample_weight)
+    if state is None:
+        state = _beginning(settings, chunk, seed)
+    moments = state.moments.merge(chunk)
+    problem = Problem.of(settings, X, y, sample_weight, moments)
+    rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
+    theta, mean, average_rows = rows.sweep(
+        rows.order(generator(settings, state.seed, state.rows_seen) if len(y) > 1 else None),
+        objective,
+        _step_rule(settings, problem),
+        state.rows_seen,
+        metric.theta(state.coef, state.intercept),
+        metric.theta(state.mean_coef, state.mean_intercept),
+        state.average_rows,
+        FORGET,
+    )
+    if not settings.implicit:
+        typical = float(settings.loss.value(sqrt(target_variance(settings, moments))))
+        constant_loss = rows.constant_loss(settings.loss, constant_model(settings, moments)[1])
+        where = f"epoch 1 of this call, after {state.rows_seen} rows"
+        check_growth(objective.value(rows, theta), max(typical, constant_loss), where)
+    best, scatter = metric.model(mean), None
+    if state.scatter is not None and settings.average and objective.quadratic:
+        scatter = state.scatter.with_rows(state.moments, chunk, X, y, sample_weight)
+        best = scatter.optimum(moments, settings.fit_intercept, settings.l2, *best)
+    return State(
+        moments,
+        scatter,
+        *metric.model(theta),
+        *best,
+        state.rows_seen + len(y),
+        average_rows,
+        state.seed,
+    )
+
+
+def _beginning(settings, moments, seed):
+    """The state before the first chunk, which has these moments."""
+    model = constant_model(settings, moments)
+    n_features = len(moments.mean) - 1
+    return State(
+        Moments.empty(n_features + 1), Scatter.empty(n_features), *model, *model, 0, 0.0, seed
+    )
+
+
+def _step_rule(settings, problem):
+    """That of the problem; where the path is averaged, a falling rate leaves less noise."""
+    rate, power_t, implicit = problem.step_rule(settings, settings.learning_rate)
+    if settings.schedule == "adaptive" and settings.average:
+        power_t = FALL
+        rate *= (FALL_ROWS * problem.rows.n_coordinates) ** power_t
+    return rate, power_t, implicit
