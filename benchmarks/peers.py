@@ -19,6 +19,7 @@ SGD_SETTINGS = {
     "default": {},
     "average": {"average": True},
     "adaptive": {"learning_rate": "adaptive"},
+    "early stopping": {"early_stopping": True},
     "adaptive, eta0=0.1, tol=1e-4": {"learning_rate": "adaptive", "eta0": 0.1, "tol": 1e-4},
 }
 
