@@ -83,21 +83,22 @@ cdef struct Average:            # weight of a new iterate: (1 + forget) rows / (
     double rows
 
 
+cdef inline double clip(double number, double lower, double upper) noexcept nogil:
+    """The nearest number between the bounds; NaN stays visible."""
+    number = lower if number < lower else number
+    return upper if number > upper else number
+
+
 cdef inline double multiplier(double residual, double softness, Loss loss) noexcept nogil:
-    """-d loss / d prediction at the end of a step; softness = compliance + rate h ||z||^2."""
-    cdef double outside, m
-    if residual > loss.dead_zone:
-        outside = residual - loss.dead_zone
-    elif residual < -loss.dead_zone:
-        outside = residual + loss.dead_zone
-    else:                       # 0 in the dead zone, and NaN stays visible
-        return residual - residual
-    m = outside / softness
-    if m < loss.lower:
-        return loss.lower
-    if m > loss.upper:
-        return loss.upper
-    return m
+    """-d loss / d prediction at the end of a step; softness = compliance + rate h ||z||^2.
+
+    Without a branch on the sign of the residual, which nobody can predict. The softness is known
+    before the residual is, so its reciprocal is ready in time.
+    """
+    cdef double outside = residual - clip(residual, -loss.dead_zone, loss.dead_zone)
+    if outside == 0:                # also where the softness is
+        return 0
+    return clip(outside * (1 / softness), loss.lower, loss.upper)
 
 
 cdef inline void write_row(const floating* x, Py_ssize_t n_features, const double* centre,
