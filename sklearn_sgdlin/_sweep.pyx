@@ -127,6 +127,12 @@ cdef inline inlined_void fetch(const char* row, Py_ssize_t n_bytes) noexcept nog
         byte += CACHE_LINE
 
 
+cdef inline inlined_void fetch_ahead(const char* rows, Py_ssize_t n_bytes) noexcept nogil:
+    """Ask for rows of a sequential pass, unless they are so long that the processor does."""
+    if n_bytes <= FETCH_AHEAD:
+        fetch(rows + FETCH_AHEAD, n_bytes)
+
+
 cdef inline Products step_and_multiply(
     unaliased theta, double step_1, unaliased z_1, double step_2, unaliased z_2,
     const floating* x_1, const floating* x_2, Py_ssize_t n_features,
@@ -640,7 +646,7 @@ cdef vectorised_void add_products_of_rows(
     cdef const double* slope
     cdef double* total
     for i in range(0, n_rows, 4):
-        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, 4 * n_features * sizeof(floating))
+        fetch_ahead(<const char*> (X + i * n_features), 4 * n_features * sizeof(floating))
         for k in range(4):          # beyond the end: the row again, at weight 0
             n_left = i + k if i + k < n_rows else i
             x[k] = X + n_left * n_features
@@ -716,7 +722,7 @@ cdef vectorised_void moments_of_rows(
     cdef const floating* x[4]
     cdef double h[4]
     for i in range(0, n_rows, 4):
-        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, 4 * n_features * sizeof(floating))
+        fetch_ahead(<const char*> (X + i * n_features), 4 * n_features * sizeof(floating))
         for k in range(4):          # beyond the end: the shift, at weight 0
             x[k] = X + (i + k) * n_features if i + k < n_rows else shift
             h[k] = 0
