@@ -82,6 +82,7 @@ class Rows:
         """Put the metric where the steps read it fastest."""
         offset = metric.scale[:-1] * metric.centre
         self._offset, self._scale = aligned_copies(offset, metric.scale)
+        self._pair = aligned_copies(offset, offset)
 
     def _plan_tiles(self, row_bytes):
         tile_rows = max(TILE_BYTES // row_bytes, 1)
@@ -156,6 +157,7 @@ class Rows:
             average_rows,
             forget,
             self._tiles,
+            *self._pair,
         )
 
     def chunks(self):

@@ -54,6 +54,7 @@ ctypedef fused integer:
 cdef enum:
     CACHE_LINE = 64             # bytes
     FETCH_AHEAD = 1 << 14       # bytes: how early to ask for a row in sequential passes
+    FETCH_COLUMNS = 64          # of a row asked for at a time: more have to wait for each other
     AVERAGE_EVERY = 16          # steps between two contributions to the average
     ROWS_AHEAD = 8              # how early to ask for what a sparse row needs
 
@@ -83,21 +84,22 @@ cdef struct Average:            # weight of a new iterate: (1 + forget) rows / (
     double rows
 
 
+cdef inline double clip(double number, double lower, double upper) noexcept nogil:
+    """The nearest number between the bounds; NaN stays visible."""
+    number = lower if number < lower else number
+    return upper if number > upper else number
+
+
 cdef inline double multiplier(double residual, double softness, Loss loss) noexcept nogil:
-    """-d loss / d prediction at the end of a step; softness = compliance + rate h ||z||^2."""
-    cdef double outside, m
-    if residual > loss.dead_zone:
-        outside = residual - loss.dead_zone
-    elif residual < -loss.dead_zone:
-        outside = residual + loss.dead_zone
-    else:                       # 0 in the dead zone, and NaN stays visible
-        return residual - residual
-    m = outside / softness
-    if m < loss.lower:
-        return loss.lower
-    if m > loss.upper:
-        return loss.upper
-    return m
+    """-d loss / d prediction at the end of a step; softness = compliance + rate h ||z||^2.
+
+    Without a branch on the sign of the residual, which nobody can predict. The softness is known
+    before the residual is, so its reciprocal is ready in time.
+    """
+    cdef double outside = residual - clip(residual, -loss.dead_zone, loss.dead_zone)
+    if outside == 0:                # also where the softness is
+        return 0
+    return clip(outside * (1 / softness), loss.lower, loss.upper)
 
 
 cdef inline void write_row(const floating* x, Py_ssize_t n_features, const double* centre,
@@ -117,34 +119,52 @@ cdef struct Products:           # of theta and two rows in the metric, z_1 and z
     double cross                # z_1 . z_2
 
 
+cdef inline inlined_void fetch(const char* row, Py_ssize_t n_bytes) noexcept nogil:
+    """Ask for a row before it is needed."""
+    cdef Py_ssize_t byte = 0
+    while byte < n_bytes:
+        prefetch(row + byte)
+        byte += CACHE_LINE
+
+
+cdef inline inlined_void fetch_ahead(const char* rows, Py_ssize_t n_bytes) noexcept nogil:
+    """Ask for rows of a sequential pass, unless they are so long that the processor does."""
+    if n_bytes <= FETCH_AHEAD:
+        fetch(rows + FETCH_AHEAD, n_bytes)
+
+
 cdef inline Products step_and_multiply(
-    unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
+    unaliased theta, double step_1, unaliased z_1, double step_2, unaliased z_2,
     const floating* x_1, const floating* x_2, Py_ssize_t n_features,
     const double* offset, const double* scale,
+    const floating* coming_1, const floating* coming_2,
 ) noexcept nogil:
-    """Finish the steps of the last two rows and return the products with the next two.
+    """Finish the steps of two rows, put the next two in their place, return their products.
 
-    theta += step_1 * z(last_1) + step_2 * z(last_2), in one pass with all products: theta
-    and the metric are read once for two rows, and one latency is paid where there were two.
+    theta += step_1 * z_1 + step_2 * z_2, in one pass with all products: theta and the metric
+    are read once for two rows, and one latency is paid where there were two. The coming rows
+    are asked for little by little, so that they arrive while others are multiplied.
     """
-    cdef Py_ssize_t j
-    cdef double o, s, z_1, z_2, t
-    cdef double step = step_1 + step_2
+    cdef Py_ssize_t start = 0, stop, j
+    cdef double s, t, new_1, new_2
     cdef double first = 0, second = 0, first_norm = 0, second_norm = 0, cross = 0
-    for j in range(n_features):
-        o = offset[j]
-        s = scale[j]
-        t = theta[j] + (s * (step_1 * last_1[j] + step_2 * last_2[j]) - o * step)
-        z_1 = s * x_1[j] - o
-        z_2 = s * x_2[j] - o
-        theta[j] = t
-        first += t * z_1
-        second += t * z_2
-        first_norm += z_1 * z_1
-        second_norm += z_2 * z_2
-        cross += z_1 * z_2
+    while start < n_features:
+        stop = min(start + FETCH_COLUMNS, n_features)
+        fetch(<const char*> (coming_1 + start), (stop - start) * sizeof(floating))
+        fetch(<const char*> (coming_2 + start), (stop - start) * sizeof(floating))
+        for j in range(start, stop):
+            t = theta[j] + step_1 * z_1[j] + step_2 * z_2[j]
+            new_1 = scale[j] * x_1[j] - offset[j]
+            new_2 = scale[j] * x_2[j] - offset[j]
+            theta[j], z_1[j], z_2[j] = t, new_1, new_2
+            first += t * new_1
+            second += t * new_2
+            first_norm += new_1 * new_1
+            second_norm += new_2 * new_2
+            cross += new_1 * new_2
+        start = stop
     s = scale[n_features]           # the intercept: a column of ones
-    t = theta[n_features] + s * step
+    t = theta[n_features] + s * (step_1 + step_2)
     theta[n_features] = t
     return Products(first + t * s, second + t * s,
                     first_norm + s * s, second_norm + s * s, cross + s * s)
@@ -163,20 +183,20 @@ cdef inline double shrink(double t, double l1, double l2, double floor) noexcept
 
 
 cdef inline void step_and_average(
-    unaliased theta, const floating* last_1, double step_1, const floating* last_2, double step_2,
-    Py_ssize_t n_features, const double* offset, const double* scale, Penalty penalty, double rate,
+    unaliased theta, double step_1, const double* z_1, double step_2, const double* z_2,
+    Py_ssize_t n_features, double intercept_scale, Penalty penalty, double rate,
     unaliased mean, double weight,
 ) noexcept nogil:
     """Finish the steps of the last two rows, take that of the penalty, move the average."""
     cdef Py_ssize_t j
-    cdef double t, step = step_1 + step_2
+    cdef double t
     for j in range(n_features):
-        t = theta[j] + (scale[j] * (step_1 * last_1[j] + step_2 * last_2[j]) - offset[j] * step)
+        t = theta[j] + step_1 * z_1[j] + step_2 * z_2[j]
         if penalty.any:
             t = shrink(t, rate * penalty.l1[j], rate * penalty.l2[j], penalty.floor[j])
         theta[j] = t
         mean[j] += weight * (t - mean[j])
-    theta[n_features] += scale[n_features] * step
+    theta[n_features] += intercept_scale * (step_1 + step_2)
     mean[n_features] += weight * (theta[n_features] - mean[n_features])
 
 
@@ -213,29 +233,18 @@ cdef inline Py_ssize_t permute(const Py_ssize_t* rows, Py_ssize_t n_listed,
     return n_permuted
 
 
-cdef inline inlined_void fetch(const char* row, Py_ssize_t n_bytes) noexcept nogil:
-    """Ask for a row before it is needed."""
-    cdef Py_ssize_t byte = 0
-    while byte < n_bytes:
-        prefetch(row + byte)
-        byte += CACHE_LINE
-
-
 cdef vectorised_void sweep_rows(
     const floating* X, const double* y, const double* sample_weight,
     Py_ssize_t n_rows, Py_ssize_t n_features,
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
     const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
     const double* offset, const double* scale, Loss loss, Penalty penalty, Schedule schedule,
-    double rows_seen, double* theta, double* mean, Average* average,
+    double rows_seen, double* theta, double* mean, Average* average, double* z_1, double* z_2,
 ) noexcept nogil:
     cdef Py_ssize_t tile_blocks = tile_rows // block_rows
-    cdef Py_ssize_t row_bytes = n_features * sizeof(floating)
-    cdef Py_ssize_t first = 0, i, k, n_tile, row_1, row_2, n_since
+    cdef Py_ssize_t first = 0, i, partner, n_tile, row_1, row_2, n_since
     cdef Py_ssize_t n_coming = list_rows(blocks, min(tile_blocks, n_blocks), block_rows, n_rows,
                                          coming)
-    cdef const floating* last_1 = X
-    cdef const floating* last_2 = X
     cdef Products product
     cdef double implicit = 1 if schedule.implicit else 0
     cdef double rate_1, rate_2, step_1 = 0, step_2 = 0
@@ -248,34 +257,35 @@ cdef vectorised_void sweep_rows(
                              n_rows, coming)
         n_since = 0
         for i in range(0, n_tile, 2):
-            for k in range(i, min(i + 2, n_coming)):
-                fetch(<const char*> (X + coming[k] * n_features), row_bytes)
-
             # Rows go in pairs. The second sees the step of the first through z_1 . z_2, as if
             # it came after it; the odd one out is its own partner, at weight 0.
+            partner = min(i + 1, n_tile - 1)
             row_1 = tile[i]
-            row_2 = tile[min(i + 1, n_tile - 1)]
+            row_2 = tile[partner]
             rate_1 = rate if sample_weight == NULL else rate * sample_weight[row_1]
             rate_2 = rate if sample_weight == NULL else rate * sample_weight[row_2]
             if i + 1 == n_tile:
                 rate_2 = 0
+            # Where no more rows are coming, those of this tile still stand there.
+            prefetch(y + coming[i])
+            if sample_weight != NULL:
+                prefetch(sample_weight + coming[i])
             product = step_and_multiply(
-                theta, last_1, step_1, last_2, step_2, X + row_1 * n_features,
-                X + row_2 * n_features, n_features, offset, scale)
+                theta, step_1, z_1, step_2, z_2, X + row_1 * n_features, X + row_2 * n_features,
+                n_features, offset, scale,
+                X + coming[i] * n_features, X + coming[partner] * n_features)
             step_1 = rate_1 * multiplier(
                 y[row_1] - product.first,
                 loss.compliance + implicit * rate_1 * product.first_norm, loss)
             step_2 = rate_2 * multiplier(
                 y[row_2] - product.second - step_1 * product.cross,
                 loss.compliance + implicit * rate_2 * product.second_norm, loss)
-            last_1 = X + row_1 * n_features
-            last_2 = X + row_2 * n_features
 
             n_since += min(2, n_tile - i)
             if n_since == AVERAGE_EVERY or i + 2 >= n_tile:
                 average.rows += n_since
-                step_and_average(theta, last_1, step_1, last_2, step_2, n_features, offset,
-                                 scale, penalty, rate * n_since, mean, (1 + average.forget) * n_since
+                step_and_average(theta, step_1, z_1, step_2, z_2, n_features, scale[n_features],
+                                 penalty, rate * n_since, mean, (1 + average.forget) * n_since
                                  / (average.rows + average.forget * n_since))
                 step_1 = 0
                 step_2 = 0
@@ -289,7 +299,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
           const double[::1] offset, const double[::1] scale, loss, const double[::1] l1,
           const double[::1] l2, const double[::1] floor, schedule, double rows_seen,
           double[::1] theta, double[::1] mean, double mean_rows, double forget,
-          Py_ssize_t[:, ::1] tiles):
+          Py_ssize_t[:, ::1] tiles, double[::1] z_1, double[::1] z_2):
     """One stochastic gradient step for each row of the given blocks, in place.
 
     With ``z = (scale * x - offset, scale[-1])`` a row with weight h moves theta by
@@ -314,6 +324,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     theta, mean : arrays of shape (n_features + 1,), changed in place: iterate and average
     mean_rows, forget : rows in the average so far, and how fast it forgets them
     tiles : work space of shape (2, len(within))
+    z_1, z_2 : work space of shape (n_features,), with finite numbers
 
     Returns
     -------
@@ -338,7 +349,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
                 &X[0, 0], &y[0], weights, X.shape[0], X.shape[1],
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
                 &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty,
-                c_schedule, rows_seen, &theta[0], &mean[0], &average)
+                c_schedule, rows_seen, &theta[0], &mean[0], &average, &z_1[0], &z_2[0])
     return average.rows
 
 
@@ -635,7 +646,7 @@ cdef vectorised_void add_products_of_rows(
     cdef const double* slope
     cdef double* total
     for i in range(0, n_rows, 4):
-        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, 4 * n_features * sizeof(floating))
+        fetch_ahead(<const char*> (X + i * n_features), 4 * n_features * sizeof(floating))
         for k in range(4):          # beyond the end: the row again, at weight 0
             n_left = i + k if i + k < n_rows else i
             x[k] = X + n_left * n_features
@@ -711,7 +722,7 @@ cdef vectorised_void moments_of_rows(
     cdef const floating* x[4]
     cdef double h[4]
     for i in range(0, n_rows, 4):
-        fetch(<const char*> (X + i * n_features) + FETCH_AHEAD, 4 * n_features * sizeof(floating))
+        fetch_ahead(<const char*> (X + i * n_features), 4 * n_features * sizeof(floating))
         for k in range(4):          # beyond the end: the shift, at weight 0
             x[k] = X + (i + k) * n_features if i + k < n_rows else shift
             h[k] = 0
