@@ -133,35 +133,53 @@ cdef inline inlined_void fetch_ahead(const char* rows, Py_ssize_t n_bytes) noexc
         fetch(rows + FETCH_AHEAD, n_bytes)
 
 
+cdef inline double change(double step_1, double last_1, double step_2, double last_2,
+                          double scale, double offset, floating x) noexcept nogil:
+    """A coordinate of step_1 * z_1 + step_2 * z_2, for the last two rows.
+
+    Of float64 the rows x are read once more, which costs less than to keep z = scale * x - offset;
+    of float32 z is kept, for x would have to be converted once more.
+    """
+    if floating is float:
+        return step_1 * last_1 + step_2 * last_2
+    else:
+        return scale * (step_1 * last_1 + step_2 * last_2) - offset * (step_1 + step_2)
+
+
 cdef inline Products step_and_multiply(
-    unaliased theta, double step_1, unaliased z_1, double step_2, unaliased z_2,
+    unaliased theta, double step_1, unaliased last_1, double step_2, unaliased last_2,
     const floating* x_1, const floating* x_2, Py_ssize_t n_features,
     const double* offset, const double* scale,
     const floating* coming_1, const floating* coming_2,
 ) noexcept nogil:
-    """Finish the steps of two rows, put the next two in their place, return their products.
+    """Finish the steps of the last two rows and return the products with the next two.
 
-    theta += step_1 * z_1 + step_2 * z_2, in one pass with all products: theta and the metric
-    are read once for two rows, and one latency is paid where there were two. The coming rows
-    are asked for little by little, so that they arrive while others are multiplied.
+    All in one pass: theta and the metric are read once for two rows, and one latency is paid
+    where there were two. The coming rows are asked for little by little, so that they arrive
+    while others are multiplied.
     """
     cdef Py_ssize_t start = 0, stop, j
-    cdef double s, t, new_1, new_2
+    cdef double o, s, t, z_1, z_2
     cdef double first = 0, second = 0, first_norm = 0, second_norm = 0, cross = 0
     while start < n_features:
         stop = min(start + FETCH_COLUMNS, n_features)
         fetch(<const char*> (coming_1 + start), (stop - start) * sizeof(floating))
         fetch(<const char*> (coming_2 + start), (stop - start) * sizeof(floating))
         for j in range(start, stop):
-            t = theta[j] + step_1 * z_1[j] + step_2 * z_2[j]
-            new_1 = scale[j] * x_1[j] - offset[j]
-            new_2 = scale[j] * x_2[j] - offset[j]
-            theta[j], z_1[j], z_2[j] = t, new_1, new_2
-            first += t * new_1
-            second += t * new_2
-            first_norm += new_1 * new_1
-            second_norm += new_2 * new_2
-            cross += new_1 * new_2
+            o = offset[j]
+            s = scale[j]
+            t = theta[j] + change(step_1, last_1[j], step_2, last_2[j], s, o, x_1[j])
+            z_1 = s * x_1[j] - o
+            z_2 = s * x_2[j] - o
+            theta[j] = t
+            if floating is float:
+                last_1[j] = z_1
+                last_2[j] = z_2
+            first += t * z_1
+            second += t * z_2
+            first_norm += z_1 * z_1
+            second_norm += z_2 * z_2
+            cross += z_1 * z_2
         start = stop
     s = scale[n_features]           # the intercept: a column of ones
     t = theta[n_features] + s * (step_1 + step_2)
@@ -183,20 +201,20 @@ cdef inline double shrink(double t, double l1, double l2, double floor) noexcept
 
 
 cdef inline void step_and_average(
-    unaliased theta, double step_1, const double* z_1, double step_2, const double* z_2,
-    Py_ssize_t n_features, double intercept_scale, Penalty penalty, double rate,
-    unaliased mean, double weight,
+    unaliased theta, double step_1, const double* last_1, double step_2, const double* last_2,
+    Py_ssize_t n_features, const double* offset, const double* scale, Penalty penalty, double rate,
+    unaliased mean, double weight, floating kind,
 ) noexcept nogil:
     """Finish the steps of the last two rows, take that of the penalty, move the average."""
     cdef Py_ssize_t j
     cdef double t
     for j in range(n_features):
-        t = theta[j] + step_1 * z_1[j] + step_2 * z_2[j]
+        t = theta[j] + change(step_1, last_1[j], step_2, last_2[j], scale[j], offset[j], kind)
         if penalty.any:
             t = shrink(t, rate * penalty.l1[j], rate * penalty.l2[j], penalty.floor[j])
         theta[j] = t
         mean[j] += weight * (t - mean[j])
-    theta[n_features] += intercept_scale * (step_1 + step_2)
+    theta[n_features] += scale[n_features] * (step_1 + step_2)
     mean[n_features] += weight * (theta[n_features] - mean[n_features])
 
 
@@ -239,7 +257,7 @@ cdef vectorised_void sweep_rows(
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows,
     const Py_ssize_t* within, Py_ssize_t tile_rows, Py_ssize_t* tile, Py_ssize_t* coming,
     const double* offset, const double* scale, Loss loss, Penalty penalty, Schedule schedule,
-    double rows_seen, double* theta, double* mean, Average* average, double* z_1, double* z_2,
+    double rows_seen, double* theta, double* mean, Average* average, double* last_1, double* last_2,
 ) noexcept nogil:
     cdef Py_ssize_t tile_blocks = tile_rows // block_rows
     cdef Py_ssize_t first = 0, i, partner, n_tile, row_1, row_2, n_since
@@ -271,9 +289,12 @@ cdef vectorised_void sweep_rows(
             if sample_weight != NULL:
                 prefetch(sample_weight + coming[i])
             product = step_and_multiply(
-                theta, step_1, z_1, step_2, z_2, X + row_1 * n_features, X + row_2 * n_features,
-                n_features, offset, scale,
+                theta, step_1, last_1, step_2, last_2, X + row_1 * n_features,
+                X + row_2 * n_features, n_features, offset, scale,
                 X + coming[i] * n_features, X + coming[partner] * n_features)
+            if floating is double:      # only read
+                last_1 = <double*> (X + row_1 * n_features)
+                last_2 = <double*> (X + row_2 * n_features)
             step_1 = rate_1 * multiplier(
                 y[row_1] - product.first,
                 loss.compliance + implicit * rate_1 * product.first_norm, loss)
@@ -284,9 +305,9 @@ cdef vectorised_void sweep_rows(
             n_since += min(2, n_tile - i)
             if n_since == AVERAGE_EVERY or i + 2 >= n_tile:
                 average.rows += n_since
-                step_and_average(theta, step_1, z_1, step_2, z_2, n_features, scale[n_features],
+                step_and_average(theta, step_1, last_1, step_2, last_2, n_features, offset, scale,
                                  penalty, rate * n_since, mean, (1 + average.forget) * n_since
-                                 / (average.rows + average.forget * n_since))
+                                 / (average.rows + average.forget * n_since), X[0])
                 step_1 = 0
                 step_2 = 0
                 rows_seen += n_since
@@ -299,7 +320,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
           const double[::1] offset, const double[::1] scale, loss, const double[::1] l1,
           const double[::1] l2, const double[::1] floor, schedule, double rows_seen,
           double[::1] theta, double[::1] mean, double mean_rows, double forget,
-          Py_ssize_t[:, ::1] tiles, double[::1] z_1, double[::1] z_2):
+          Py_ssize_t[:, ::1] tiles, double[::1] last_1, double[::1] last_2):
     """One stochastic gradient step for each row of the given blocks, in place.
 
     With ``z = (scale * x - offset, scale[-1])`` a row with weight h moves theta by
@@ -324,7 +345,7 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     theta, mean : arrays of shape (n_features + 1,), changed in place: iterate and average
     mean_rows, forget : rows in the average so far, and how fast it forgets them
     tiles : work space of shape (2, len(within))
-    z_1, z_2 : work space of shape (n_features,), with finite numbers
+    last_1, last_2 : work space of shape (n_features,), with finite numbers
 
     Returns
     -------
@@ -349,7 +370,8 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
                 &X[0, 0], &y[0], weights, X.shape[0], X.shape[1],
                 &blocks[0], blocks.shape[0], block_rows, &within[0], within.shape[0],
                 &tiles[0, 0], &tiles[1, 0], &offset[0], &scale[0], c_loss, c_penalty,
-                c_schedule, rows_seen, &theta[0], &mean[0], &average, &z_1[0], &z_2[0])
+                c_schedule, rows_seen, &theta[0], &mean[0], &average, &last_1[0],
+                &last_2[0])
     return average.rows
 
 
