@@ -7,6 +7,7 @@ the Newton steps of the workers, each the gradient times the inverse of the work
 (GIANT: Wang, Roosta-Khorasani, Xu & Mahoney, 2018).
 """
 
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 
@@ -47,7 +48,7 @@ class Cluster:
         who_has = client.who_has([X for X, _, _ in partitions.values()])
         self.numbers = {}
         for number, (X, _, _) in partitions.items():
-            holder = min(who_has[X.key], key=self._n_partitions, default=None)
+            holder = min(sorted(who_has[X.key]), key=self._n_partitions, default=None)
             self.numbers.setdefault(holder, []).append(number)
         if None in self.numbers:
             raise self._lost(None)
@@ -106,7 +107,7 @@ class Cluster:
             except TimeoutError:
                 if not self._alive(address):
                     raise self._lost(address) from None
-            except OSError as error:
+            except (OSError, CancelledError) as error:
                 raise self._lost(address) from error
 
     def _alive(self, address):
