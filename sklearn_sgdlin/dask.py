@@ -149,12 +149,11 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     the same rows.
 
     With squared error and no penalty, or "l2", some ``200 * n_features`` numbers a round at the
-    most travel to and from each worker, whatever the number of rows: with up to 100 columns half
-    of the Hessian is among them, and the model is that of one machine to rounding. Other losses
-    and penalties take interior-point steps whose matrix, ``n_features**2`` numbers of each
-    worker, is summed up; with more than 4096 columns no matrix travels. With ``average=False``
-    the last iterates of the workers are averaged and nothing is searched, so partitions should
-    be alike.
+    most travel to and from each worker, whatever the number of rows: with up to 100 columns the
+    Hessian is among them, and the model is that of one machine to rounding. Other losses and
+    penalties take interior-point steps whose matrix, ``n_features**2`` numbers of each worker, is
+    summed up; with more than 4096 columns no matrix travels. With ``average=False`` the last
+    iterates of the workers are averaged and nothing is searched, so partitions should be alike.
 
     A worker that is lost during `fit` raises RuntimeError, and the estimator is as it was.
 
