@@ -27,13 +27,16 @@ def partition(seed, n_rows, n_features):
 
 def spread(client, workers, n_rows, n_features):
     """Partitions in equal number on some workers."""
-    pairs = [
-        client.submit(partition, number, n_rows // N_PARTS, n_features, pure=False,
-                      workers=[workers[number % len(workers)]])
-        for number in range(N_PARTS)
-    ]  # fmt: skip
+
+    def on_its_worker(number, function, *args):
+        worker = workers[number % len(workers)]
+        return client.submit(function, *args, workers=[worker], pure=False)
+
+    numbers, size = range(N_PARTS), (n_rows // N_PARTS, n_features)
+    pairs = [on_its_worker(number, partition, number, *size) for number in numbers]
     X, y = (
-        [client.submit(operator.getitem, pair, i, pure=False) for pair in pairs] for i in (0, 1)
+        [on_its_worker(number, operator.getitem, pairs[number], i) for number in numbers]
+        for i in (0, 1)
     )
     wait([*X, *y])
     return X, y
