@@ -1,7 +1,8 @@
 """Two workers against one, and what a row and a message cost: the numbers of the user guide.
 
 Run by hand: ``OMP_NUM_THREADS=1 python benchmarks/dask_speed.py``. Each worker is a process of one
-thread. Medians of interleaved fits; the partitions lie on the workers before the clock starts.
+thread. Medians of interleaved fits; the partitions lie on both workers, or all on one of them,
+before the clock starts.
 """
 
 import argparse
@@ -24,15 +25,19 @@ def partition(seed, n_rows, n_features):
     return X, X @ np.linspace(1, 2, n_features) + 10 * rng.standard_normal(n_rows)
 
 
-def spread(client, n_rows, n_features):
-    """Partitions in equal number on every worker."""
-    workers = list(client.nthreads())
-    pairs = [
-        client.submit(partition, number, n_rows // N_PARTS, n_features,
-                      workers=[workers[number % len(workers)]])
-        for number in range(N_PARTS)
-    ]  # fmt: skip
-    X, y = ([client.submit(operator.getitem, pair, i) for pair in pairs] for i in (0, 1))
+def spread(client, workers, n_rows, n_features):
+    """Partitions in equal number on some workers."""
+
+    def on_its_worker(number, function, *args):
+        worker = workers[number % len(workers)]
+        return client.submit(function, *args, workers=[worker], pure=False)
+
+    numbers, size = range(N_PARTS), (n_rows // N_PARTS, n_features)
+    pairs = [on_its_worker(number, partition, number, *size) for number in numbers]
+    X, y = (
+        [on_its_worker(number, operator.getitem, pairs[number], i) for number in numbers]
+        for i in (0, 1)
+    )
     wait([*X, *y])
     return X, y
 
@@ -50,15 +55,11 @@ def main(n_rows, n_features, repeats):
 
     Cluster.ask_each = timed
     options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with (
-        LocalCluster(n_workers=1, **options) as one,
-        LocalCluster(n_workers=2, **options) as two,
-        Client(one) as first,
-        Client(two) as second,
-    ):
-        data = {1: spread(first, n_rows, n_features), 2: spread(second, n_rows, n_features)}
+    with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
+        workers = list(client.nthreads())
+        data = {n: spread(client, workers[:n], n_rows, n_features) for n in (1, 2)}
         for _ in range(repeats):
-            for n_workers, client in ((1, first), (2, second)):
+            for n_workers in data:
                 model = DaskSGDLinearRegressor(client=client, random_state=0)
                 start = time.perf_counter()
                 model.fit(*data[n_workers])

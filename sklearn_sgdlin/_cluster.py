@@ -7,6 +7,7 @@ the Newton steps of the workers, each the gradient times the inverse of the work
 (GIANT: Wang, Roosta-Khorasani, Xu & Mahoney, 2018).
 """
 
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 
@@ -34,8 +35,8 @@ class Cluster:
     Parameters
     ----------
     client : distributed.Client
-    futures : dict of int to Future
-        Of the partition of each number: a tuple of X, y and sample_weight.
+    partitions : dict of int to tuple
+        Futures of X, y and sample_weight, or None, of the partition of each number.
 
     Attributes
     ----------
@@ -43,20 +44,20 @@ class Cluster:
         Partitions at each address.
     """
 
-    def __init__(self, client, futures):
+    def __init__(self, client, partitions):
         self.client = client
-        who_has = client.who_has(list(futures.values()))
+        who_has = client.who_has([X for X, _, _ in partitions.values()])
         self.numbers = {}
-        for number, future in futures.items():
-            holders = who_has[future.key]
-            self.numbers.setdefault(min(holders, default=None), []).append(number)
+        for number, (X, _, _) in partitions.items():
+            holder = min(sorted(who_has[X.key]), key=self._n_partitions, default=None)
+            self.numbers.setdefault(holder, []).append(number)
         if None in self.numbers:
             raise self._lost(None)
         self.actors = {
             address: client.submit(
                 Shard,
                 numbers,
-                [futures[number] for number in numbers],
+                [partitions[number] for number in numbers],
                 workers=[address],
                 allow_other_workers=False,
                 actor=True,
@@ -72,6 +73,9 @@ class Cluster:
         except BaseException:
             self.release()
             raise
+
+    def _n_partitions(self, address):
+        return len(self.numbers.get(address, []))
 
     def release(self):
         """Let the workers drop their shards, without waiting for the garbage collector."""
@@ -104,7 +108,7 @@ class Cluster:
             except TimeoutError:
                 if not self._alive(address):
                     raise self._lost(address) from None
-            except OSError as error:
+            except (OSError, CancelledError) as error:
                 raise self._lost(address) from error
 
     def _alive(self, address):
@@ -125,26 +129,41 @@ class ClusterData:
     Parameters
     ----------
     cluster : Cluster
-    scale_weights : bool
-        Whether weights are relative to the largest.
+    settings : Settings
+    weighted : bool
+        Whether rows have weights.
 
     Attributes
     ----------
+    unit : float
+        The largest weight; the others are in units of it.
     form : Form
-    moments : Moments
-        Of the columns of X.
-    targets : list of Moments
-        Of each target.
+    sizes : ndarray of shape (n_workers, 3)
+        The number of rows of each, the sum of their weights, and the number of entries.
+    scatter : Scatter
+        With products where columns are few and the objective is quadratic.
     """
 
-    def __init__(self, cluster, scale_weights):
+    def __init__(self, cluster, settings, weighted):
         self.cluster = cluster
-        forms, largest = zip(*cluster.ask("form"), strict=True)
+        scaled = settings.precondition and weighted
+        self.unit = float(max(cluster.ask("largest_weight"))) if scaled else 1.0
+        exact = settings.average and settings.quadratic
+        sights = cluster.ask("look", self.unit, MATRIX_COORDINATES if exact else 0)
+        forms, sizes, scatters = zip(*sights, strict=True)
         self.form = _common(dict(sorted(item for some in forms for item in some.items())))
-        largest = max((weight for weight in largest if weight is not None), default=None)
-        of_X, of_y = zip(*cluster.ask("moments", largest if scale_weights else 1.0), strict=True)
-        self.moments = merged(of_X)
-        self.targets = [merged(target) for target in zip(*of_y, strict=True)]
+        self.sizes = np.array(sizes)
+        self.scatter = merged(scatters)
+
+    @property
+    def targets(self):
+        """Numbers of the targets."""
+        return range(len(self.scatter.moments.mean) - self.form.columns)
+
+    def moments(self, target):
+        """Return the moments of the columns of X, and of a target, last."""
+        moments, last = self.scatter.moments, self.form.columns + target
+        return moments.of_columns([*range(self.form.columns), last])
 
 
 class ClusterValidation:
@@ -181,21 +200,29 @@ def _in_words(form):
 class ClusterRows(Rows):
     """`Rows` of one target on the workers of a cluster; see `Rows` for what it answers."""
 
-    def __init__(self, cluster, target, of_target, l2, seed, metric):
-        self.cluster, self.target, self.metric = cluster, target, metric
-        self.of_target = of_target
+    def __init__(self, data, target, l2, seed, metric):
+        self.cluster, self.target, self.metric = data.cluster, target, metric
+        self.of_target = data.moments(target).of_columns(slice(-1, None))
         self.n_coordinates = len(metric.scale)
-        seeds = [(seed, number) for number in range(len(cluster.shards))]
+        weights = data.sizes[:, 1]
+        self.n_rows, self.n_entries = (int(size) for size in data.sizes[:, [0, 2]].sum(axis=0))
+        self.weight = float(weights.sum())
+        self.shares = weights / self.weight
         curvature = l2 * np.append(metric.scale[:-1], 0.0) ** 2
-        calls = [(target, metric, curvature, own) for own in seeds]
-        sizes = np.array(cluster.ask_each("pose", calls))
-        self.n_rows, self.n_entries = (int(size) for size in sizes[:, [0, 2]].sum(axis=0))
-        self.weight = float(sizes[:, 1].sum())
-        self.shares = sizes[:, 1] / self.weight
+        self._problems = [(metric, curvature, (seed, number)) for number in range(len(weights))]
 
     def ask(self, name, *args):
         """Let every worker do something with its rows; return what each returned."""
-        return self.cluster.ask("do", self.target, name, *args)
+        return self.ask_each(name, [args] * len(self.shares))
+
+    def ask_each(self, name, args):
+        """Do so with arguments for each; the first call poses the problem to them."""
+        calls = [
+            (self.target, name, problem, *own)
+            for problem, own in zip(self._problems, args, strict=True)
+        ]
+        self._problems = [None] * len(args)
+        return self.cluster.ask_each("do", calls)
 
     def order(self, rng=None):
         """Return a seed for the sweep of each worker, or None for each in file order."""
@@ -204,7 +231,7 @@ class ClusterRows(Rows):
 
     def sweeps(self, name, order, *args):
         """Let every worker sweep in its own order; return what each returned."""
-        return self.cluster.ask_each("do", [(self.target, name, seed, *args) for seed in order])
+        return self.ask_each(name, [(seed, *args) for seed in order])
 
     def sweep(self, order, *args):
         """Return the means over workers of the ends and averages of their sweeps, and the rows."""
@@ -277,38 +304,36 @@ class NewtonClusterEpoch(ClusterEpoch):
 
 
 class ExactClusterEpoch(ClusterEpoch):
-    """Every worker sweeps and sums up in one call; then the Newton step of all rows.
+    """Then the Newton step of all rows: their scatter tells the Hessian.
 
-    So the model is that of one machine to rounding, whichever worker holds which rows.
+    So the model is that of one machine to rounding, whichever worker holds which rows. What
+    the first search needs to know of them, the scatter tells, too. Later ones see the residuals,
+    which have more digits: sweep and sums then come in one call.
     """
 
-    def __init__(self, rows, objective, tol):
+    def __init__(self, rows, objective, tol, scatter):
         sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, seed=0)  # no sums, so no seed
         super().__init__(rows, objective, tol, sketch)
+        self.scatter = scatter
 
     def _points(self, order, *args):
-        calls = self.rows.sweeps("sweep_and_sum", order, self.sketch.solve is None, *args)
+        if self.sketch.solve is None:
+            return self.rows.sweeps("sweep", order, 1, *args)
+        calls = self.rows.sweeps("sweep_and_sum", order, *args)
         points, sums = zip(*calls, strict=True)
         self.sums = added(sums)
         return points
 
     def _survey(self, theta, directions):
-        loss, slope, *triangle = self.sums
-        if triangle:
-            self._take(*triangle)
+        if self.sketch.solve is None:
+            rows = self.rows
+            *self.sums, self.sketch.total = self.scatter.sums(rows.target, rows.metric, theta)
+            self.sketch.finish(rows.weight, self.objective.l2)
         none = np.empty((len(theta), 0))
         loss, gradient, _ = quadratic_model(
-            self.rows.weight, self.objective, theta, none, loss, slope
+            self.rows.weight, self.objective, theta, none, *self.sums
         )
         return loss, gradient, self.sketch.total @ directions
-
-    def _take(self, triangle):
-        """Fill the matrix from its upper triangle."""
-        upper = np.triu_indices(self.rows.n_coordinates)
-        self.sketch.total = np.zeros((self.rows.n_coordinates,) * 2)
-        self.sketch.total[upper] = triangle
-        self.sketch.total.T[upper] = triangle
-        self.sketch.finish(self.rows.weight, self.objective.l2)
 
 
 class ClusterConditions:
@@ -352,33 +377,31 @@ def grouped(directions):
 
 def cluster_epochs(settings, data, seed, start):
     """Train like `epochs`, on the rows of a cluster."""
-    make = partial(_train, settings, data.cluster, data.moments, seed=seed)
+    make = partial(_train, settings, data, seed=seed)
     if not data.form.targets:
-        return make(0, data.targets[0], start=start)
+        return make(0, start=start)
     starts = [None] * len(data.targets) if start is None else zip(*start, strict=True)
     return side_by_side(
-        [
-            make(number, target, start=one)
-            for number, (target, one) in enumerate(zip(data.targets, starts, strict=True))
-        ]
+        [make(target, start=one) for target, one in zip(data.targets, starts, strict=True)]
     )
 
 
-def _train(settings, cluster, moments, number, target, seed, start):
+def _train(settings, data, target, seed, start):
     """Train on one target."""
-    rows_in = partial(ClusterRows, cluster, number, target, settings.l2, seed)
-    moments = moments.beside(target)
+    rows_in = partial(ClusterRows, data, target, settings.l2, seed)
+    moments = data.moments(target)
     problem = Problem.on(rows_in, settings, moments)
     rows, objective = problem.rows, problem.objective
-    if settings.average and objective.quadratic:
-        method = _epoch_for(rows)(rows, objective, settings.tol or 0.0)
+    if settings.average and settings.quadratic:
+        method = _epoch(rows, objective, settings.tol or 0.0, data.scatter)
     else:
         method = _method(settings, rows, objective)
-    return train(settings, problem, method, moments, seed, start)
+    return train(settings, problem, method, moments.times(data.unit), seed, start)
 
 
-def _epoch_for(rows):
+def _epoch(rows, objective, tol, scatter):
     """Choose by the number of columns."""
-    if rows.n_coordinates <= MATRIX_COORDINATES:
-        return ExactClusterEpoch
-    return NewtonClusterEpoch if rows.n_coordinates <= NEWTON_COORDINATES else ClusterEpoch
+    if scatter.products is not None:
+        return ExactClusterEpoch(rows, objective, tol, scatter)
+    kind = NewtonClusterEpoch if rows.n_coordinates <= NEWTON_COORDINATES else ClusterEpoch
+    return kind(rows, objective, tol)

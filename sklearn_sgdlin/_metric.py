@@ -70,32 +70,27 @@ class Moments:
     deviation: np.ndarray
 
     @classmethod
-    def empty(cls, n_columns):
-        """Moments of no rows."""
-        return cls(0, 0.0, *np.zeros((2, n_columns)))
-
-    @classmethod
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # _check tells the user
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # check tells the user
     def of(cls, X, sample_weight=None, name="X"):
         """Moments of the rows of X, chunk by chunk; an error if they are not finite."""
         if issparse(X):
             return cls._of_sparse(X, sample_weight)
         n_rows, n_features = X.shape
-        total = cls.empty(n_features)
+        total = cls(0, 0.0, *np.zeros((2, n_features)))
         for part in slices(n_rows, MOMENT_ROWS):
             chunk = cls._of_chunk(X, part.start, part.stop, sample_weight)
             if chunk.weight > 0:
                 total = total.merge(chunk)
             else:
                 assert_all_finite(X[part], input_name=name)
-        total._check(X, name)
+        total.check(X, name)
         return total
 
     @classmethod
     def of_row(cls, x):
         """Moments of one row of weight 1: the row, and no deviation."""
         row = cls(1, 1.0, x, np.zeros(len(x)))
-        row._check(x)
+        row.check(x)
         return row
 
     @classmethod
@@ -108,7 +103,7 @@ class Moments:
         mean, variance = mean_variance_axis(X, axis=0, weights=weights)
         deviation = variance.astype(np.float64) * weight
         moments = cls(rows, weight, mean.astype(np.float64), deviation)
-        moments._check(X)
+        moments.check(X)
         return moments
 
     @classmethod
@@ -125,7 +120,8 @@ class Moments:
         return cls(rows, weight, mean, deviation)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def _check(self, X, name="X"):
+    def check(self, X, name="X"):
+        """Raise an error if moments are not finite, with what in X is not."""
         square = self.deviation + self.weight * self.mean**2
         if not np.isfinite(square).all():
             assert_all_finite(X, input_name=name)

@@ -1,16 +1,16 @@
 """The problem as the user poses it: settings, rows in their metric, the objective on them."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import numpy as np
-from scipy.sparse import issparse
 
 from ._loss import SQUARED_ERROR, Loss
-from ._metric import Metric, Moments, with_last
+from ._metric import Metric, Moments
 from ._objective import Objective
 from ._rows import Rows
-from ._sparse import SparseRows
+from ._sparse import rows_of
 
 DIVERGED = 10.0  # times the loss of a constant prediction
 
@@ -36,11 +36,14 @@ class Settings:
     shuffle: bool
 
     @property
+    def quadratic(self):
+        """Whether the objective is a quadratic function: squared error without kinks."""
+        return self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
+
+    @property
     def unique_path(self):
         """Whether the model found may not depend on how the data are written."""
-        return not self.precondition or (
-            self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
-        )
+        return not self.precondition or self.quadratic
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,7 @@ class Problem:
     @classmethod
     def of(cls, settings, X, y, sample_weight, moments):
         """Pose the problem with the moments of the columns of X, and of y, last."""
-        kind = SparseRows if issparse(X) else Rows
-        return cls.on(lambda metric: kind(X, y, sample_weight, metric), settings, moments)
+        return cls.on(partial(rows_of, X, y, sample_weight), settings, moments)
 
     @classmethod
     def on(cls, rows_in, settings, moments):
@@ -83,18 +85,6 @@ class Problem:
         """learning_rate, power_t, implicit of one sweep."""
         power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
         return rate * self.unit, power_t, settings.implicit
-
-
-def moments_of(X, y, sample_weight):
-    """Moments of the columns of X, and of y, last."""
-    if len(y) == 1 and sample_weight is None:
-        return Moments.of_row(with_last(X.toarray()[0] if issparse(X) else X[0], y[0]))
-    return beside(Moments.of(X, sample_weight), y, sample_weight)
-
-
-def beside(moments, y, sample_weight):
-    """Moments of X known already, and of y, last."""
-    return moments.beside(Moments.of(y[:, np.newaxis], sample_weight, "y"))
 
 
 def target_variance(settings, moments):

@@ -271,10 +271,10 @@ class SearchingEpoch:
         return theta, loss, end_loss, distance
 
     def scatter(self, theta, moments):
-        """Return what a stream needs to go on from these rows; None where it is not known."""
+        """Return the scatter of the rows, which have these moments, as far as it is known here."""
         sketch = self.sketch
         if self.gradient is None or sketch is None or sketch.solve is None or not sketch.exact:
-            return None
+            return Scatter(moments, None)
         slope = sketch.total @ theta - self.gradient
         hessian = sketch.total - np.diag(self.objective.l2)
         return Scatter.of_hessian(hessian, slope, self.rows.metric, moments)

@@ -5,16 +5,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
 
 from ._curvature import CurvatureSketch
 from ._early_stopping import hold_out
 from ._interior import Conditions, System, joined
-from ._metric import Moments
 from ._regressor import SGDLinearRegressor
-from ._rows import Rows
+from ._scatter import Scatter
 from ._search import survey_sums
-from ._sparse import SparseRows
+from ._sparse import rows_of
 
 NEWTON_COORDINATES = 1025  # beyond, a worker's own Hessian is too large to keep
 PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
@@ -83,44 +81,51 @@ class Shard:
             sum_of_weights += weight.sum()
         return total, sum_of_weights
 
-    def form(self):
-        """Return the forms by the numbers of partitions, and the largest weight (None: one)."""
-        weights = [weight.max() for _, _, weight in self.parts if weight is not None]
-        return self.forms, max(weights, default=None)
+    def largest_weight(self):
+        """Return the largest weight."""
+        return max(weight.max() for _, _, weight in self.parts)
 
-    def moments(self, largest_weight):
-        """Scale the weights; return moments of X and of each target, merged over partitions."""
-        of_X, of_y = [], []
+    def look(self, largest_weight, matrix_coordinates):
+        """Scale the weights; return what partitions have in common, and what adds up over them.
+
+        Returns
+        -------
+        forms : dict of int to Form
+        size : tuple
+            The number of rows, the sum of their weights, and the number of entries.
+        scatter : Scatter or None
+            With products where there are no more coordinates than given. None where partitions
+            differ in form.
+        """
+        sizes, scatters = [], []
         for i, (number, (X, y, weight)) in enumerate(zip(self.forms, self.parts, strict=True)):
             if weight is not None:
                 weight = weight / largest_weight
             y = np.ascontiguousarray(y.reshape(len(y), -1).T)
             self.parts[i] = X, y, weight
             with _named(number):
-                of_X.append(Moments.of(X, weight))
-                of_y.append([Moments.of(column[:, np.newaxis], weight, "y") for column in y])
-        return merged(of_X), [merged(column) for column in zip(*of_y, strict=True)]
+                few = X.shape[1] < matrix_coordinates
+                scatters.append(Scatter.of(X, y, weight, with_products=few))
+            n_rows = X.shape[0]
+            sizes.append((n_rows, n_rows if weight is None else weight.sum(), X.size))
+        alike = len(set(self.forms.values())) == 1
+        return self.forms, np.sum(sizes, axis=0), merged(scatters) if alike else None
 
     def pose(self, target, metric, l2, seed):
-        """See the rows of a target through a metric; the Hessian has `l2` on its diagonal.
-
-        Return the number of rows, the sum of their weights, and the number of entries.
-        """
-        rows = [
-            (SparseRows if issparse(X) else Rows)(X, y[target], weight, metric)
-            for X, y, weight in self.parts
-        ]
+        """See the rows of a target through a metric; the Hessian has `l2` on its diagonal."""
+        rows = [rows_of(X, y[target], weight, metric) for X, y, weight in self.parts]
         self.targets[target] = LocalProblem(rows, l2, seed)
-        return self.targets[target].size()
 
-    def do(self, target, name, *args):
-        """Return what a method of the problem of a target returns."""
+    def do(self, target, name, problem, *args):
+        """Return what a method of the problem of a target returns; pose it first if given."""
+        if problem is not None:
+            self.pose(target, *problem)
         return getattr(self.targets[target], name)(*args)
 
 
-def merged(moments):
-    """Merge the moments of several parts."""
-    total, *others = moments
+def merged(parts):
+    """Merge the moments, or the scatter, of several parts."""
+    total, *others = parts
     for other in others:
         total = total.merge(other)
     return total
@@ -137,10 +142,6 @@ class LocalProblem:
         self.sketch = None
         if self.n_coordinates <= NEWTON_COORDINATES:
             self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, seed)
-
-    def size(self):
-        """Return the number of rows, the sum of their weights, and the number of entries."""
-        return self.n_rows, self.weight, sum(part.n_entries for part in self.rows)
 
     def sweep(self, seed, n_stretches, objective, step_rule, rows_seen, theta):
         """Sweep all partitions; return the end and the averages of stretches, as columns.
@@ -178,17 +179,10 @@ class LocalProblem:
             self.sketch.finish(self.weight, self.l2)
         return sums
 
-    def sweep_and_sum(self, seed, with_matrix, objective, step_rule, rows_seen, theta):
-        """Sweep in one stretch; return it, and the sums of a survey at its start.
-
-        Last of them the Hessian, the upper triangle row by row, if it is asked for.
-        """
+    def sweep_and_sum(self, seed, objective, step_rule, rows_seen, theta):
+        """Sweep in one stretch; return it, and the sums of a survey at its start."""
         points = self.sweep(seed, 1, objective, step_rule, rows_seen, theta)
-        none = np.empty((self.n_coordinates, 0))
-        if not with_matrix:
-            return points, self.total(survey_sums, theta, none)
-        sums = self.total(survey_sums, theta, none, self.sketch)
-        return points, (*sums, self.sketch.total[np.triu_indices(self.n_coordinates)])
+        return points, self.total(survey_sums, theta, np.empty((self.n_coordinates, 0)))
 
     def newton(self, gradient):
         """Return the local inverse Hessian times a gradient."""

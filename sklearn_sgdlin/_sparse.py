@@ -1,6 +1,7 @@
 """Rows of a CSR matrix, centred without being made dense."""
 
 import numpy as np
+from scipy.sparse import issparse
 
 from ._metric import chunk_rows, consecutive, slices
 from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
@@ -116,3 +117,8 @@ class SparseRows(Rows):
         for part in slices(self.n_rows, step):
             z = SparseChunk(consecutive(self.X, part), self.metric)
             yield z, self.y[part], self._weight_of(part)
+
+
+def rows_of(X, y, sample_weight, metric):
+    """Return the `Rows` of X, dense or sparse."""
+    return (SparseRows if issparse(X) else Rows)(X, y, sample_weight, metric)

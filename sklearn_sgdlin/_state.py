@@ -5,7 +5,6 @@ from math import isfinite
 
 import numpy as np
 
-from ._metric import Moments
 from ._scatter import Scatter
 
 
@@ -15,10 +14,9 @@ class State:
 
     Attributes
     ----------
-    moments : Moments
-        Of the columns of X, and of y, last, in all rows seen.
-    scatter : Scatter or None
-        Of the same, where columns are few and the objective is quadratic.
+    scatter : Scatter
+        Of the columns of X and y in all rows seen; with products where columns are few and the
+        objective is quadratic.
     coef, intercept
         The last iterate of SGD, in the units of the data.
     mean_coef, mean_intercept
@@ -32,8 +30,7 @@ class State:
         the state in mid-stream goes on exactly as the original.
     """
 
-    moments: Moments
-    scatter: Scatter | None
+    scatter: Scatter
     coef: np.ndarray
     intercept: float
     mean_coef: np.ndarray
@@ -41,6 +38,11 @@ class State:
     rows_seen: int
     average_rows: float
     seed: int
+
+    @property
+    def moments(self):
+        """Moments of the columns of X, and of y, last."""
+        return self.scatter.moments
 
     @property
     def finite(self):

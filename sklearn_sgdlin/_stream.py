@@ -4,16 +4,14 @@ from math import sqrt
 
 import numpy as np
 
-from ._metric import Moments
 from ._problem import (
     Problem,
     check_growth,
     constant_model,
     generator,
-    moments_of,
     target_variance,
 )
-from ._scatter import Scatter
+from ._scatter import FEATURES, Scatter
 from ._state import State, Targets
 
 FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
@@ -46,10 +44,14 @@ def _stream(settings, X, y, sample_weight, state, seed):
     with polynomially decaying memory (Shamir & Zhang, 2013), and from there the optimum of all
     rows seen, where the scatter tells it.
     """
-    chunk = moments_of(X, y, sample_weight)
+    few = X.shape[1] <= FEATURES and settings.average and settings.quadratic
+    scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products=few)
     if state is None:
-        state = _beginning(settings, chunk, seed)
-    moments = state.moments.merge(chunk)
+        model = constant_model(settings, scatter.moments)
+        state = State(scatter, *model, *model, 0, 0.0, seed)
+    else:
+        scatter = state.scatter.merge(scatter)
+    moments = scatter.moments
     problem = Problem.of(settings, X, y, sample_weight, moments)
     rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
     theta, mean, average_rows = rows.sweep(
@@ -67,27 +69,16 @@ def _stream(settings, X, y, sample_weight, state, seed):
         constant_loss = rows.constant_loss(settings.loss, constant_model(settings, moments)[1])
         where = f"epoch 1 of this call, after {state.rows_seen} rows"
         check_growth(objective.value(rows, theta), max(typical, constant_loss), where)
-    best, scatter = metric.model(mean), None
-    if state.scatter is not None and settings.average and objective.quadratic:
-        scatter = state.scatter.with_rows(state.moments, chunk, X, y, sample_weight)
-        best = scatter.optimum(moments, settings.fit_intercept, settings.l2, *best)
+    best = metric.model(mean)
+    if scatter.products is not None:
+        best = scatter.optimum(settings.fit_intercept, settings.l2, *best)
     return State(
-        moments,
         scatter,
         *metric.model(theta),
         *best,
         state.rows_seen + len(y),
         average_rows,
         state.seed,
-    )
-
-
-def _beginning(settings, moments, seed):
-    """The state before the first chunk, which has these moments."""
-    model = constant_model(settings, moments)
-    n_features = len(moments.mean) - 1
-    return State(
-        Moments.empty(n_features + 1), Scatter.empty(n_features), *model, *model, 0, 0.0, seed
     )
 
 

@@ -11,7 +11,8 @@ from scipy.sparse import csr_array, issparse
 from ._curvature import CurvatureSketch
 from ._interior import InteriorEpoch
 from ._metric import Moments
-from ._problem import Problem, beside, check_growth, constant_model, generator, moments_of
+from ._problem import Problem, check_growth, constant_model, generator
+from ._scatter import FEATURES, Scatter, moments_of
 from ._search import LEAST_TOL, SearchingEpoch
 from ._state import State, Targets
 
@@ -182,11 +183,11 @@ def _together(current):
 
 def _epochs(settings, X, y, sample_weight, seed, start, shared):
     """Train on all rows with one target."""
-    moments = beside(shared.moments, y, sample_weight)
+    moments = shared.moments.beside(Moments.of(y[:, np.newaxis], sample_weight, "y"))
     seen = moments.times(shared.unit)
     if X.shape[0] * X.shape[1] <= MERGE_SIZE and not settings.unique_path:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
-        moments = moments_of(X, y, sample_weight)
+        moments = moments_of(X, y[np.newaxis], sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments)
     method = _method(settings, problem.rows, problem.objective, shared)
     yield from train(settings, problem, method, seen, seed, start)
@@ -214,8 +215,9 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
             check_growth(end_loss, start_loss, f"epoch {number}")
         model = metric.model(theta)
         reason = stop.after(number, loss, distance)
-        scatter = method.scatter(theta, seen) if isinstance(method, SearchingEpoch) else None
-        state = State(seen, scatter, *model, *model, rows_seen, float(rows_seen), seed)
+        known = len(theta) <= FEATURES + 1 and isinstance(method, SearchingEpoch)
+        scatter = method.scatter(theta, seen) if known else Scatter(seen, None)
+        state = State(scatter, *model, *model, rows_seen, float(rows_seen), seed)
         yield Epoch(number, rate, loss, distance, state, reason)
         if reason is not None:
             return

@@ -54,7 +54,7 @@ def _partitions(name, data):
 
 
 def _zipped(X, y, sample_weight):
-    """Return the delayed (X, y, sample_weight) of every partition."""
+    """Return X, y and sample_weight, or None, of every partition."""
     named = {"X": X, "y": y, "sample_weight": sample_weight}
     parts = {name: _partitions(name, data) for name, data in named.items() if data is not None}
     for name, blocks in parts.items():
@@ -64,31 +64,28 @@ def _zipped(X, y, sample_weight):
                 "the same rows."
             )
     weights = parts.get("sample_weight", [None] * len(parts["X"]))
-    together = dask.delayed(_part)  # in one task, so that the arrays lie on one worker
-    return [together(*part) for part in zip(parts["X"], parts["y"], weights, strict=True)]
+    return list(zip(parts["X"], parts["y"], weights, strict=True))
 
 
-def _part(X, y, sample_weight):
-    return X, y, sample_weight
-
-
-def _squares(model, part):
+def _squares(model, X, y, weight):
     """Return the moments of y on a partition, and the weighted sum of squared residuals."""
-    X, y, weight = part
     y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     return Moments.of(y, weight), weight @ (y - model.predict(X).reshape(y.shape)) ** 2
 
 
 def _loaded(client, X, y, sample_weight):
-    """Let the workers load the partitions; return their futures."""
-    futures = client.compute(_zipped(X, y, sample_weight))
-    _wait(client, futures)
-    for number, future in enumerate(futures):
-        if future.status != "finished":
-            error = future.exception() if future.status == "error" else future.status
-            raise RuntimeError(f"Partition {number} did not load: {error!r}")
-    return dict(enumerate(futures))
+    """Let the workers load the partitions; return the futures of each by its number."""
+    parts = _zipped(X, y, sample_weight)
+    futures = client.compute([block for part in parts for block in part])
+    _wait(client, [future for future in futures if future is not None])
+    parts = dict(enumerate(zip(*[iter(futures)] * 3, strict=True)))
+    for number, part in parts.items():
+        for future in part:
+            if future is not None and future.status != "finished":
+                error = future.exception() if future.status == "error" else future.status
+                raise RuntimeError(f"Partition {number} did not load: {error!r}")
+    return parts
 
 
 def _wait(client, futures):
@@ -152,12 +149,11 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     the same rows.
 
     With squared error and no penalty, or "l2", some ``200 * n_features`` numbers a round at the
-    most travel to and from each worker, whatever the number of rows: with up to 100 columns half
-    of the Hessian is among them, and the model is that of one machine to rounding. Other losses
-    and penalties take interior-point steps whose matrix, ``n_features**2`` numbers of each
-    worker, is summed up; with more than 4096 columns no matrix travels. With ``average=False``
-    the last iterates of the workers are averaged and nothing is searched, so partitions should
-    be alike.
+    most travel to and from each worker, whatever the number of rows: with up to 100 columns the
+    Hessian is among them, and the model is that of one machine to rounding. Other losses and
+    penalties take interior-point steps whose matrix, ``n_features**2`` numbers of each worker, is
+    summed up; with more than 4096 columns no matrix travels. With ``average=False`` the last
+    iterates of the workers are averaged and nothing is searched, so partitions should be alike.
 
     A worker that is lost during `fit` raises RuntimeError, and the estimator is as it was.
 
@@ -303,7 +299,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             return super().score(X, y, sample_weight)
         check_is_fitted(self)
         squares = partial(dask.delayed(_squares), dask.delayed(self.to_local()))
-        parts = self._client().compute([squares(part) for part in _zipped(X, y, sample_weight)])
+        parts = self._client().compute([squares(*part) for part in _zipped(X, y, sample_weight)])
         of_y, residual = zip(*self._client().gather(parts), strict=True)
         return float(np.mean(1 - sum(residual) / merged(of_y).deviation))
 
@@ -318,7 +314,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             held_out = None
             if self.early_stopping and not given:
                 held_out = self._held_out(cluster, seed)
-            data = ClusterData(cluster, scale_weights=self.precondition)
+            data = ClusterData(cluster, self._settings(), weighted=training[2] is not None)
             self.n_features_in_ = data.form.columns
             if data.form.names is not None:
                 self.feature_names_in_ = np.array(data.form.names, dtype=object)

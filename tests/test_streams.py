@@ -131,10 +131,10 @@ def test_first_chunk_of_one_row(rng):
 def state_of(model):
     """All numbers that a stream carries on."""
     state = dict(vars(model._state))
-    scatter = state.pop("scatter")
-    scatter = {} if scatter is None else vars(scatter)
-    parts = [state, vars(state.pop("moments")), scatter]
-    return np.hstack([np.ravel(value) for part in parts for value in part.values()])
+    scatter = vars(state.pop("scatter")).copy()
+    parts = [state, vars(scatter.pop("moments")), scatter]
+    values = [value for part in parts for value in part.values() if value is not None]
+    return np.hstack([np.ravel(value) for value in values])
 
 
 @pytest.mark.parametrize("options", [{}, {"average": False}, {"loss": "huber", "penalty": "l1"}])

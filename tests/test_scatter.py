@@ -1,0 +1,97 @@
+"""Sums of products, put together from parts, against a naive loop over all rows."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+
+from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._scatter import Scatter
+from sklearn_sgdlin._shard import merged
+
+N_ROWS, CUTS = 9000, (0, 10, 5000, 9000)  # a part longer than the rows its distances are from
+
+
+@pytest.fixture
+def data(rng):
+    X = rng.normal(size=(N_ROWS, 4)) * [1e-2, 1.0, 1e3, 1.0] + [10.0, 0.0, 1e4, 1e4]
+    X[:, 3] += np.linspace(0, 100, N_ROWS)  # parts are not alike
+    targets = np.stack([X.sum(axis=1) + rng.normal(size=N_ROWS), 1e4 + rng.normal(size=N_ROWS)])
+    return X, targets, rng.integers(0, 3, N_ROWS).astype(float)
+
+
+def scatter_of(X, targets, weight, cuts=CUTS, with_products=True):
+    """Scatter of the parts between cuts, merged."""
+    parts = [slice(*ends) for ends in pairwise(cuts)]
+    return merged(
+        [
+            Scatter.of(
+                X[part], targets[:, part], None if weight is None else weight[part], with_products
+            )
+            for part in parts
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array, np.float32])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_sums_are_those_of_all_rows(data, rng, kind, weighted, fit_intercept):
+    X, targets, weight = data
+    X = kind(X)
+    scatter = scatter_of(X, targets, weight if weighted else None)
+    h = weight if weighted else np.ones(N_ROWS)
+    X = X.toarray() if kind is csr_array else X.astype(float)
+    columns = np.column_stack([X, *targets])
+    centred = columns - np.average(columns, axis=0, weights=h)
+    assert_allclose(scatter.moments.mean, np.average(columns, axis=0, weights=h), rtol=1e-13)
+    assert_allclose(scatter.moments.deviation, h @ centred**2, rtol=1e-10)
+    assert_allclose(scatter.products, (centred[:, :4].T * h) @ centred, rtol=1e-9)
+    assert scatter.moments.rows == np.count_nonzero(h)
+    metric = Metric.standard(scatter.moments.of_columns(slice(4)), fit_intercept)
+    z = metric.scale * np.column_stack([X - metric.centre, np.ones(N_ROWS)])
+    theta = rng.normal(size=5)
+    for target, y in enumerate(targets):
+        square, slope, hessian = scatter.sums(target, metric, theta)
+        residual = y - z @ theta
+        assert_allclose(square, h @ residual**2, rtol=1e-9)
+        size = np.sqrt((h @ residual**2) * (h @ z**2))
+        assert_allclose(slope[:, 0], (h * residual) @ z, atol=1e-10 * size.max())
+        assert_allclose(hessian, (z.T * h) @ z, atol=1e-10 * np.abs(h @ z**2).max())
+
+
+def test_constant_columns_and_parts_of_no_weight_add_nothing(data):
+    X, targets, weight = data
+    X[:, 1] = 0.1
+    weight[10:5000] = 0.0
+    scatter = scatter_of(X, targets, weight)
+    left = [*range(10), *range(5000, N_ROWS)]
+    targets_left = np.ascontiguousarray(targets[:, left])
+    alone = scatter_of(X[left], targets_left, weight[left], cuts=(0, 10, len(left)))
+    assert_array_equal(scatter.products[1], 0.0)
+    assert_array_equal(scatter.products, alone.products)
+    moments = scatter_of(X, targets, weight, with_products=False)
+    assert moments.products is None
+    assert_allclose(scatter.moments.deviation, moments.moments.deviation, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("row", [0, 8000])
+@pytest.mark.parametrize(
+    ("value", "weight_there", "message"),
+    [
+        (np.nan, 1.0, "Input X contains NaN"),
+        (np.nan, 0.0, "Input X contains NaN"),
+        (np.inf, 1.0, "Input X contains infinity"),
+        (np.inf, 0.0, "Input X contains infinity"),
+        (1e200, 1.0, "in column 2 whose squares"),
+    ],
+)
+def test_what_is_not_finite_is_named_as_in_moments(data, row, value, weight_there, message):
+    X, targets, weight = data
+    X[row, 2], weight[row] = value, weight_there
+    with pytest.raises(ValueError, match=message):
+        Moments.of(X, weight)
+    with pytest.raises(ValueError, match=message):
+        Scatter.of(X, targets, weight, with_products=True)
