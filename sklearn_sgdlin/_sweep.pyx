@@ -56,7 +56,7 @@ cdef enum:
     FETCH_AHEAD = 1 << 14       # bytes: how early to ask for a row in sequential passes
     AVERAGE_EVERY = 16          # steps between two contributions to the average
     ROWS_AHEAD = 8              # how early to ask for what a sparse row needs
-    ENTRIES_AHEAD = 64         # the same in products, which visit them in the order of the file
+    ENTRIES_AHEAD = 64          # the same in products, which visit them in the order of the file
     CACHED_COLUMNS = 1 << 14    # of products, that stay in the second-level cache
 
 
