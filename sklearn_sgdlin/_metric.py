@@ -7,8 +7,9 @@ as they are, and the metric says how long a step is in each direction::
     prediction = z . theta                             the same model, other coordinates
 
 with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt(Q)`` and
-``Q = 1 + sum(variance_j / (variance_j + l2))``, l2 the curvature of a penalty, so that the mean
-of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no unit, and 1 is its natural scale.
+``Q = 1 + sum(variance_j / (variance_j + l2))``, l2 the curvature of a penalty as one of so many
+columns feels it, so that the mean of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no
+unit, and 1 is its natural scale.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from ._sweep import moments
 
 MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
+NEAR = 0.9  # of the last step: near enough for a scale
 CHUNK_BYTES = 1 << 20  # of X at a time: stays in the second-level cache, and is worth a thread
 
 
@@ -48,6 +50,25 @@ def with_last(numbers, last, size=None):
     vector = np.empty(len(numbers) + 1 if size is None else size)
     vector[:-1], vector[-1] = numbers, last
     return vector
+
+
+def effective_l2(variance, l2, n_rows):
+    """The penalty that one of many independent columns feels beside the others.
+
+    It solves ``l2 = effective * (1 - sum(variance / (variance + effective)) / n_rows)``: what the
+    others explain is not left for a column to explain. The diagonal of the inverse of the Hessian
+    is about ``effective / l2 / (variance + effective)`` (Silverstein, 1995; Bach, High-dimensional
+    analysis of double descent, 2024). Few columns feel l2 itself.
+    """
+    if l2 == 0:
+        return l2
+    effective, last = l2 + variance.sum() / n_rows, np.inf  # from above Newton steps only fall
+    while effective < NEAR * last:
+        share = variance / (variance + effective)
+        square = share @ share / n_rows
+        last, effective = effective, l2 + effective * (share.sum() / n_rows - square)
+        effective /= 1 - square
+    return effective
 
 
 @dataclass(frozen=True)
@@ -190,6 +211,7 @@ class Metric:
         """The metric of the module's formula; a constant column has scale 0."""
         spread = with_last(moments.spread(fit_intercept), fit_intercept)
         varies = spread > 0
+        l2 = effective_l2(spread[:-1], l2, moments.rows)
         curvature = spread + with_last(l2, 0.0, len(spread))
         scale = np.zeros(len(spread))
         n_effective = np.divide(spread, curvature, out=scale, where=varies).sum() or 1.0

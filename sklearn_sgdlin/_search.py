@@ -1,6 +1,6 @@
-"""The search: the best model in the span of stretches of SGD.
+"""The search: the best model in the span of averages of SGD.
 
-Each stretch of a sweep leaves one average, a point near the optimum but for noise. The
+Each sweep leaves its average, a point near the optimum but for noise. The
 objective is minimised exactly over the affine span of these points, so the noise averages
 out with optimal weights (sequential subspace optimisation: Narkiss & Zibulevsky, 2005;
 nonlinear acceleration of stochastic algorithms: Scieur, Bach & d'Aspremont, 2017).
@@ -14,11 +14,11 @@ and tells how far the optimum is; see `_curvature`.
 from functools import partial
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from ._curvature import RANK_TOLERANCE, LeastCurvature
 from ._scatter import Scatter
 
-SEGMENTS = 2  # averages a sweep leaves where no matrix does what more of them would
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 NEWTON_STEPS = 3  # an epoch, where rounding errors matter
 EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after one, where they don't
@@ -102,7 +102,7 @@ def conjugate_steps(
     left : float
         How much lower it may become.
     """
-    step, change, direction, image = np.zeros((4, len(gradient)))
+    step, direction, image = np.zeros((3, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
     for n_steps in range(most + 1):
         towards = residual if solve is None else solve(residual)
@@ -114,19 +114,19 @@ def conjugate_steps(
             left = extrapolated([*before, *decreases]) if n_steps >= RECENT else np.inf
         if left <= enough or n_steps == most or (least and least.far and not patient):
             break
-        direction = towards + (square / last_square) * direction
+        direction *= square / last_square
+        direction += towards
         if least is not None and least.open:
             image, probed = times(np.column_stack([direction, least.vector])).T
             least.add(probed)
         else:
             image = times(direction)
         length = square / (direction @ image)
-        step += length * direction
-        change += length * image
-        residual -= length * image
+        daxpy(direction, step, a=length)  # step += length * direction, in one pass
+        daxpy(image, residual, a=-length)
         last_square = square
         decreases.append(length * square / 2)
-    return step, change, direction, image, decreases, left
+    return step, -gradient - residual, direction, image, decreases, left
 
 
 def extrapolated(decreases):
@@ -202,7 +202,7 @@ class Span:
 
 
 class SearchingEpoch:
-    """Sweep in stretches, then take the best model in the span of their averages, and go on.
+    """Sweep, then take the best model in the span of averages, and go on.
 
     The distance is sqrt(g' H^-1 g / mean squared residual): the root mean square of what
     predictions lack, in its units.
@@ -224,19 +224,11 @@ class SearchingEpoch:
         self.least = None if self.by_sketch else LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
         self.gradient, self.decreases = None, []
-        self.n_segments = SEGMENTS if sketch is None else 1
 
     def directions(self, theta, order, step_rule, rows_seen):
-        """Return the end of the sweep, the averages of its stretches, and gradient steps."""
-        blocks, within = order
-        averages, iterate = [], theta
-        for stretch in np.array_split(blocks, min(self.n_segments, len(blocks))):
-            iterate, average, n_averaged = self.rows.sweep(
-                (stretch, within), self.objective, step_rule, rows_seen, iterate
-            )
-            rows_seen += int(n_averaged)
-            averages.append(average - theta)
-        return np.column_stack([iterate - theta, *averages, *self._more()])
+        """Return the end of the sweep, its average, and a gradient step."""
+        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        return np.column_stack([end - theta, average - theta, *self._more()])
 
     def _more(self):
         """The gradient; in the first pass, a random vector to learn the least curvature from."""

@@ -5,7 +5,7 @@ from scipy.sparse import issparse
 
 from ._metric import chunk_rows, consecutive, slices
 from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
-from ._sweep import sweep_sparse
+from ._sweep import sparse_products, sweep_sparse
 
 PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
@@ -109,7 +109,24 @@ class SparseRows(Rows):
 
     def products(self, points, residuals=False, sketch=None):
         """See `Rows`."""
-        return self._products(points, residuals, sketch)
+        if sketch is not None:
+            return self._products(points, residuals, sketch)
+        slopes = np.ascontiguousarray(points.T).reshape(-1, self.n_coordinates)
+        square, totals = 0.0, np.empty_like(slopes)
+        for part in slices(len(slopes), COORDINATE // 2):
+            square += sparse_products(
+                self.X.data,
+                self.X.indices,
+                self.X.indptr,
+                self.y if residuals and part.start == 0 else None,
+                self.sample_weight,
+                self.metric.centre,
+                self.metric.scale,
+                slopes[part],
+                totals[part],
+                self._coordinates,
+            )
+        return square, totals.reshape(points.T.shape).T
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""

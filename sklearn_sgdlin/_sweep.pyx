@@ -57,6 +57,8 @@ cdef enum:
     FETCH_COLUMNS = 64          # of a row asked for at a time: more have to wait for each other
     AVERAGE_EVERY = 16          # steps between two contributions to the average
     ROWS_AHEAD = 8              # how early to ask for what a sparse row needs
+    ENTRIES_AHEAD = 64          # the same in products, which visit them in the order of the file
+    CACHED_COLUMNS = 1 << 14    # of products, that stay in the second-level cache
 
 
 cdef struct Loss:               # see _loss.py
@@ -599,6 +601,107 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
                 penalty_every if c_penalty.any else AVERAGE_EVERY, c_schedule, rows_seen,
                 &theta[0], &mean[0], &average)
     return average.rows
+
+
+cdef struct Column:             # of a product: side by side, as above
+    double slope
+    double total
+
+
+cdef inline double respond_sparse(const floating* data, const integer* indices,
+                                  Py_ssize_t n_entries, const Column* columns,
+                                  Py_ssize_t stride) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef double r = 0
+    for k in range(n_entries):
+        r += columns[indices[k] * stride].slope * data[k]
+    return r
+
+
+cdef inline void add_sparse(const floating* data, const integer* indices, Py_ssize_t n_entries,
+                            double r, Column* columns, Py_ssize_t stride) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(n_entries):
+        columns[indices[k] * stride].total += r * data[k]
+
+
+cdef void add_sparse_products_of_rows(
+    const floating* data, const integer* indices, const integer* indptr, const double* y,
+    const double* sample_weight, Py_ssize_t n_rows, Py_ssize_t n_points, bint scattered,
+    const double* base, Column* columns, double* sums, double* square,
+) noexcept nogil:
+    cdef Py_ssize_t i, k, entry, start, n_entries, last = indptr[n_rows] - 1
+    cdef double r, h
+    for i in range(n_rows):
+        h = 1 if sample_weight == NULL else sample_weight[i]
+        start, n_entries = indptr[i], indptr[i + 1] - indptr[i]
+        if scattered:
+            for entry in range(start + ENTRIES_AHEAD, start + ENTRIES_AHEAD + n_entries):
+                prefetch(columns + indices[min(entry, last)] * n_points)
+        for k in range(n_points):
+            r = base[k] + respond_sparse(data + start, indices + start, n_entries, columns + k,
+                                         n_points)
+            if k == 0 and y != NULL:
+                r += y[i]
+                square[0] += h * r * r
+            r *= h
+            add_sparse(data + start, indices + start, n_entries, r, columns + k, n_points)
+            sums[k] += r
+
+
+def sparse_products(const floating[::1] data, const integer[::1] indices,
+                    const integer[::1] indptr, const double[::1] y,
+                    const double[::1] sample_weight, const double[::1] centre,
+                    const double[::1] scale, const double[:, ::1] points,
+                    double[:, ::1] totals, double[:, ::1] coordinates):
+    """Sum h r z over the rows of a CSR matrix, for the responses r = z . point; read once.
+
+    With z as in `sweep_sparse`. If there are targets, the first response is y + that: with minus a
+    model as point, the residual. Totals are of the shape of points, (n_points, n_features + 1).
+    Work space: `coordinates` of shape (n_features, 2 * n_points) at least.
+
+    Returns
+    -------
+    float
+        Sum of h times squared residuals; 0 without targets.
+    """
+    cdef Py_ssize_t j, k, n_points = points.shape[0], last = centre.shape[0]
+    cdef const double* targets = NULL
+    cdef const double* weights = NULL
+    cdef const floating* values = NULL
+    cdef const integer* places = NULL
+    cdef double square = 0
+    cdef double[::1] base = np.zeros(n_points)
+    cdef double[::1] sums = np.zeros(n_points)
+    cdef Column* columns = <Column*> &coordinates[0, 0]
+    cdef Column* column
+    if y is not None:
+        targets = &y[0]
+    if sample_weight is not None:
+        weights = &sample_weight[0]
+    if data.shape[0] > 0:           # a matrix of zeros stores nothing
+        values = &data[0]
+        places = &indices[0]
+    with nogil:
+        for k in range(n_points):
+            base[k] = scale[last] * points[k, last]
+            column = columns + k
+            for j in range(last):
+                column.slope = scale[j] * points[k, j]
+                column.total = 0
+                base[k] -= centre[j] * column.slope
+                column += n_points
+        add_sparse_products_of_rows(values, places, &indptr[0], targets, weights,
+                                    indptr.shape[0] - 1, n_points,
+                                    last * n_points > CACHED_COLUMNS, &base[0], columns,
+                                    &sums[0], &square)
+        for k in range(n_points):
+            column = columns + k
+            for j in range(last):
+                totals[k, j] = scale[j] * (column.total - centre[j] * sums[k])
+                column += n_points
+            totals[k, last] = scale[last] * sums[k]
+    return square
 
 
 cdef vectorised_void standardise_rows(const floating* X, Py_ssize_t n_rows,

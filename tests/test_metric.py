@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._metric import Metric, Moments, effective_l2
 
 finite = st.floats(-1e6, 1e6)
 
@@ -75,3 +75,23 @@ def test_model_and_coordinates_are_inverse(rng):
     back, intercept_back = metric.model(metric.theta(coef, intercept))
     np.testing.assert_allclose(back, coef, rtol=1e-12)
     np.testing.assert_allclose(intercept_back, intercept, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_columns", [3, 100, 5000])
+def test_effective_penalty_is_felt_beside_all_columns(rng, n_columns):
+    variance, l2, n_rows = 10 ** rng.uniform(-4, 1, n_columns), 1e-3, 100
+    effective = effective_l2(variance, l2, n_rows)
+    left = 1 - (variance / (variance + effective)).sum() / n_rows
+    np.testing.assert_allclose(effective * left, l2, rtol=0.05)
+    assert effective_l2(variance, 0.0, n_rows) == 0
+    np.testing.assert_allclose(effective_l2(variance, l2, 10**9), l2, rtol=1e-3)
+
+
+def test_scales_are_the_diagonal_of_the_inverse_of_the_hessian(rng):
+    # More columns than rows: the variance alone is not what is left for a column.
+    X, l2 = rng.normal(size=(300, 900)) * 10 ** rng.uniform(-2, 1, 900), 1e-2
+    scale = Metric.standard(Moments.of(X), True, l2).scale[:-1]
+    z = X - X.mean(axis=0)
+    inverse = np.linalg.inv(z.T @ z / 300 + l2 * np.eye(900)).diagonal()
+    ratio = inverse / scale**2
+    assert ratio.std() < 0.2 * ratio.mean()

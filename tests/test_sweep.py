@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, random_array
 
 from sklearn_sgdlin._loss import LOSSES as LOSS_NAMES
 from sklearn_sgdlin._loss import make_loss
@@ -203,3 +203,14 @@ def test_products_are_sums_of_rows_times_responses(rng, n_rows, dtype, weighted,
     square, total = rows.products(points[:, 2])
     assert square == 0
     assert (np.abs(total - z.T @ (h * response[:, 2])) <= scale[:, 2]).all()
+
+
+def test_products_of_sparse_rows_with_more_columns_than_the_cache_holds(rng):
+    X = random_array((50, 20_000), density=1e-2, rng=rng, format="csr")
+    X.data[:] = rng.normal(size=X.nnz)
+    metric = Metric(rng.normal(size=20_000), rng.uniform(0.5, 2, 20_001))
+    rows = SparseRows(X, rng.normal(size=50), None, metric)
+    z = metric.scale * np.column_stack([X.toarray() - metric.centre, np.ones(50)])
+    points = rng.normal(size=(20_001, 3))
+    _, totals = rows.products(points)
+    np.testing.assert_allclose(totals, z.T @ (z @ points), rtol=1e-9, atol=1e-7)
