@@ -314,7 +314,7 @@ class ExactClusterEpoch(ClusterEpoch):
     def __init__(self, rows, objective, tol, scatter):
         sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, seed=0)  # no sums, so no seed
         super().__init__(rows, objective, tol, sketch)
-        self.scatter = scatter
+        self.known = scatter
 
     def _points(self, order, *args):
         if self.sketch.solve is None:
@@ -327,7 +327,7 @@ class ExactClusterEpoch(ClusterEpoch):
     def _survey(self, theta, directions):
         if self.sketch.solve is None:
             rows = self.rows
-            *self.sums, self.sketch.total = self.scatter.sums(rows.target, rows.metric, theta)
+            *self.sums, self.sketch.total = self.known.sums(rows.target, rows.metric, theta)
             self.sketch.finish(rows.weight, self.objective.l2)
         none = np.empty((len(theta), 0))
         loss, gradient, _ = quadratic_model(
