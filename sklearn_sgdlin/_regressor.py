@@ -128,9 +128,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     average : bool, default=True
         Whether to return the best of averages of the path (`fit`), or an average of the path
         that forgets its start (`partial_fit`); or the last iterate. Where squared error has no
-        penalty, or "l2", and no bounds, and up to 64 columns, `partial_fit` goes on from the
-        average to the optimum of all rows seen, whose products are kept, once there are
-        ``2 * (n_features + 1)`` of them: the model of `fit`, in chunks of any size.
+        penalty, or "l2", and no bounds, and X up to 64 columns, `partial_fit` keeps sums of their
+        products, and from ``2 * (n_features + 1)`` rows on returns the optimum of all rows seen:
+        the model of `fit`, in chunks of any size.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.

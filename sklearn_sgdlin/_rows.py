@@ -82,7 +82,9 @@ class Rows:
         """Put the metric where the steps read it fastest."""
         offset = metric.scale[:-1] * metric.centre
         self._offset, self._scale = aligned_copies(offset, metric.scale)
-        self._pair = aligned_copies(offset, offset)
+        self._pair = self._offset, self._offset
+        if self.X.dtype != np.float64:  # then the steps write what they keep of two rows
+            self._pair = aligned_copies(offset, offset)
 
     def _plan_tiles(self, row_bytes):
         tile_rows = max(TILE_BYTES // row_bytes, 1)

@@ -135,16 +135,20 @@ class Scatter:
         hessian[:-1, :-1] += scale[:-1, np.newaxis] * of_X * scale[:-1]
         return square, slope[:, np.newaxis], hessian
 
+    def tells_optimum(self, fit_intercept):
+        """Whether products are known, of enough rows."""
+        if self.products is None:
+            return False
+        return self.moments.rows >= LEAST_ROWS * (len(self.products) + fit_intercept)
+
     def optimum(self, fit_intercept, l2, coef, intercept):
         """Return coef and intercept of the least mean of error**2 / 2 + l2 coef**2 / 2.
 
-        Of the first target. Where the rows do not tell, or are too few, as they are given.
+        Of the first target. Where the rows do not tell, as they are given.
         """
         moments, n_features = self.moments, len(self.products)
         mean = moments.mean[:n_features]
         spread = moments.of_columns(slice(n_features)).spread(fit_intercept)
-        if moments.rows < LEAST_ROWS * (n_features + fit_intercept):
-            return coef, intercept
         product = self.products / moments.weight
         if not fit_intercept:
             product += np.multiply.outer(mean, moments.mean)

@@ -1,16 +1,11 @@
 """Streams: each row is seen once, and after each chunk the model is the best that is known."""
 
+from functools import partial
 from math import sqrt
 
 import numpy as np
 
-from ._problem import (
-    Problem,
-    check_growth,
-    constant_model,
-    generator,
-    target_variance,
-)
+from ._problem import Problem, check_growth, constant_model, generator, target_variance
 from ._scatter import FEATURES, Scatter
 from ._state import State, Targets
 
@@ -37,12 +32,10 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
 
 
 def _stream(settings, X, y, sample_weight, state, seed):
-    """One sweep over a chunk with one target.
+    """One chunk with one target.
 
-    The moments, and with them the metric, are brought up to date first; the models are
-    carried over in the units of the data. The returned model is an average of the path
-    with polynomially decaying memory (Shamir & Zhang, 2013), and from there the optimum of all
-    rows seen, where the scatter tells it.
+    Where the scatter of all rows seen tells their optimum, that is the model, and steps which
+    cannot diverge need not be taken. Else it is where a sweep leads.
     """
     few = X.shape[1] <= FEATURES and settings.average and settings.quadratic
     scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products=few)
@@ -51,7 +44,30 @@ def _stream(settings, X, y, sample_weight, state, seed):
         state = State(scatter, *model, *model, 0, 0.0, seed)
     else:
         scatter = state.scatter.merge(scatter)
-    moments = scatter.moments
+    optimum = partial(scatter.optimum, settings.fit_intercept, settings.l2)
+    known = scatter.tells_optimum(settings.fit_intercept)
+    if known and settings.implicit:
+        last = mean = optimum(state.mean_coef, state.mean_intercept)
+        average_rows = state.average_rows + len(y)
+    else:
+        last, mean, average_rows = _sweep(settings, X, y, sample_weight, state, scatter.moments)
+        mean = optimum(*mean) if known else mean
+    return State(scatter, *last, *mean, state.rows_seen + len(y), average_rows, state.seed)
+
+
+def _sweep(settings, X, y, sample_weight, state, moments):
+    """One step for each row, in the metric of all rows seen.
+
+    The models are carried over in the units of the data.
+
+    Returns
+    -------
+    last, mean : coef and intercept
+        The last iterate, and the average of the path with polynomially decaying memory (Shamir
+        & Zhang, 2013).
+    average_rows : float
+        Steps in the average.
+    """
     problem = Problem.of(settings, X, y, sample_weight, moments)
     rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
     theta, mean, average_rows = rows.sweep(
@@ -69,17 +85,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
         constant_loss = rows.constant_loss(settings.loss, constant_model(settings, moments)[1])
         where = f"epoch 1 of this call, after {state.rows_seen} rows"
         check_growth(objective.value(rows, theta), max(typical, constant_loss), where)
-    best = metric.model(mean)
-    if scatter.products is not None:
-        best = scatter.optimum(settings.fit_intercept, settings.l2, *best)
-    return State(
-        scatter,
-        *metric.model(theta),
-        *best,
-        state.rows_seen + len(y),
-        average_rows,
-        state.seed,
-    )
+    return metric.model(theta), metric.model(mean), average_rows
 
 
 def _step_rule(settings, problem):
