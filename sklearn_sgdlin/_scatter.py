@@ -58,8 +58,11 @@ class Scatter:
         near = _near_mean(X, targets, sample_weight)
         gram = np.zeros((n_features + 1, n_features + 1))
         cross, square = np.zeros((n_features + 1, len(targets))), 0.0
-        for part in slices(n_rows, chunk_rows(n_features + 1)):
-            z, distance = _distances(X, part, near), targets[:, part].T - near[n_features:]
+        step = min(chunk_rows(n_features + 1), n_rows)
+        buffer = np.ones((step, n_features + 1))
+        for part in slices(n_rows, step):
+            z, distance = buffer[: part.stop - part.start], targets[:, part].T - near[n_features:]
+            _write_distances(X, part, near[:n_features], z)
             weighted = z if sample_weight is None else z * sample_weight[part, np.newaxis]
             gram += weighted.T @ z
             cross += weighted.T @ distance
@@ -184,12 +187,9 @@ def _near_mean(X, targets, sample_weight):
     return moments_of(X, targets[:, part], weight).mean
 
 
-def _distances(X, part, point):
-    """Rows of X as a dense array, less a point; last a column of ones."""
-    n_features = X.shape[1]
-    z = np.ones((part.stop - part.start, n_features + 1))
+def _write_distances(X, part, point, z):
+    """Write rows of X, less a point, into a dense array; it ends with a column of ones."""
     if issparse(X):
-        np.subtract(consecutive(X, part).toarray(), point[:n_features], out=z[:, :-1])
+        np.subtract(consecutive(X, part).toarray(), point, out=z[:, :-1])
     else:
-        standardise(X, part.start, part.stop, point[:n_features], np.ones(n_features + 1), z)
-    return z
+        standardise(X, part.start, part.stop, point, np.ones(len(point) + 1), z)
