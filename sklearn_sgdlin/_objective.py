@@ -45,12 +45,6 @@ class Objective:
         """Whether the penalty has no kink and no bound."""
         return not (self.l1.any() or np.isfinite(self.floor).any())
 
-    @cached_property
-    def quadratic(self):
-        """Whether the objective is a quadratic function."""
-        _, _, lower, upper = self.loss
-        return self.smooth and self.loss.dead_zone == 0 and np.isinf([lower, upper]).all()
-
     def penalty(self, theta):
         """Value of the penalty at one theta, or at each column of several."""
         with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite

@@ -103,7 +103,7 @@ def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
     if not settings.average:
         return PlainEpoch(rows, objective)
-    if objective.quadratic:
+    if settings.quadratic:
         return SearchingEpoch(rows, objective, settings.tol or 0.0, shared.sketch, shared.seed)
     return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
 

@@ -407,3 +407,14 @@ def test_rows_in_the_dead_zone_have_no_say(rng):
     model.fit(X, y)
     np.testing.assert_allclose(model.coef_, 0.0, atol=1e-3)
     assert model.stop_reason_ == "converged"
+
+
+@pytest.mark.parametrize("penalty", [None, "l2"])
+def test_squares_of_all_residuals_are_twice_the_squared_error(rng, penalty):
+    X = rng.normal(size=(500, 4))
+    y = X @ [1, 2, 3, 4] + rng.normal(size=500)
+    squares = SGDLinearRegressor(
+        loss="squared_epsilon_insensitive", epsilon=0, penalty=penalty, alpha=1, tol=1e-8
+    ).fit(X, y)
+    half = SGDLinearRegressor(penalty=penalty, alpha=0.5, tol=1e-8).fit(X, y)
+    np.testing.assert_allclose(squares.coef_, half.coef_, rtol=1e-5)
