@@ -66,7 +66,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so `fit`
     diverges at no `learning_rate` [1]_. Each epoch of `fit` goes on to the best model in the
     span of averages of the path [2]_ [3]_, and from there by a Newton step or conjugate
-    gradients; or by interior-point steps [5]_ where the objective has kinks.
+    gradients; or by interior-point steps [5]_ where the objective has kinks. With "l2" and fewer
+    rows than columns, where the optimum is a sum of few rows, its conjugate gradients go there.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from ._curvature import CurvatureSketch
+from ._dual import DualEpoch, DualSystem
 from ._interior import InteriorEpoch
 from ._metric import Moments
 from ._problem import Problem, check_growth, constant_model, generator
@@ -103,6 +104,8 @@ def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
     if not settings.average:
         return PlainEpoch(rows, objective)
+    if shared.dual is not None:
+        return DualEpoch(rows, shared.dual, settings.tol or 0.0)
     if settings.quadratic:
         return SearchingEpoch(rows, objective, settings.tol or 0.0, shared.sketch, shared.seed)
     return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
@@ -118,7 +121,7 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
     if settings.precondition and sample_weight is not None:
         unit = float(sample_weight.max())
         sample_weight = sample_weight / unit  # so that no product underflows
-    shared = Shared(X, sample_weight, unit, seed)
+    shared = Shared(settings, X, sample_weight, unit, seed)
     if y.ndim == 1:
         yield from _epochs(settings, X, y, sample_weight, seed, start, shared)
         return
@@ -137,8 +140,9 @@ class Shared:
     Weights are in units of the largest.
     """
 
-    def __init__(self, X, sample_weight, unit, seed):
-        self.X, self.sample_weight, self.unit, self.seed = X, sample_weight, unit, seed
+    def __init__(self, settings, X, sample_weight, unit, seed):
+        self.settings, self.X, self.sample_weight = settings, X, sample_weight
+        self.unit, self.seed = unit, seed
 
     @cached_property
     def sketch(self):
@@ -146,6 +150,11 @@ class Shared:
         n_rows, n_features = self.X.shape
         n_entries = self.X.nnz if issparse(self.X) else self.X.size
         return CurvatureSketch.affordable(n_rows, n_features + 1, n_entries, self.seed)
+
+    @cached_property
+    def dual(self):
+        """The system of rows that are fewer than columns."""
+        return DualSystem.of(self.X, self.sample_weight, self.moments, self.settings)
 
     @cached_property
     def moments(self):
