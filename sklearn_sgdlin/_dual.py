@@ -230,7 +230,7 @@ class DualEpoch:
 
     Parameters
     ----------
-    rows : SparseRows
+    rows : Rows
     system : DualSystem
         Of these rows; several targets share it.
     tol : float
