@@ -47,7 +47,7 @@ class CurvatureSketch:
     solve : callable or None
         Multiplies with about the inverse of the Hessian, once finished.
     sure : bool
-        Whether rounding errors are nothing to care about in that.
+        Whether that is the inverse, and rounding errors are nothing to care about.
     """
 
     def __init__(self, n_rows, n_coordinates, seed):
@@ -72,9 +72,7 @@ class CurvatureSketch:
         return sketch if sketch.cheap or work <= affordable else None
 
     def add(self, chunk, weight=None):
-        """Take in the rows of a chunk with their weights, unless all have been."""
-        if self.solve is not None:
-            return
+        """Take in the rows of a chunk with their weights."""
         for z, part in chunk.parts(weight):
             z = z if part is None else z * np.sqrt(part)[:, np.newaxis]
             if self.exact:
@@ -108,7 +106,8 @@ class CurvatureSketch:
         self.total /= weight
         self.total.flat[:: self.n_coordinates + 1] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
-        self.solve, self.sure = inverse_of(self.total.copy(), rank)
+        self.solve, sure = inverse_of(self.total.copy(), rank)
+        self.sure = sure and self.exact
 
 
 def inverse_of(hessian, rank):

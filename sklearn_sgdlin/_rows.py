@@ -174,7 +174,7 @@ class Rows:
     def _weight_of(self, part):
         return None if self.sample_weight is None else self.sample_weight[part]
 
-    def products(self, points, residuals=False, sketch=None):
+    def products(self, points, residuals=False):
         """Sums over rows of h r z, with the responses r = z . point; one pass.
 
         Parameters
@@ -182,8 +182,6 @@ class Rows:
         points : ndarray of shape (n_coordinates,) or (n_coordinates, n_points)
         residuals : bool
             Whether y is added to the first response: that of minus a model then is its residual.
-        sketch : CurvatureSketch or None
-            Filled on the way.
 
         Returns
         -------
@@ -191,8 +189,6 @@ class Rows:
             Sum of h times squared residuals, if asked for.
         totals : ndarray of the shape of points
         """
-        if sketch is not None:
-            return self._products(points, residuals, sketch)
         scale = self.metric.scale
         slopes = np.ascontiguousarray((points.T * scale).reshape(-1, len(scale)))
         totals = np.zeros_like(slopes)
@@ -205,21 +201,6 @@ class Rows:
             totals,
         )
         return square, (totals * scale).reshape(points.T.shape).T
-
-    def _products(self, points, residuals, sketch):
-        """Return the same from chunks, of whatever kind."""
-        square, totals = 0.0, np.zeros_like(points)
-        for z, y, weight in self.chunks():
-            response = z @ points
-            if residuals:
-                response[:, 0] += y
-            weighted = response if weight is None else (weight * response.T).T
-            if residuals:
-                square += weighted[:, 0] @ response[:, 0]
-            totals += z.transposed_times(weighted)
-            if sketch is not None:
-                sketch.add(z, weight)
-        return square, totals
 
     def residuals(self, points):
         """Yield (residuals, sample_weight) of chunks: of a model, or of each column of several."""

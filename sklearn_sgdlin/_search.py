@@ -21,7 +21,6 @@ from ._scatter import Scatter
 
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 NEWTON_STEPS = 3  # an epoch, where rounding errors matter
-EXACT_LEFT = 1e-6  # of the distance: what rounding may leave after one, where they don't
 REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
 REMEMBERED_LEAST = 8  # where columns are so many that
 REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
@@ -30,7 +29,7 @@ RECENT = 10  # steps, whose decrease tells how much is left, if nothing else doe
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 
 
-def survey(rows, objective, theta, directions, sketch=None):
+def survey(rows, objective, theta, directions):
     """One pass over the rows: a quadratic objective and its gradient at theta, images H d.
 
     Parameters
@@ -40,8 +39,6 @@ def survey(rows, objective, theta, directions, sketch=None):
         Squared error, and a penalty without kinks.
     theta : ndarray of shape (n_coordinates,)
     directions : ndarray of shape (n_coordinates, n_directions)
-    sketch : CurvatureSketch or None
-        Filled on the way.
 
     Returns
     -------
@@ -49,7 +46,7 @@ def survey(rows, objective, theta, directions, sketch=None):
     gradient : ndarray of shape (n_coordinates,)
     images : ndarray of shape (n_coordinates, n_directions)
     """
-    loss, sums = rows.total(survey_sums, theta, directions, sketch)
+    loss, sums = rows.total(survey_sums, theta, directions)
     return quadratic_model(rows.weight, objective, theta, directions, loss, sums)
 
 
@@ -61,9 +58,9 @@ def quadratic_model(weight, objective, theta, directions, loss, sums):
     return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
 
 
-def survey_sums(rows, theta, directions, sketch=None):
+def survey_sums(rows, theta, directions):
     """Return the sums over rows of squared residuals, and of z times residuals and responses."""
-    return rows.products(np.column_stack([-theta, directions]), residuals=True, sketch=sketch)
+    return rows.products(np.column_stack([-theta, directions]), residuals=True)
 
 
 def conjugate_steps(
@@ -250,11 +247,13 @@ class SearchingEpoch:
         )
         if self.gradient is None and self.least is not None:
             self.least.add(images[:, -1])
-        self.span.add(directions, images)
-        step, change, decrease = self.span.search(gradient)
-        self.span.forget()
-        theta, self.gradient = theta + step, gradient + change
-        loss = old_loss - decrease
+        loss, self.gradient = old_loss, gradient
+        if not (self.by_sketch and self.sketch.sure):  # else a Newton step leads to the optimum
+            self.span.add(directions, images)
+            step, change, decrease = self.span.search(gradient)
+            self.span.forget()
+            theta, self.gradient = theta + step, gradient + change
+            loss -= decrease
         theta, decrease, left = self._refine(theta, loss)
         loss -= decrease
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
@@ -273,14 +272,19 @@ class SearchingEpoch:
 
     def _survey(self, theta, directions):
         """Return what `survey` does; where the Hessian is cheap, images come from it."""
-        sketch = self.sketch
-        if sketch is None or not sketch.cheap:
+        if self.sketch is None or not self.sketch.cheap:
             return survey(self.rows, self.objective, theta, directions)
+        self._fill_sketch()
         nothing = np.empty((len(theta), 0))
-        loss, gradient, _ = survey(self.rows, self.objective, theta, nothing, sketch)
-        if sketch.solve is None:
-            sketch.finish(self.rows.weight, self.objective.l2)
-        return loss, gradient, sketch.total @ directions
+        loss, gradient, _ = survey(self.rows, self.objective, theta, nothing)
+        return loss, gradient, self.sketch.total @ directions
+
+    def _fill_sketch(self):
+        """Show it the rows, unless another target has."""
+        if self.sketch.solve is None:
+            for z, _, weight in self.rows.chunks():
+                self.sketch.add(z, weight)
+            self.sketch.finish(self.rows.weight, self.objective.l2)
 
     def _refine(self, theta, loss):
         """Go on to the optimum; return the model, the decrease, and what may be left of it."""
@@ -297,26 +301,25 @@ class SearchingEpoch:
         return theta, decrease, left
 
     def _by_sketch(self, theta, loss, enough):
-        if self.sketch.solve is None:
-            for z, _, weight in self.rows.chunks():
-                self.sketch.add(z, weight)
-            self.sketch.finish(self.rows.weight, self.objective.l2)
+        self._fill_sketch()
         if self.sketch.exact:
             return self._newton(theta, loss, enough)
         return self._conjugate(theta, enough, solve=self.sketch.solve)
 
     def _newton(self, theta, loss, enough):
         """One step with the exact Hessian; where rounding errors matter, look and step again."""
-        new_loss = loss
+        solve, gradient, new_loss = self.sketch.solve, self.gradient, loss
+        if self.sketch.sure:
+            step = solve(gradient)
+            rest = gradient - self.sketch.total @ step
+            mend = solve(rest)
+            self.gradient = np.zeros_like(theta)
+            return theta - step - mend, gradient @ (step + mend) / 2, rest @ mend / 2
         for _ in range(NEWTON_STEPS):
-            step = self.sketch.solve(self.gradient)
-            theta, decrease = theta - step, self.gradient @ step / 2
-            if self.sketch.sure:
-                self.gradient = np.zeros_like(theta)
-                return theta, decrease, decrease * EXACT_LEFT**2
+            theta = theta - solve(self.gradient)
             nothing = np.empty((len(theta), 0))
             new_loss, self.gradient, _ = survey(self.rows, self.objective, theta, nothing)
-            left = self.gradient @ self.sketch.solve(self.gradient) / 2
+            left = self.gradient @ solve(self.gradient) / 2
             if left <= enough:
                 break
         return theta, loss - new_loss, left

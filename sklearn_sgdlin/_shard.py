@@ -173,11 +173,12 @@ class LocalProblem:
 
     def survey(self, theta, directions):
         """Return the sums of a survey, having brought the local inverse Hessian up to date."""
-        unfilled = self.sketch is not None and self.sketch.solve is None
-        sums = self.total(survey_sums, theta, directions, self.sketch if unfilled else None)
-        if unfilled:
+        if self.sketch is not None and self.sketch.solve is None:
+            for part in self.rows:
+                for z, _, weight in part.chunks():
+                    self.sketch.add(z, weight)
             self.sketch.finish(self.weight, self.l2)
-        return sums
+        return self.total(survey_sums, theta, directions)
 
     def sweep_and_sum(self, seed, objective, step_rule, rows_seen, theta):
         """Sweep in one stretch; return it, and the sums of a survey at its start."""
