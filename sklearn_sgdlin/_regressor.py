@@ -4,6 +4,7 @@ import warnings
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import metadata
 from math import isfinite
 from numbers import Integral, Real
@@ -26,6 +27,13 @@ from ._loss import LOSSES, make_loss
 from ._problem import DivergedError, Settings
 from ._stream import stream
 from ._training import epochs
+
+
+def _seed_of(random_state):
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+_seed_of_int = lru_cache(_seed_of)  # a generator of its own costs as much as many a small fit
 
 
 def _check_finite_total(total, name, what):
@@ -705,7 +713,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"{name} has {kinds[0]}, but {kinds[1]} as in y before is expected.")
 
     def _draw_seed(self):
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        known = isinstance(self.random_state, Integral)
+        return _seed_of_int(self.random_state) if known else _seed_of(self.random_state)
 
     def _publish(self, state):
         """The one place where the fitted model is written."""
