@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -68,8 +68,9 @@ class Problem:
     def on(cls, rows_in, settings, moments):
         """Pose it on ``rows_in(metric)``, wherever they are."""
         if settings.precondition:
-            spread = sqrt(target_variance(settings, moments))
-            unit = max(settings.loss.compliance, spread / settings.loss.bound) or 1.0
+            unit, bound = settings.loss.compliance, settings.loss.bound
+            if bound < inf:
+                unit = max(unit, sqrt(target_variance(settings, moments)) / bound) or 1.0
             columns = moments.of_columns(slice(-1))
             metric = Metric.standard(columns, settings.fit_intercept, unit * settings.l2)
             unit *= moments.rows / moments.weight

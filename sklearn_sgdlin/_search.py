@@ -52,10 +52,9 @@ def survey(rows, objective, theta, directions):
 
 def quadratic_model(weight, objective, theta, directions, loss, sums):
     """Return what `survey` returns, from the sums over all rows and their weight."""
-    sums = sums / weight
-    loss = loss / (2 * weight) + float(objective.penalty(theta))
-    gradient = objective.l2 * theta - sums[:, 0]
-    return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
+    sums, pull = sums / weight, objective.l2 * theta
+    loss = loss / (2 * weight) + float(pull @ theta) / 2
+    return loss, pull - sums[:, 0], sums[:, 1:] + objective.l2[:, None] * directions
 
 
 def survey_sums(rows, theta, directions):

@@ -55,7 +55,7 @@ class State:
 
     def after(self, rows_seen):
         """The same models after so many steps."""
-        return replace(self, rows_seen=rows_seen)
+        return self if rows_seen == self.rows_seen else replace(self, rows_seen=rows_seen)
 
 
 @dataclass(frozen=True)
