@@ -104,7 +104,7 @@ def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
     if not settings.average:
         return PlainEpoch(rows, objective)
-    if shared.dual is not None:
+    if shared is not None and shared.dual is not None:  # None on a cluster
         return DualEpoch(rows, shared.dual, settings.tol or 0.0)
     if settings.quadratic:
         return SearchingEpoch(rows, objective, settings.tol or 0.0, shared.sketch, shared.seed)
