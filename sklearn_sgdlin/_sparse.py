@@ -107,10 +107,8 @@ class SparseRows(Rows):
             self._coordinates,
         )
 
-    def products(self, points, residuals=False, sketch=None):
+    def products(self, points, residuals=False):
         """See `Rows`."""
-        if sketch is not None:
-            return self._products(points, residuals, sketch)
         slopes = np.ascontiguousarray(points.T).reshape(-1, self.n_coordinates)
         square, totals = 0.0, np.empty_like(slopes)
         for part in slices(len(slopes), COORDINATE // 2):
