@@ -23,7 +23,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import csc_array, csr_array, issparse
 
 from ._columns import add_gram, add_products
-from ._curvature import COORDINATES
+from ._curvature import CHEAP_COORDINATES, COORDINATES
 from ._metric import chunk_rows, slices
 from ._search import LEAST_TOL
 
@@ -119,18 +119,18 @@ class DualSystem:
     def of(X, sample_weight, moments, settings):
         """Return the system of rows with these moments, or None where it is of no use."""
         n_rows, n_features = X.shape
-        if not (settings.quadratic and settings.implicit and settings.l2 > 0):
+        wide = n_features >= max(n_rows, CHEAP_COORDINATES)  # else a matrix of columns costs little
+        if not (wide and settings.quadratic and settings.implicit and settings.l2 > 0):
             return None
-        if n_rows > n_features:
-            return None
-        data = X, sample_weight, moments, settings.l2, settings.fit_intercept
         if issparse(X):
             kind = SparseSystem
             serves = n_features >= COORDINATES and X.nnz <= COPIED * n_features
         else:
             kind, serves = DenseSystem, n_rows <= FEW_ROWS
-        system = kind(*data) if serves else None
-        return system if serves and system.definite else None
+        if not serves or not moments.spread(settings.fit_intercept).any():
+            return None
+        system = kind(X, sample_weight, moments, settings.l2, settings.fit_intercept)
+        return system if system.definite else None
 
 
 class DenseSystem(DualSystem):
@@ -140,7 +140,7 @@ class DenseSystem(DualSystem):
         super().__init__(len(X), sample_weight, l2)
         self.X, self.centre = X, moments.mean if fit_intercept else np.zeros(X.shape[1])
         self.matrix = np.diag(np.full(len(self.root), self.weight))
-        for _, z in self._parts():
+        for z in self._parts():
             self.matrix += z @ z.T / self.l2
         self._factorise(self.matrix)
 
@@ -148,7 +148,7 @@ class DenseSystem(DualSystem):
         """Yield the columns, centred and weighted, as many at a time as fit the cache."""
         n_rows, n_features = self.X.shape
         for part in slices(n_features, chunk_rows(n_rows)):
-            yield part, (self.X[:, part] - self.centre[part]) * self.root[:, np.newaxis]
+            yield (self.X[:, part] - self.centre[part]) * self.root[:, np.newaxis]
 
     def times(self, values):
         """Multiply with K + W."""
@@ -164,7 +164,7 @@ class DenseSystem(DualSystem):
 
     def coef(self, values):
         """The coefficients that are this sum of rows."""
-        return np.concatenate([values @ z for _, z in self._parts()]) / self.l2
+        return np.concatenate([values @ z for z in self._parts()]) / self.l2
 
 
 class SparseSystem(DualSystem):

@@ -191,3 +191,15 @@ def test_where_it_is_of_no_use(rng, settings):
     assert shared.dual is None
     shared = Shared(SGDLinearRegressor(penalty="l2")._settings(), X, None, 1.0, 0)
     assert isinstance(shared.dual, SparseSystem)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_ones", [0, 1, 50])
+def test_no_column_to_learn_from(rng, n_ones, fit_intercept):
+    X = csr_array(
+        (np.ones(n_ones), (np.arange(n_ones), np.zeros(n_ones, dtype=int))), shape=(50, 4500)
+    )
+    y, ones = rng.normal(size=50) + 3, np.ones(50)
+    model = SGDLinearRegressor(penalty="l2", fit_intercept=fit_intercept, random_state=0).fit(X, y)
+    best = least(X, y, ones, 1e-4, fit_intercept)
+    assert objective(model, X, y, ones, 1e-4) <= best * (1 + 2e-4)

@@ -220,3 +220,12 @@ def test_fit_of_a_memmap_takes_less_than_200_megabytes_of_its_own(rng, tmp_path)
     X.flush()
     out = subprocess.check_output([sys.executable, "-c", MEMMAP, str(path)], text=True)
     assert out.split() == ["converged", "True"]
+
+
+@pytest.mark.parametrize("n_first", [15, 100])
+def test_stream_goes_on_from_a_fit_of_few_or_many_rows(rng, n_first):
+    X, y = make(rng, 500, 20)
+    model = SGDLinearRegressor(penalty="l2", random_state=0).fit(X[:n_first], y[:n_first])
+    model.partial_fit(X[n_first:], y[n_first:])
+    both = SGDLinearRegressor(penalty="l2", random_state=0).fit(X, y)
+    assert_allclose(model.coef_, both.coef_, rtol=1e-8, atol=1e-8 * np.abs(both.coef_).max())
