@@ -99,6 +99,14 @@ class CurvatureSketch:
             self.total = np.zeros((self.n_coordinates, self.n_coordinates))
         self.total += rows.T @ rows
 
+    def fill(self, parts, weight, l2):
+        """Take in all rows, of several parts, and get ready; unless another target has."""
+        if self.solve is None:
+            for rows in parts:
+                for z, _, row_weight in rows.chunks():
+                    self.add(z, row_weight)
+            self.finish(weight, l2)
+
     def finish(self, weight, l2):
         """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty."""
         if not self.exact and self._sums:

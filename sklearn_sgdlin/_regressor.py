@@ -74,8 +74,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so `fit`
     diverges at no `learning_rate` [1]_. Each epoch of `fit` goes on to the best model in the
     span of averages of the path [2]_ [3]_, and from there by a Newton step or conjugate
-    gradients; or by interior-point steps [5]_ where the objective has kinks. With "l2" and fewer
-    rows than columns, where the optimum is a sum of few rows, its conjugate gradients go there.
+    gradients; or by interior-point steps [5]_ where the objective has kinks. With squared error,
+    "l2" and fewer rows than columns (up to 3000 dense rows, or sparse ones of more than 4096
+    columns) no step is taken: the optimum is a sum of rows, with one unknown for each.
 
     Parameters
     ----------
@@ -162,7 +163,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     warm_start : bool, default=False
         Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
-        keeps: the metric, the schedule, `t_` and `loss_curve_` start afresh.
+        keeps: the metric, the schedule, `t_` and `loss_curve_` start afresh. It saves nothing
+        where `fit` solves a system of its own, as with "l2" and fewer rows than columns.
 
     shuffle : bool, default=True
         Whether each epoch, and each `partial_fit`, visits the rows in a new random order.

@@ -52,9 +52,10 @@ def survey(rows, objective, theta, directions):
 
 def quadratic_model(weight, objective, theta, directions, loss, sums):
     """Return what `survey` returns, from the sums over all rows and their weight."""
-    sums, pull = sums / weight, objective.l2 * theta
-    loss = loss / (2 * weight) + float(pull @ theta) / 2
-    return loss, pull - sums[:, 0], sums[:, 1:] + objective.l2[:, None] * directions
+    sums = sums / weight
+    loss = loss / (2 * weight) + float(objective.penalty(theta))
+    gradient = objective.l2 * theta - sums[:, 0]
+    return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
 
 
 def survey_sums(rows, theta, directions):
@@ -273,17 +274,10 @@ class SearchingEpoch:
         """Return what `survey` does; where the Hessian is cheap, images come from it."""
         if self.sketch is None or not self.sketch.cheap:
             return survey(self.rows, self.objective, theta, directions)
-        self._fill_sketch()
+        self.sketch.fill([self.rows], self.rows.weight, self.objective.l2)
         nothing = np.empty((len(theta), 0))
         loss, gradient, _ = survey(self.rows, self.objective, theta, nothing)
         return loss, gradient, self.sketch.total @ directions
-
-    def _fill_sketch(self):
-        """Show it the rows, unless another target has."""
-        if self.sketch.solve is None:
-            for z, _, weight in self.rows.chunks():
-                self.sketch.add(z, weight)
-            self.sketch.finish(self.rows.weight, self.objective.l2)
 
     def _refine(self, theta, loss):
         """Go on to the optimum; return the model, the decrease, and what may be left of it."""
@@ -300,7 +294,7 @@ class SearchingEpoch:
         return theta, decrease, left
 
     def _by_sketch(self, theta, loss, enough):
-        self._fill_sketch()
+        self.sketch.fill([self.rows], self.rows.weight, self.objective.l2)
         if self.sketch.exact:
             return self._newton(theta, loss, enough)
         return self._conjugate(theta, enough, solve=self.sketch.solve)

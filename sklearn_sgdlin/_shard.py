@@ -173,11 +173,8 @@ class LocalProblem:
 
     def survey(self, theta, directions):
         """Return the sums of a survey, having brought the local inverse Hessian up to date."""
-        if self.sketch is not None and self.sketch.solve is None:
-            for part in self.rows:
-                for z, _, weight in part.chunks():
-                    self.sketch.add(z, weight)
-            self.sketch.finish(self.weight, self.l2)
+        if self.sketch is not None:
+            self.sketch.fill(self.rows, self.weight, self.l2)
         return self.total(survey_sums, theta, directions)
 
     def sweep_and_sum(self, seed, objective, step_rule, rows_seen, theta):

@@ -104,10 +104,11 @@ def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
     if not settings.average:
         return PlainEpoch(rows, objective)
-    if shared is not None and shared.dual is not None:  # None on a cluster
-        return DualEpoch(rows, shared.dual, settings.tol or 0.0)
     if settings.quadratic:
-        return SearchingEpoch(rows, objective, settings.tol or 0.0, shared.sketch, shared.seed)
+        tol = settings.tol or 0.0
+        if shared.dual is not None:
+            return DualEpoch(rows, shared.dual, tol)
+        return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
     return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
 
 

@@ -14,7 +14,7 @@ from sklearn_sgdlin._training import Shared
 
 
 def words(rng, n_rows, n_features, per_row=20):
-    """Counts of words of very different frequency."""
+    """Weights of words of very different frequency."""
     columns = (n_features * rng.random((n_rows, per_row)) ** 6).astype(np.int64).ravel()
     values = rng.lognormal(size=columns.size)
     return csr_array(
@@ -23,7 +23,7 @@ def words(rng, n_rows, n_features, per_row=20):
 
 
 def rare(rng, n_rows, n_features):
-    """Columns of ten entries each, in units of six decades."""
+    """The same, in units of six decades, the frequent columns anywhere."""
     X = words(rng, n_rows, n_features)
     X.indices[:] = rng.permutation(n_features)[X.indices]
     X.data *= 10.0 ** rng.uniform(-3, 3, n_features)[X.indices]
