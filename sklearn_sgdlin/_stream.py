@@ -8,6 +8,7 @@ import numpy as np
 from ._problem import Problem, check_growth, constant_model, generator, target_variance
 from ._scatter import FEATURES, Scatter
 from ._state import State, Targets
+from ._threads import blas_threads
 
 FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
 FALL = 0.25  # power of t, by which the "adaptive" rate falls where the path is averaged
@@ -19,16 +20,17 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
 
     A y of shape (n_rows, n_targets) gives as many models.
     """
-    if y.ndim == 1:
-        return _stream(settings, X, y, sample_weight, state, seed)
-    states = (None,) * y.shape[1] if state is None else state.states
-    columns = np.ascontiguousarray(y.T)
-    return Targets(
-        tuple(
-            _stream(settings, X, column, sample_weight, one, seed)
-            for column, one in zip(columns, states, strict=True)
+    with blas_threads(*X.shape):
+        if y.ndim == 1:
+            return _stream(settings, X, y, sample_weight, state, seed)
+        states = (None,) * y.shape[1] if state is None else state.states
+        columns = np.ascontiguousarray(y.T)
+        return Targets(
+            tuple(
+                _stream(settings, X, column, sample_weight, one, seed)
+                for column, one in zip(columns, states, strict=True)
+            )
         )
-    )
 
 
 def _stream(settings, X, y, sample_weight, state, seed):

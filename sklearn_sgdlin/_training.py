@@ -16,6 +16,7 @@ from ._problem import Problem, check_growth, constant_model, generator
 from ._scatter import FEATURES, Scatter, moments_of
 from ._search import LEAST_TOL, SearchingEpoch
 from ._state import State, Targets
+from ._threads import blas_threads
 
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
@@ -217,9 +218,10 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
     for number in range(1, settings.max_iter + 1):
         order = rows.order(generator(settings, seed, rows_seen))
         rate = stop.rate
-        theta, loss, end_loss, distance = method.run(
-            theta, order, problem.step_rule(settings, rate), rows_seen
-        )
+        with blas_threads(rows.n_rows, rows.n_coordinates):
+            theta, loss, end_loss, distance = method.run(
+                theta, order, problem.step_rule(settings, rate), rows_seen
+            )
         rows_seen += rows.n_rows
         if not settings.implicit:
             check_growth(end_loss, start_loss, f"epoch {number}")
