@@ -92,16 +92,23 @@ cdef inline double clip(double number, double lower, double upper) noexcept nogi
     return upper if number > upper else number
 
 
-cdef inline double multiplier(double residual, double softness, Loss loss) noexcept nogil:
-    """-d loss / d prediction at the end of a step; softness = compliance + rate h ||z||^2.
+cdef inline double step_along(double residual, double rate, double softness,
+                              Loss loss) noexcept nogil:
+    """How far theta moves along z: rate * clip(outside / softness, lower, upper).
 
-    Without a branch on the sign of the residual, which nobody can predict. The softness is known
-    before the residual is, so its reciprocal is ready in time.
+    The rate is that of the row, rate h, and softness = compliance + rate ||z||^2. Every row waits
+    for the step before it. So a dead zone and bounds are passed over where the loss has none, for
+    such branches always go the same way; the reciprocal is ready before the residual is; and
+    there is no branch on the sign of the residual, which nobody can predict.
     """
-    cdef double outside = residual - clip(residual, -loss.dead_zone, loss.dead_zone)
+    cdef double outside = residual
+    if loss.dead_zone > 0:
+        outside -= clip(residual, -loss.dead_zone, loss.dead_zone)
+    if loss.lower == -INFINITY and loss.upper == INFINITY:      # and a compliance
+        return outside * (rate / softness)
     if outside == 0:                # also where the softness is
         return 0
-    return clip(outside * (1 / softness), loss.lower, loss.upper)
+    return rate * clip(outside * (1 / softness), loss.lower, loss.upper)
 
 
 cdef inline void write_row(const floating* x, Py_ssize_t n_features, const double* centre,
@@ -297,11 +304,11 @@ cdef vectorised_void sweep_rows(
             if floating is double:      # only read
                 last_1 = <double*> (X + row_1 * n_features)
                 last_2 = <double*> (X + row_2 * n_features)
-            step_1 = rate_1 * multiplier(
-                y[row_1] - product.first,
+            step_1 = step_along(
+                y[row_1] - product.first, rate_1,
                 loss.compliance + implicit * rate_1 * product.first_norm, loss)
-            step_2 = rate_2 * multiplier(
-                y[row_2] - product.second - step_1 * product.cross,
+            step_2 = step_along(
+                y[row_2] - product.second - step_1 * product.cross, rate_2,
                 loss.compliance + implicit * rate_2 * product.second_norm, loss)
 
             n_since += min(2, n_tile - i)
@@ -515,8 +522,8 @@ cdef void sweep_sparse_rows(
         norm = stored.norm + offset_norm + intercept_scale * intercept_scale
 
         rate_h = rate if sample_weight == NULL else rate * sample_weight[row]
-        step = rate_h * multiplier(y[row] - prediction,
-                                   loss.compliance + implicit * rate_h * norm, loss)
+        step = step_along(y[row] - prediction, rate_h,
+                          loss.compliance + implicit * rate_h * norm, loss)
         step_sparse(data + indptr[row], indices + indptr[row], indptr[row + 1] - indptr[row],
                     coordinates, step, averaging * step / mean_scale)
         along += step * stored.crossing
