@@ -54,7 +54,7 @@ ctypedef fused integer:
 cdef enum:
     CACHE_LINE = 64             # bytes
     FETCH_AHEAD = 1 << 14       # bytes: how early to ask for a row in sequential passes
-    FETCH_COLUMNS = 64          # of a row asked for at a time: more have to wait for each other
+    FETCH_PIECE = 512           # bytes of a row asked for at a time: more have to wait for each other
     AVERAGE_EVERY = 16          # steps between two contributions to the average
     ROWS_AHEAD = 8              # how early to ask for what a sparse row needs
     ENTRIES_AHEAD = 64          # the same in products, which visit them in the order of the file
@@ -171,7 +171,7 @@ cdef inline Products step_and_multiply(
     cdef double o, s, t, z_1, z_2
     cdef double first = 0, second = 0, first_norm = 0, second_norm = 0, cross = 0
     while start < n_features:
-        stop = min(start + FETCH_COLUMNS, n_features)
+        stop = min(start + FETCH_PIECE // <Py_ssize_t> sizeof(floating), n_features)
         fetch(<const char*> (coming_1 + start), (stop - start) * sizeof(floating))
         fetch(<const char*> (coming_2 + start), (stop - start) * sizeof(floating))
         for j in range(start, stop):
