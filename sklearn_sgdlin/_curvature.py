@@ -10,6 +10,8 @@ import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal, pinvh
 from scipy.linalg.lapack import dpotrf, dpotrs  # as cho_factor, but in no time where d is small
 
+from ._threads import transposed_product
+
 COORDINATES = 4097  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
 CHEAP_COORDINATES = 257  # up to which H costs less than some products with it
 CHEAP_WORK = 1e9  # products, up to which it costs little anyway
@@ -97,7 +99,7 @@ class CurvatureSketch:
     def _multiply(self, rows):
         if self.total is None:
             self.total = np.zeros((self.n_coordinates, self.n_coordinates))
-        self.total += rows.T @ rows
+        self.total += transposed_product(rows, rows)
 
     def fill(self, parts, weight, l2):
         """Take in all rows, of several parts, and get ready; unless another target has."""

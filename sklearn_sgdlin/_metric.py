@@ -91,19 +91,13 @@ class Moments:
     deviation: np.ndarray
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # check tells the user
     def of(cls, X, sample_weight=None, name="X"):
-        """Moments of the rows of X, chunk by chunk; an error if they are not finite."""
+        """Moments of the rows of X; an error if they are not finite."""
         if issparse(X):
             return cls._of_sparse(X, sample_weight)
-        n_rows, n_features = X.shape
-        total = cls(0, 0.0, *np.zeros((2, n_features)))
-        for part in slices(n_rows, MOMENT_ROWS):
-            chunk = cls._of_chunk(X, part.start, part.stop, sample_weight)
-            if chunk.weight > 0:
-                total = total.merge(chunk)
-            else:
-                assert_all_finite(X[part], input_name=name)
+        sums, (mean, deviation) = np.empty((2, X.shape[1])), np.zeros((2, X.shape[1]))
+        rows, weight = moments(X, sample_weight, MOMENT_ROWS, sums, mean, deviation)
+        total = cls(rows, weight, mean, deviation)
         total.check(X, name)
         return total
 
@@ -126,19 +120,6 @@ class Moments:
         moments = cls(rows, weight, mean.astype(np.float64), deviation)
         moments.check(X)
         return moments
-
-    @classmethod
-    def _of_chunk(cls, X, start, stop, sample_weight):
-        rows = stop - start
-        weight, shift = float(rows), start
-        if sample_weight is not None:
-            h = sample_weight[start:stop]
-            rows, weight, shift = np.count_nonzero(h), float(h.sum()), start + int(h.argmax())
-        distance, square = np.zeros((2, X.shape[1]))
-        moments(X, start, stop, sample_weight, shift, distance, square)
-        mean = X[shift] + distance / weight
-        deviation = np.maximum(square - distance * (distance / weight), 0.0)
-        return cls(rows, weight, mean, deviation)
 
     @np.errstate(over="ignore", invalid="ignore")
     def check(self, X, name="X"):

@@ -5,6 +5,7 @@ import numpy as np
 from ._interior import Conditions
 from ._metric import chunk_rows, slices
 from ._sweep import add_products, standardise, sweep
+from ._threads import transposed_product
 
 TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
 BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from memory
@@ -47,7 +48,7 @@ class DenseChunk:
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
-        return (self.z * weight[:, np.newaxis]).T @ self.z
+        return transposed_product(self.z * weight[:, np.newaxis], self.z)
 
     def squares(self, weight):
         """Diagonal of z.T @ diag(weight) @ z."""

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from ._curvature import inverse_of
 from ._metric import MOMENT_ROWS, Moments, chunk_rows, consecutive, slices, with_last
 from ._sweep import standardise
+from ._threads import transposed_product
 
 FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
 LEAST_ROWS = 2  # per coordinate: with fewer, the optimum is that of their noise
@@ -64,8 +65,8 @@ class Scatter:
             z, distance = buffer[: part.stop - part.start], targets[:, part].T - near[n_features:]
             _write_distances(X, part, near[:n_features], z)
             weighted = z if sample_weight is None else z * sample_weight[part, np.newaxis]
-            gram += weighted.T @ z
-            cross += weighted.T @ distance
+            gram += transposed_product(weighted, z)
+            cross += transposed_product(weighted, distance)
             square += weighted[:, -1] @ distance**2
         sums, weight = np.append(gram[-1, :-1], cross[-1]), float(gram[-1, -1])
         products = np.hstack([gram[:-1, :-1], cross[:-1]])

@@ -864,18 +864,71 @@ cdef vectorised_void moments_of_rows(
                  square)
 
 
-def moments(const floating[:, ::1] X, Py_ssize_t start, Py_ssize_t stop,
-            const double[::1] sample_weight, Py_ssize_t shift, double[::1] total,
-            double[::1] square):
-    """Add up h (x - X[shift]) and h (x - X[shift])**2 over rows start:stop, column by column.
+cdef inline void merge(
+    const floating* shift, const double* total, const double* square, double weight, double before,
+    Py_ssize_t n_features, unaliased mean, unaliased deviation,
+) noexcept nogil:
+    """Merge the moments of one more chunk (Chan, Golub & LeVeque, 1983)."""
+    cdef Py_ssize_t j
+    cdef double here, gap, own, share = weight / (before + weight)
+    for j in range(n_features):
+        if weight == 0:             # not a number if there is one in the chunk
+            mean[j] += total[j]
+            continue
+        here = shift[j] + total[j] / weight
+        gap = here - mean[j]
+        own = square[j] - total[j] * (total[j] / weight)
+        if before > 0:
+            mean[j] += gap * share
+            deviation[j] += gap * gap * (before * share)
+        else:
+            mean[j] += here
+        deviation[j] += 0 if own < 0 else own
 
-    The shift is one of these rows, of the largest weight: its squared distance from their
-    mean is at most (stop - start) variances, so the variance is exact to that many
-    roundings. All distances in a constant column are exactly zero.
+
+def moments(const floating[:, ::1] X, const double[::1] sample_weight, Py_ssize_t chunk_rows,
+            double[:, ::1] sums, double[::1] mean, double[::1] deviation):
+    """Write the weighted mean, and the sum of squared distances from it, of every column.
+
+    In each chunk distances are from a row s of the largest weight: its squared distance from the
+    mean of the chunk is at most chunk_rows variances, so the variance is exact to that many
+    roundings. All distances in a constant column are exactly zero::
+
+        total = sum of h (x - s),    square = sum of h (x - s)**2
+
+    Parameters
+    ----------
+    X : C-ordered array of shape (n_rows, n_features), float32 or float64
+    sample_weight : float64 array of shape (n_rows,); None for weights of one
+    chunk_rows : rows of a chunk
+    sums : work space of shape (2, n_features)
+    mean, deviation : zeros of shape (n_features,), written
+
+    Returns
+    -------
+    tuple
+        Number of rows of positive weight, and the sum of weights.
     """
     cdef const double* weights = NULL
-    if sample_weight is not None:
-        weights = &sample_weight[start]
+    cdef Py_ssize_t start = 0, stop, row, shift, n_seen = 0
+    cdef double h, weight, before = 0
     with nogil:
-        moments_of_rows(&X[start, 0], weights, stop - start, X.shape[1], &X[shift, 0],
-                        &total[0], &square[0])
+        while start < X.shape[0]:
+            stop = min(start + chunk_rows, X.shape[0])
+            shift, weight = start, stop - start
+            if sample_weight is not None:
+                weights, weight = &sample_weight[start], 0
+                for row in range(start, stop):
+                    h = sample_weight[row]
+                    weight += h
+                    n_seen += h > 0
+                    if h > sample_weight[shift]:
+                        shift = row
+            sums[:] = 0
+            moments_of_rows(&X[start, 0], weights, stop - start, X.shape[1], &X[shift, 0],
+                            &sums[0, 0], &sums[1, 0])
+            merge(&X[shift, 0], &sums[0, 0], &sums[1, 0], weight, before, X.shape[1], &mean[0],
+                  &deviation[0])
+            before += weight
+            start = stop
+    return (X.shape[0] if sample_weight is None else n_seen), before

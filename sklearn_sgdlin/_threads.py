@@ -1,5 +1,6 @@
-"""BLAS runs in one thread while a model trains on chunks that fit a cache.
+"""Threads of BLAS, and of those who fit models in several.
 
+BLAS runs in one thread while a model trains on chunks that fit a cache.
 Threads would pass such a chunk from core to core for less work than that takes, and what waits
 for its part keeps a core busy: numpy and scipy each bring a BLAS with threads of its own. Two fits
 at a time then also wait for each other.
@@ -8,6 +9,7 @@ at a time then also wait for each other.
 from contextlib import nullcontext
 from functools import cache
 
+import numpy as np
 from threadpoolctl import ThreadpoolController  # scikit-learn brings it, and uses it so
 
 WIDE = 2048  # columns, from which factors of a matrix are worth threads
@@ -19,6 +21,11 @@ def blas_threads(n_rows, n_columns):
     if n_columns >= WIDE or n_rows * n_columns <= SMALL:
         return nullcontext()
     return _controller().limit(limits=1, user_api="blas")
+
+
+def transposed_product(first, second):
+    """first.T @ second, which would keep the interpreter's lock where the result is small."""
+    return np.dot(first.T, second)
 
 
 @cache
