@@ -8,14 +8,15 @@ ctypedef fused integer:
 
 
 def add_products(const double[::1] data, const integer[::1] rows, const integer[::1] pointers,
-                 const double[::1] centre, const double[::1] values, double total,
-                 double[::1] products):
+                 const double[::1] centre, double total, double[:, ::1] pairs):
     """Add X Z' values to products, for the columns of a CSC matrix X, read once.
 
     Parameters
     ----------
     total : float
         root . values
+    pairs : array of shape (n_rows, 2)
+        Values and products: side by side, one cache miss fetches both.
 
     Returns
     -------
@@ -28,9 +29,9 @@ def add_products(const double[::1] data, const integer[::1] rows, const integer[
         for j in range(centre.shape[0]):
             t = -centre[j] * total
             for k in range(pointers[j], pointers[j + 1]):
-                t += data[k] * values[rows[k]]
+                t += data[k] * pairs[rows[k], 0]
             for k in range(pointers[j], pointers[j + 1]):
-                products[rows[k]] += data[k] * t
+                pairs[rows[k], 1] += data[k] * t
             along += centre[j] * t
     return along
 

@@ -26,6 +26,7 @@ from ._columns import add_gram, add_products
 from ._curvature import CHEAP_COORDINATES, COORDINATES
 from ._metric import chunk_rows, slices
 from ._search import LEAST_TOL
+from ._threads import blas_threads
 
 ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
 FEW_ROWS = 3000  # products for each entry of X: beyond, K costs too much
@@ -60,9 +61,11 @@ class CentredColumns:
 
     def products(self, values):
         """The matrix times its transpose, times a number for each row; in one pass."""
-        X, products, total = self.X, np.zeros(len(values)), self.root @ values
-        along = add_products(X.data, X.indices, X.indptr, self.centre, values, total, products)
-        return products - self.root * along
+        X, pairs = self.X, np.zeros((len(values), 2))
+        pairs[:, 0] = values
+        total = self.root @ values
+        along = add_products(X.data, X.indices, X.indptr, self.centre, total, pairs)
+        return pairs[:, 1] - self.root * along
 
     def gram(self, weight):
         """Products of columns for weights of rows; the upper triangle."""
@@ -123,13 +126,14 @@ class DualSystem:
         if not (wide and settings.quadratic and settings.implicit and settings.l2 > 0):
             return None
         if issparse(X):
-            kind = SparseSystem
+            kind, size = SparseSystem, SHARED
             serves = n_features >= COORDINATES and X.nnz <= COPIED * n_features
         else:
-            kind, serves = DenseSystem, n_rows <= FEW_ROWS
+            kind, size, serves = DenseSystem, n_rows, n_rows <= FEW_ROWS
         if not serves or not moments.spread(settings.fit_intercept).any():
             return None
-        system = kind(X, sample_weight, moments, settings.l2, settings.fit_intercept)
+        with blas_threads(n_rows, size):
+            system = kind(X, sample_weight, moments, settings.l2, settings.fit_intercept)
         return system if system.definite else None
 
 
@@ -246,7 +250,8 @@ class DualEpoch:
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss twice, and the distance."""
         system = self.system
-        self.point = self._steps()
+        with blas_threads(*system.factor.shape):
+            self.point = self._steps()
         self.rest = self.y - system.times(self.point)  # without the rounding errors of the steps
         gap, loss = self._gap(self.point, self.rest)
         coef = system.coef(self.point)
