@@ -1,10 +1,56 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 # cython: cdivision=True, initializedcheck=False, embedsignature=True
-"""The compiled loops over centred sparse columns Z = X - root centre', see `_dual.py`."""
+"""The compiled loops over sparse columns: their moments, and products of centred ones.
+
+These are Z = X - root centre', see `_dual.py`.
+"""
+
+cdef double ROUNDING = 2.0 ** -52
+
+ctypedef fused floating:
+    float
+    double
 
 ctypedef fused integer:
     int
     long long
+
+
+def column_moments(const floating[::1] data, const integer[::1] rows,
+                   const integer[::1] pointers, const double[::1] sample_weight,
+                   double total_weight, double[::1] mean, double[::1] deviation):
+    """Write the weighted mean, and the sum of squared distances from it, of each CSC column.
+
+    Distances from a mean tell its rounding error, too: rest / total_weight, with the sums of the
+    stored entries and as many zeros as there are others::
+
+        square = sum of h (x - mean)**2,    rest = sum of h (x - mean)
+    """
+    cdef Py_ssize_t j, k, start, stop
+    cdef double h = 1, here, distance, stored, zeros, square, rest
+    with nogil:
+        for j in range(mean.shape[0]):
+            start, stop = pointers[j], pointers[j + 1]
+            here = stored = square = rest = 0
+            for k in range(start, stop):
+                if sample_weight is not None:
+                    h = sample_weight[rows[k]]
+                stored += h
+                here += h * data[k]
+            here /= total_weight
+            for k in range(start, stop):
+                if sample_weight is not None:
+                    h = sample_weight[rows[k]]
+                distance = data[k] - here
+                square += h * distance * distance
+                rest += h * distance
+            zeros = total_weight - stored
+            if zeros > (stop - start) * ROUNDING * total_weight:    # else rounding errors
+                square += zeros * here * here
+                rest -= zeros * here
+            mean[j] = here + rest / total_weight
+            square -= rest * (rest / total_weight)
+            deviation[j] = 0 if square < 0 else square
 
 
 def add_products(const double[::1] data, const integer[::1] rows, const integer[::1] pointers,

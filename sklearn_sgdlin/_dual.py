@@ -20,7 +20,7 @@ from math import sqrt
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
-from scipy.sparse import csc_array, csr_array, issparse
+from scipy.sparse import csc_array, issparse
 
 from ._columns import add_gram, add_products
 from ._curvature import CHEAP_COORDINATES, COORDINATES
@@ -91,6 +91,18 @@ class CentredColumns:
         return CentredColumns(X, self.root, self.centre[start:stop])
 
 
+def kind_of_system(X, settings):
+    """Return the class of a system of rows that serves such rows and settings, or None."""
+    n_rows, n_features = X.shape
+    wide = n_features >= max(n_rows, CHEAP_COORDINATES)  # else a matrix of columns costs little
+    if not (wide and settings.quadratic and settings.implicit and settings.l2 > 0):
+        return None
+    if issparse(X):
+        serves = n_features >= COORDINATES and X.nnz <= COPIED * n_features
+        return SparseSystem if serves else None
+    return DenseSystem if n_rows <= FEW_ROWS else None
+
+
 class DualSystem:
     """K + W of the rows, and M near it; see the module.
 
@@ -106,9 +118,10 @@ class DualSystem:
         Whether M is, in spite of rounding errors.
     """
 
-    def __init__(self, n_rows, sample_weight, l2):
-        self.l2 = l2
-        self.root = np.ones(n_rows) if sample_weight is None else np.sqrt(sample_weight)
+    def __init__(self, X, sample_weight, mean, settings):
+        self.l2 = settings.l2
+        self.centre = mean if settings.fit_intercept else np.zeros(len(mean))
+        self.root = np.ones(X.shape[0]) if sample_weight is None else np.sqrt(sample_weight)
         self.weight = float(self.root @ self.root)
 
     def _factorise(self, matrix):
@@ -118,35 +131,32 @@ class DualSystem:
             left = self.factor.diagonal() ** 2 > ROUNDING * matrix.diagonal()
         self.definite = not failed and left.all()
 
-    @staticmethod
-    def of(X, sample_weight, moments, settings):
+    @classmethod
+    def of(cls, X, sample_weight, moments, settings):
         """Return the system of rows with these moments, or None where it is of no use."""
-        n_rows, n_features = X.shape
-        wide = n_features >= max(n_rows, CHEAP_COORDINATES)  # else a matrix of columns costs little
-        if not (wide and settings.quadratic and settings.implicit and settings.l2 > 0):
+        spread = moments.spread(settings.fit_intercept)
+        if not spread.any():
             return None
-        if issparse(X):
-            kind, size = SparseSystem, SHARED
-            serves = n_features >= COORDINATES and X.nnz <= COPIED * n_features
-        else:
-            kind, size, serves = DenseSystem, n_rows, n_rows <= FEW_ROWS
-        if not serves or not moments.spread(settings.fit_intercept).any():
-            return None
-        with blas_threads(n_rows, size):
-            system = kind(X, sample_weight, moments, settings.l2, settings.fit_intercept)
+        with blas_threads(X.shape[0], cls.size(X)):
+            system = cls(X, sample_weight, moments.mean, spread, settings)
         return system if system.definite else None
 
 
 class DenseSystem(DualSystem):
     """Of rows so few that K + W itself is summed up: M is the same."""
 
-    def __init__(self, X, sample_weight, moments, l2, fit_intercept):
-        super().__init__(len(X), sample_weight, l2)
-        self.X, self.centre = X, moments.mean if fit_intercept else np.zeros(X.shape[1])
+    def __init__(self, X, sample_weight, mean, spread, settings):
+        super().__init__(X, sample_weight, mean, settings)
+        self.X = X
         self.matrix = np.diag(np.full(len(self.root), self.weight))
         for z in self._parts():
             self.matrix += z @ z.T / self.l2
         self._factorise(self.matrix)
+
+    @staticmethod
+    def size(X):
+        """Of the matrix to be factorised, at most."""
+        return len(X)
 
     def _parts(self):
         """Yield the columns, centred and weighted, as many at a time as fit the cache."""
@@ -172,36 +182,36 @@ class DenseSystem(DualSystem):
 
 
 class SparseSystem(DualSystem):
-    """Of sparse rows, column by column."""
+    """Of sparse rows, given column by column (CSC)."""
 
-    def __init__(self, X, sample_weight, moments, l2, fit_intercept):
-        super().__init__(X.shape[0], sample_weight, l2)
-        self.order, n_shared = self._sort(X, moments.spread(fit_intercept))
-        place = np.empty(X.shape[1], dtype=X.indices.dtype)
-        place[self.order] = np.arange(X.shape[1])
-        data = X.data.astype(np.float64, copy=False)
+    def __init__(self, X, sample_weight, mean, spread, settings):
+        super().__init__(X, sample_weight, mean, settings)
+        frequency = np.diff(X.indptr)
+        self.order, n_shared = self._sort(X, spread, frequency)
+        columns = csc_array(X[:, self.order], dtype=np.float64)
         if sample_weight is not None:
-            data = data * np.repeat(self.root, np.diff(X.indptr))
-        columns = csr_array((data, place[X.indices], X.indptr), shape=X.shape).tocsc()
-        mean = columns.T @ self.root / self.weight if fit_intercept else np.zeros(X.shape[1])
-        self.columns = CentredColumns(columns, self.root, mean)
-        self.centre = np.empty(X.shape[1])
-        self.centre[self.order] = mean
+            columns.data *= self.root[columns.indices]
+        self.columns = CentredColumns(columns, self.root, self.centre[self.order])
         self.shared = self.columns.part(0, n_shared)
-        self.others = self.columns.part(n_shared, np.count_nonzero(np.diff(columns.indptr)))
-        self.own = self.others.squares() / l2 + self.weight  # the diagonal beside shared columns
+        self.others = self.columns.part(n_shared, np.count_nonzero(frequency))
+        # The diagonal beside shared columns.
+        self.own = self.others.squares() / self.l2 + self.weight
         matrix = self.shared.gram(1 / self.own)
-        matrix.flat[:: n_shared + 1] += l2
+        matrix.flat[:: n_shared + 1] += self.l2
         self._factorise(matrix.T)
 
     @staticmethod
-    def _sort(X, spread):
+    def size(X):
+        """Of the matrix to be factorised, at most."""
+        return SHARED
+
+    @staticmethod
+    def _sort(X, spread, frequency):
         """Order of the columns: those to be taken as they are, then the most frequent first."""
         n_rows, n_features = X.shape
         largest = np.argpartition(-spread, min(SHARED, n_features - 1))[:SHARED]
         largest = largest[np.argsort(-spread[largest])]
         largest = largest[spread[largest] > 0]
-        frequency = np.bincount(X.indices, minlength=n_features)
         entries = np.cumsum(frequency[largest])
         largest = largest[: np.searchsorted(entries, sqrt(SHARED_WORK * n_rows * X.nnz))]
         level = np.ceil(LEVELS * np.log2(1 + frequency)).astype(np.uint8)  # sorted in no time

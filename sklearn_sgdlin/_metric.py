@@ -19,6 +19,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from ._columns import column_moments
 from ._sweep import moments
 
 MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
@@ -110,16 +111,20 @@ class Moments:
 
     @classmethod
     def _of_sparse(cls, X, sample_weight):
-        """From the stored entries of a CSR matrix, and their number."""
-        rows, weight, weights = X.shape[0], float(X.shape[0]), None
+        """From the stored entries of a CSR or CSC matrix, and their number."""
+        rows, weight = X.shape[0], float(X.shape[0])
         if sample_weight is not None:
             rows, weight = np.count_nonzero(sample_weight), float(sample_weight.sum())
-            weights = sample_weight.astype(X.dtype)
-        mean, variance = mean_variance_axis(X, axis=0, weights=weights)
-        deviation = variance.astype(np.float64) * weight
-        moments = cls(rows, weight, mean.astype(np.float64), deviation)
-        moments.check(X)
-        return moments
+        if X.format == "csc" and weight > 0:
+            mean, deviation = np.empty((2, X.shape[1]))
+            column_moments(X.data, X.indices, X.indptr, sample_weight, weight, mean, deviation)
+        else:
+            weights = None if sample_weight is None else sample_weight.astype(X.dtype)
+            mean, variance = mean_variance_axis(X, axis=0, weights=weights)
+            mean, deviation = mean.astype(np.float64), variance.astype(np.float64) * weight
+        total = cls(rows, weight, mean, deviation)
+        total.check(X)
+        return total
 
     @np.errstate(over="ignore", invalid="ignore")
     def check(self, X, name="X"):

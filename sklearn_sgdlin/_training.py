@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from ._curvature import CurvatureSketch
-from ._dual import DualEpoch, DualSystem
+from ._dual import DualEpoch, SparseSystem, kind_of_system
 from ._interior import InteriorEpoch
 from ._metric import Moments
 from ._problem import Problem, check_growth, constant_model, generator
@@ -143,7 +143,9 @@ class Shared:
     """
 
     def __init__(self, settings, X, sample_weight, unit, seed):
-        self.settings, self.X, self.sample_weight = settings, X, sample_weight
+        self.settings, self.sample_weight = settings, sample_weight
+        self.kind = kind_of_system(X, settings)
+        self.X = X.tocsc() if self.kind is SparseSystem else X  # sums of columns take no time then
         self.unit, self.seed = unit, seed
 
     @cached_property
@@ -156,7 +158,9 @@ class Shared:
     @cached_property
     def dual(self):
         """The system of rows that are fewer than columns."""
-        return DualSystem.of(self.X, self.sample_weight, self.moments, self.settings)
+        if self.kind is None:
+            return None
+        return self.kind.of(self.X, self.sample_weight, self.moments, self.settings)
 
     @cached_property
     def moments(self):

@@ -55,8 +55,12 @@ def centred(X, weight, fit_intercept):
 
 
 def system_of(X, weight, l2, fit_intercept=True):
-    kind = SparseSystem if isinstance(X, csr_array) else DenseSystem
-    return kind(X, weight, Moments.of(X, weight), l2, fit_intercept)
+    model = SGDLinearRegressor(penalty="l2", alpha=l2, fit_intercept=fit_intercept)
+    if isinstance(X, csr_array):
+        kind, X = SparseSystem, X.tocsc()
+    else:
+        kind = DenseSystem
+    return kind.of(X, weight, Moments.of(X, weight), model._settings())
 
 
 def objective(model, X, y, weight, l2):
@@ -155,8 +159,10 @@ def test_targets_share_the_system(rng, make, monkeypatch):
     X = make(rng, 200, 4500)
     Y = np.column_stack([target(rng, X) for _ in range(3)])
     built = []
-    of = _dual.DualSystem.of
-    monkeypatch.setattr(_dual.DualSystem, "of", lambda *args: built.append(of(*args)) or built[-1])
+    factorise = _dual.DualSystem._factorise
+    monkeypatch.setattr(
+        _dual.DualSystem, "_factorise", lambda *args: built.append(factorise(*args))
+    )
     together = SGDLinearRegressor(penalty="l2", random_state=0).fit(X, Y)
     assert len(built) == 1
     for y, coef in zip(Y.T, together.coef_, strict=True):

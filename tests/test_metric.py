@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse import csc_array, csr_array
 
-from sklearn_sgdlin._metric import Metric, Moments, effective_l2
+from sklearn_sgdlin._metric import MOMENT_ROWS, Metric, Moments, effective_l2
 
 finite = st.floats(-1e6, 1e6)
 
@@ -51,11 +52,47 @@ def test_moments_of_columns_with_means_of_a_million_deviations(rng):
     np.testing.assert_allclose(Moments.of(X).spread(True), variance.astype(float), rtol=1e-9)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", [np.asarray, csc_array, csr_array])
+@pytest.mark.parametrize(("dtype", "digits"), [(np.float64, 11), (np.float32, 5)])
+def test_moments_of_any_storage(rng, dtype, digits, kind, weighted):
+    X = rng.lognormal(size=(3 * MOMENT_ROWS + 5, 4)) * [1, 1e3, 1e-3, 1]
+    X[rng.random(X.shape) < [0.5, 0.9, 0.1, 1.0]] = 0
+    X[:, 2] += 0.2
+    X, weight = X.astype(dtype), None
+    h = np.ones(len(X))
+    if weighted:
+        h = weight = rng.exponential(size=len(X))
+        h[: MOMENT_ROWS + 1] = 0  # a chunk, and a row of the next
+    exact = X.astype(np.longdouble)
+    mean = h @ exact / h.sum()
+    moments = Moments.of(kind(X), weight)
+    assert moments.rows == np.count_nonzero(h)
+    assert moments.weight == pytest.approx(h.sum(), rel=1e-14)
+    rtol = 10.0**-digits if kind is csr_array else 1e-11  # scikit-learn's, in the type of X
+    np.testing.assert_allclose(moments.mean, mean.astype(float), rtol=rtol)
+    deviation = (h @ (exact - mean) ** 2).astype(float)
+    np.testing.assert_allclose(moments.deviation, deviation, rtol=rtol)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", [np.asarray, csc_array])  # CSR is validated before
+def test_moments_see_what_is_not_finite_whatever_its_weight(rng, kind, bad):
+    X, weight = rng.normal(size=(2 * MOMENT_ROWS, 2)), np.ones(2 * MOMENT_ROWS)
+    X[7, 1], weight[:MOMENT_ROWS] = bad, 0
+    for h in (None, weight, 0 * weight):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            Moments.of(kind(X), h)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csc_array])
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e9, 1e-9])
 @pytest.mark.parametrize("n_rows", [1, 3, 100_000])
-def test_constant_columns_have_no_spread(value, n_rows):
-    X = np.full((n_rows, 2), value)
+def test_constant_columns_have_no_spread(rng, value, n_rows, kind):
+    X = kind(np.full((n_rows, 2), value))
     np.testing.assert_array_equal(Moments.of(X).spread(fit_intercept=True), 0.0)
+    weight = rng.exponential(size=n_rows)
+    np.testing.assert_array_equal(Moments.of(X, weight).spread(fit_intercept=True), 0.0)
     scale = Metric.standard(Moments.of(X), fit_intercept=True).scale
     np.testing.assert_array_equal(scale, [0.0, 0.0, 1.0])
 
