@@ -82,6 +82,14 @@ def add_products(const double[::1] data, const integer[::1] rows, const integer[
     return along
 
 
+def add_squares(const double[::1] data, const integer[::1] rows, double[::1] squares):
+    """Add the squares of stored entries to those of their rows."""
+    cdef Py_ssize_t k
+    with nogil:
+        for k in range(data.shape[0]):
+            squares[rows[k]] += data[k] * data[k]
+
+
 def add_gram(const double[::1] data, const integer[::1] columns, const integer[::1] pointers,
              const double[::1] weight, double[:, ::1] gram):
     """Add X' diag(weight) X to the upper triangle of gram, for a CSR matrix X, columns sorted."""

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import csc_array, issparse
 
-from ._columns import add_gram, add_products
+from ._columns import add_gram, add_products, add_squares
 from ._curvature import CHEAP_COORDINATES, COORDINATES
 from ._metric import chunk_rows, slices
 from ._search import LEAST_TOL
@@ -77,8 +77,8 @@ class CentredColumns:
 
     def squares(self):
         """Sum of squares of each row."""
-        X, ones = self.X, np.ones(len(self.centre))
-        square = csc_array((X.data**2, X.indices, X.indptr), shape=X.shape) @ ones
+        square = np.zeros(len(self.root))
+        add_squares(self.X.data, self.X.indices, square)
         along = self.root * (self.X @ self.centre)
         return square - 2 * along + self.root**2 * (self.centre @ self.centre)
 
