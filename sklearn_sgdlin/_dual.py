@@ -43,7 +43,7 @@ class CentredColumns:
     Parameters
     ----------
     X : csc_array of shape (n_rows, n_columns)
-        Times the roots of the weights.
+        Times the roots of the weights. Without `products` and `squares`, csr_array will do.
     root : ndarray of shape (n_rows,)
         These.
     centre : ndarray of shape (n_columns,)
@@ -69,7 +69,7 @@ class CentredColumns:
 
     def gram(self, weight):
         """Products of columns for weights of rows; the upper triangle."""
-        X, gram = self.X.tocsr(), np.zeros((len(self.centre), len(self.centre)))
+        X, gram = self.X.tocsr(copy=False), np.zeros((len(self.centre), len(self.centre)))
         add_gram(X.data, X.indices, X.indptr, weight, gram)
         along = np.outer(self.X.T @ (weight * self.root), self.centre)
         gram -= along + along.T
@@ -193,6 +193,7 @@ class SparseSystem(DualSystem):
             columns.data *= self.root[columns.indices]
         self.columns = CentredColumns(columns, self.root, self.centre[self.order])
         self.shared = self.columns.part(0, n_shared)
+        self.shared.X = self.shared.X.tocsr()  # numbers of so few columns stay in the cache
         self.others = self.columns.part(n_shared, np.count_nonzero(frequency))
         # The diagonal beside shared columns.
         self.own = self.others.squares() / self.l2 + self.weight
