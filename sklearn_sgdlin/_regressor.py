@@ -250,6 +250,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     copied once. Sparse rows are centred without being made dense, at the cost of their stored
     entries.
 
+    Compiled loops do not hold the interpreter's lock, and with less than 2048 columns BLAS runs
+    in one thread during `fit`, so that fits in several threads or processes do not wait for each
+    other. A limit of :mod:`threadpoolctl` set in another thread goes before.
+
     Callbacks set by `set_callbacks` see each epoch of `fit` as a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped there; one that returns True
     from ``on_fit_task_end`` stops it. `partial_fit` calls none: the caller has the loop.
