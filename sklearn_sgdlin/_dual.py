@@ -95,7 +95,8 @@ def kind_of_system(X, settings):
     """Return the class of a system of rows that serves such rows and settings, or None."""
     n_rows, n_features = X.shape
     wide = n_features >= max(n_rows, CHEAP_COORDINATES)  # else a matrix of columns costs little
-    if not (wide and settings.quadratic and settings.implicit and settings.l2 > 0):
+    searches = settings.average and settings.quadratic and settings.implicit
+    if not (wide and searches and settings.l2 > 0):
         return None
     if issparse(X):
         serves = n_features >= COORDINATES and X.nnz <= COPIED * n_features

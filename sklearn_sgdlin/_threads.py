@@ -3,14 +3,14 @@
 BLAS runs in one thread while a model trains on chunks that fit a cache.
 Threads would pass such a chunk from core to core for less work than that takes, and what waits
 for its part keeps a core busy: numpy and scipy each bring a BLAS with threads of its own. Two fits
-at a time then also wait for each other.
+at a time then also wait for each other. Scikit-learn limits them in KMeans for the same reason.
 """
 
 from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController  # scikit-learn brings it, and uses it so
+from threadpoolctl import ThreadpoolController
 
 WIDE = 2048  # columns, from which factors of a matrix are worth threads
 SMALL = 1 << 15  # numbers, up to which BLAS starts no threads that take long to wait for

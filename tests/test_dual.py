@@ -187,6 +187,7 @@ def test_weight_two_is_the_row_twice(rng, make):
         {"penalty": None},
         {"penalty": "l2", "loss": "huber"},
         {"penalty": "l2", "update": "explicit"},
+        {"penalty": "l2", "average": False},
         {"penalty": "l2", "alpha": 1e-18},
         {"penalty": "elasticnet"},
     ],
