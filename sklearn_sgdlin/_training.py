@@ -12,6 +12,7 @@ from ._curvature import CurvatureSketch
 from ._dual import DualEpoch, SparseSystem, kind_of_system
 from ._interior import InteriorEpoch
 from ._metric import Moments
+from ._nearest import NearestEpoch, NearestSystem
 from ._problem import Problem, check_growth, constant_model, generator
 from ._scatter import FEATURES, Scatter, moments_of
 from ._search import LEAST_TOL, SearchingEpoch
@@ -109,6 +110,8 @@ def _method(settings, rows, objective, shared=None):
         tol = settings.tol or 0.0
         if shared.dual is not None:
             return DualEpoch(rows, shared.dual, tol)
+        if NearestSystem.serves(rows.X, settings):
+            return NearestEpoch(rows, objective, shared.nearest(rows))
         return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
     return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
 
@@ -147,6 +150,7 @@ class Shared:
         self.kind = kind_of_system(X, settings)
         self.X = X.tocsc() if self.kind is SparseSystem else X  # sums of columns take no time then
         self.unit, self.seed = unit, seed
+        self._nearest = None
 
     @cached_property
     def sketch(self):
@@ -161,6 +165,12 @@ class Shared:
         if self.kind is None:
             return None
         return self.kind.of(self.X, self.sample_weight, self.moments, self.settings)
+
+    def nearest(self, rows):
+        """Z Z' of the rows, which are the same for all targets."""
+        if self._nearest is None:
+            self._nearest = NearestSystem(rows)
+        return self._nearest
 
     @cached_property
     def moments(self):

@@ -1,0 +1,105 @@
+"""Fewer rows than columns without a penalty: the nearest of all models with the least loss."""
+
+import numpy as np
+import pytest
+
+from sklearn_sgdlin import SGDLinearRegressor, _training
+from sklearn_sgdlin._metric import Metric, Moments
+
+OPTIONS = {"random_state": 0}
+
+
+def data(rng, kind, n_rows=60, n_features=300):
+    """Columns in any units, and far from zero."""
+    X = rng.normal(size=(n_rows, n_features)) + 10 * rng.normal(size=n_features)
+    X *= 10.0 ** rng.uniform(-4, 4, n_features)
+    if kind == "repeated":  # rows whose targets no model can meet, and constant columns
+        X[n_rows // 2 :] = X[: n_rows - n_rows // 2]
+        X[:, :3] = 0.1
+    y = (X / X.std(axis=0).clip(1e-300)) @ rng.normal(size=n_features) + 100
+    return X, y + rng.normal(size=n_rows)
+
+
+def nearest(X, y, weight, fit_intercept, start=None):
+    """Coefficients and intercept, by a pseudo-inverse of all rows."""
+    metric = Metric.standard(Moments.of(X, weight), fit_intercept)
+    last = np.full((len(y), 1), metric.scale[-1])
+    z = np.hstack([(X - metric.centre) * metric.scale[:-1], last])
+    root = np.sqrt(weight)
+    constant = np.zeros(X.shape[1]), weight @ y / weight.sum() if fit_intercept else 0.0
+    theta = metric.theta(*(constant if start is None else start))
+    step = np.linalg.pinv(z * root[:, np.newaxis], rcond=1e-7) @ (root * (y - z @ theta))
+    return metric.model(theta + step)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "repeated", "weights", "float32"])
+def test_it_is_the_nearest(rng, kind, fit_intercept):
+    X, y = data(rng, kind)
+    weight = rng.exponential(size=60) * (rng.random(60) < 0.8) if kind == "weights" else None
+    if kind == "float32":
+        X = X.astype(np.float32)
+    model = SGDLinearRegressor(fit_intercept=fit_intercept, **OPTIONS).fit(X, y, weight)
+    weight = np.ones(60) if weight is None else weight
+    coef, intercept = nearest(X.astype(float), y, weight, fit_intercept)
+    spread = X.std(axis=0, dtype=float)
+    close = 1e-6 * np.abs(coef * spread).max()
+    np.testing.assert_allclose(model.coef_ * spread, coef * spread, rtol=0, atol=close)
+    assert model.intercept_ == pytest.approx(intercept, rel=1e-6, abs=1e-6 * np.abs(y).max())
+    assert model.stop_reason_ == "converged"
+    assert model.n_iter_ == 1
+    if kind != "repeated":
+        seen = weight > 0
+        np.testing.assert_allclose(model.predict(X)[seen], y[seen], rtol=1e-9)
+
+
+def test_it_is_where_steps_of_sgd_lead(rng):
+    X, y = data(rng, "plain", 40)
+    model = SGDLinearRegressor(**OPTIONS).fit(X, y)
+    steps = SGDLinearRegressor(average=False, max_iter=3000, tol=None, **OPTIONS).fit(X, y)
+    spread = X.std(axis=0)
+    close = 1e-3 * np.abs(model.coef_ * spread).max()
+    np.testing.assert_allclose(steps.coef_ * spread, model.coef_ * spread, rtol=0, atol=close)
+
+
+def test_a_warm_start_moves_no_further_than_it_must(rng):
+    X, y = data(rng, "plain")
+    model = SGDLinearRegressor(warm_start=True, **OPTIONS).fit(X, y + 50 * rng.normal(size=60))
+    start = model.coef_.copy(), model.intercept_
+    coef, intercept = nearest(X, y, np.ones(60), True, start)
+    model.fit(X, y)
+    spread = X.std(axis=0)
+    close = 1e-6 * np.abs(coef * spread).max()
+    np.testing.assert_allclose(model.coef_ * spread, coef * spread, rtol=0, atol=close)
+    assert model.intercept_ == pytest.approx(intercept, rel=1e-6, abs=1e-6 * np.abs(y).max())
+
+
+def test_targets_share_the_system(rng, monkeypatch):
+    X, y = data(rng, "plain")
+    Y, built = np.column_stack([y, y[::-1]]), []
+
+    class Watched(_training.NearestSystem):
+        def __init__(self, rows):
+            built.append(self)
+            super().__init__(rows)
+
+    monkeypatch.setattr(_training, "NearestSystem", Watched)
+    together = SGDLinearRegressor(**OPTIONS).fit(X, Y)
+    assert len(built) == 1
+    for target, coef in zip(Y.T, together.coef_, strict=True):
+        alone = SGDLinearRegressor(**OPTIONS).fit(X, target)
+        np.testing.assert_array_equal(alone.coef_, coef)
+
+
+@pytest.mark.parametrize(
+    "options", [{"penalty": "l2"}, {"loss": "huber"}, {"update": "explicit"}, {"average": False}]
+)
+def test_where_it_is_of_no_use(rng, options, monkeypatch):
+    def unexpected(*args):
+        raise AssertionError
+
+    monkeypatch.setattr(_training.NearestSystem, "__init__", unexpected)
+    X, y = data(rng, "plain")
+    SGDLinearRegressor(max_iter=2, tol=None, learning_rate=1e-3, **options, **OPTIONS).fit(X, y)
+    with pytest.raises(AssertionError):
+        SGDLinearRegressor(**OPTIONS).fit(X, y)
