@@ -9,23 +9,29 @@ Z being the rows z times the roots of their weights, y the targets times these.
 """
 
 import numpy as np
-from scipy.linalg import pinvh
+from scipy.linalg import svd
 
 from ._curvature import CHEAP_COORDINATES, RANK_TOLERANCE, inverse_of
 from ._metric import chunk_rows, slices
 from ._threads import blas_threads
 
 FEW_ROWS = 3000  # so that a matrix of them costs little
-STEPS = 3  # an epoch: the later ones mend rounding errors
+STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
+GAIN = 0.25  # leave no more than this of the squared residuals
 
 
 class NearestSystem:
-    """Z Z' of some rows, and its (pseudo-)inverse.
+    """The (pseudo-)inverse of Z.
 
     Parameters
     ----------
     rows : Rows
         Dense ones; their targets have no say in it.
+
+    Attributes
+    ----------
+    step : callable
+        Multiplies with it: the shortest step that leaves the least of the residuals.
     """
 
     def __init__(self, rows):
@@ -34,12 +40,22 @@ class NearestSystem:
         self.root = np.sqrt(weight)
         self.last = rows.metric.scale[-1] * self.root  # column of the intercept
         with blas_threads(rows.n_rows, rows.n_rows):
-            self.matrix = np.outer(self.last, self.last)
+            matrix = np.outer(self.last, self.last)
             for z in self._parts():
-                self.matrix += z @ z.T
-            self.solve, sure = inverse_of(self.matrix.copy(), rows.n_rows)
-            if not sure:  # rows are nearly combinations of others
-                self.solve = pinvh(self.matrix, rtol=RANK_TOLERANCE).__matmul__
+                matrix += z @ z.T
+            solve, sure = inverse_of(matrix, rows.n_rows)
+            self.step = (lambda values: self._way(solve(values))) if sure else self._by_svd()
+
+    def _by_svd(self):
+        """Return a function as `step`, for rows that are nearly combinations of others.
+
+        In Z Z' the singular values of Z are squared, which costs half of their digits.
+        """
+        z = np.column_stack([*self._parts(), self.last])
+        left, values, right = svd(z, full_matrices=False, overwrite_a=True)
+        kept = values > RANK_TOLERANCE * values.max(initial=0.0)
+        left, right = left[:, kept] / values[kept], right[kept]
+        return lambda values: (values @ left) @ right
 
     @staticmethod
     def serves(X, settings):
@@ -54,7 +70,7 @@ class NearestSystem:
         for part in slices(self.X.shape[1], chunk_rows(len(self.root))):
             yield (self.X[:, part] - centre[part]) * scale[:-1][part] * self.root[:, np.newaxis]
 
-    def way(self, values):
+    def _way(self, values):
         """Z' times a number for each row."""
         return np.concatenate([*(values @ z for z in self._parts()), [values @ self.last]])
 
@@ -62,7 +78,7 @@ class NearestSystem:
 class NearestEpoch:
     """Go to the nearest model of least loss, without a sweep.
 
-    The distance is that of `SearchingEpoch`: what of the residuals the columns can explain.
+    The distance is 0 where another step gains nothing: rounding errors are all that is left.
 
     Parameters
     ----------
@@ -78,12 +94,16 @@ class NearestEpoch:
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss twice, and the distance."""
-        system = self.system
+        residual, distance = self._residual(theta), None
         for _ in range(STEPS):
-            theta = theta + system.way(system.solve(self._residual(theta)))
-        residual = self._residual(theta)
-        explained, square = system.solve(residual) @ system.matrix @ residual, residual @ residual
-        distance = float(np.sqrt(max(explained, 0.0) / square)) if square > 0 else None
+            nearer = theta + self.system.step(residual)
+            rest = self._residual(nearer)
+            square, left = residual @ residual, rest @ rest
+            if left < square:
+                theta, residual = nearer, rest
+            if left >= GAIN * square:
+                distance = 0.0
+                break
         loss = self.objective.value(self.rows, theta)
         return theta, loss, loss, distance
 

@@ -76,7 +76,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     span of averages of the path [2]_ [3]_, and from there by a Newton step or conjugate
     gradients; or by interior-point steps [5]_ where the objective has kinks. With squared error,
     "l2" and fewer rows than columns (up to 3000 dense rows, or sparse ones of more than 4096
-    columns) no step is taken: the optimum is a sum of rows, with one unknown for each.
+    columns) no step is taken: the optimum is a sum of rows, with one unknown for each. The same
+    holds for up to 3000 dense rows without a penalty; of all models with the least loss, that
+    is the nearest to the start, in the coordinates z, where steps of SGD would end.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     warm_start : bool, default=False
         Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
         keeps: the metric, the schedule, `t_` and `loss_curve_` start afresh. It saves nothing
-        where `fit` solves a system of its own, as with "l2" and fewer rows than columns.
+        where `fit` solves a system of its own, as with fewer rows than columns.
 
     shuffle : bool, default=True
         Whether each epoch, and each `partial_fit`, visits the rows in a new random order.

@@ -53,6 +53,15 @@ def test_it_is_the_nearest(rng, kind, fit_intercept):
         np.testing.assert_allclose(model.predict(X)[seen], y[seen], rtol=1e-9)
 
 
+@pytest.mark.parametrize("n_rows", [250, 257])
+def test_rows_far_from_zero_are_met_to_the_last_digits(rng, n_rows):
+    X = rng.normal(size=(n_rows, 257)) + 10.0 ** rng.uniform(-3, 4, 257)
+    y = rng.normal(size=n_rows)
+    model = SGDLinearRegressor(fit_intercept=False, **OPTIONS).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, atol=1e-6)
+    assert model.n_iter_ == 1
+
+
 def test_it_is_where_steps_of_sgd_lead(rng):
     X, y = data(rng, "plain", 40)
     model = SGDLinearRegressor(**OPTIONS).fit(X, y)
