@@ -12,10 +12,10 @@ import numpy as np
 from scipy.linalg import svd
 
 from ._curvature import CHEAP_COORDINATES, RANK_TOLERANCE, inverse_of
+from ._dual import FEW_ROWS
 from ._metric import chunk_rows, slices
 from ._threads import blas_threads
 
-FEW_ROWS = 3000  # so that a matrix of them costs little
 STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
 GAIN = 0.25  # leave no more than this of the squared residuals
 
