@@ -42,8 +42,8 @@ class CentredColumns:
 
     Parameters
     ----------
-    X : csc_array of shape (n_rows, n_columns)
-        Times the roots of the weights. Without `products` and `squares`, csr_array will do.
+    X : csc_array or csr_array of shape (n_rows, n_columns)
+        Times the roots of the weights.
     root : ndarray of shape (n_rows,)
         These.
     centre : ndarray of shape (n_columns,)
@@ -60,7 +60,7 @@ class CentredColumns:
         return self.X.T @ values - self.centre * (self.root @ values)
 
     def products(self, values):
-        """The matrix times its transpose, times a number for each row; in one pass."""
+        """The matrix times its transpose, times a number for each row. X is a csc_array."""
         X, pairs = self.X, np.zeros((len(values), 2))
         pairs[:, 0] = values
         total = self.root @ values
@@ -68,8 +68,8 @@ class CentredColumns:
         return pairs[:, 1] - self.root * along
 
     def gram(self, weight):
-        """Products of columns for weights of rows; the upper triangle."""
-        X, gram = self.X.tocsr(copy=False), np.zeros((len(self.centre), len(self.centre)))
+        """Products of columns for weights of rows; the upper triangle. X is a csr_array."""
+        X, gram = self.X, np.zeros((len(self.centre), len(self.centre)))
         add_gram(X.data, X.indices, X.indptr, weight, gram)
         along = np.outer(self.X.T @ (weight * self.root), self.centre)
         gram -= along + along.T
@@ -91,17 +91,33 @@ class CentredColumns:
         return CentredColumns(X, self.root, self.centre[start:stop])
 
 
+def wide(X):
+    """Whether rows are fewer than columns; of few columns a matrix costs little anyway."""
+    n_rows, n_features = X.shape
+    return n_features >= max(n_rows, CHEAP_COORDINATES)
+
+
+def few_dense_rows(X):
+    """Whether they are so few that a matrix of them costs less than one of columns."""
+    return not issparse(X) and wide(X) and X.shape[0] <= FEW_ROWS
+
+
+def centred_parts(X, centre, root):
+    """Yield slices of the columns, as many as fit the cache, and these, centred and weighted."""
+    n_rows, n_features = X.shape
+    for part in slices(n_features, chunk_rows(n_rows)):
+        yield part, (X[:, part] - centre[part]) * root[:, np.newaxis]
+
+
 def kind_of_system(X, settings):
     """Return the class of a system of rows that serves such rows and settings, or None."""
-    n_rows, n_features = X.shape
-    wide = n_features >= max(n_rows, CHEAP_COORDINATES)  # else a matrix of columns costs little
     searches = settings.average and settings.quadratic and settings.implicit
-    if not (wide and searches and settings.l2 > 0):
+    if not (searches and settings.l2 > 0):
         return None
-    if issparse(X):
-        serves = n_features >= COORDINATES and X.nnz <= COPIED * n_features
-        return SparseSystem if serves else None
-    return DenseSystem if n_rows <= FEW_ROWS else None
+    if not issparse(X):
+        return DenseSystem if few_dense_rows(X) else None
+    serves = wide(X) and X.shape[1] >= COORDINATES and X.nnz <= COPIED * X.shape[1]
+    return SparseSystem if serves else None
 
 
 class DualSystem:
@@ -138,7 +154,7 @@ class DualSystem:
         spread = moments.spread(settings.fit_intercept)
         if not spread.any():
             return None
-        with blas_threads(X.shape[0], cls.size(X)):
+        with blas_threads(X.shape[1], cls.size(X)):
             system = cls(X, sample_weight, moments.mean, spread, settings)
         return system if system.definite else None
 
@@ -150,7 +166,7 @@ class DenseSystem(DualSystem):
         super().__init__(X, sample_weight, mean, settings)
         self.X = X
         self.matrix = np.diag(np.full(len(self.root), self.weight))
-        for z in self._parts():
+        for _, z in centred_parts(X, self.centre, self.root):
             self.matrix += z @ z.T / self.l2
         self._factorise(self.matrix)
 
@@ -158,12 +174,6 @@ class DenseSystem(DualSystem):
     def size(X):
         """Of the matrix to be factorised, at most."""
         return len(X)
-
-    def _parts(self):
-        """Yield the columns, centred and weighted, as many at a time as fit the cache."""
-        n_rows, n_features = self.X.shape
-        for part in slices(n_features, chunk_rows(n_rows)):
-            yield (self.X[:, part] - self.centre[part]) * self.root[:, np.newaxis]
 
     def times(self, values):
         """Multiply with K + W."""
@@ -179,7 +189,8 @@ class DenseSystem(DualSystem):
 
     def coef(self, values):
         """The coefficients that are this sum of rows."""
-        return np.concatenate([values @ z for z in self._parts()]) / self.l2
+        parts = centred_parts(self.X, self.centre, self.root)
+        return np.concatenate([values @ z for _, z in parts]) / self.l2
 
 
 class SparseSystem(DualSystem):

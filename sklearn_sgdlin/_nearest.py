@@ -11,9 +11,8 @@ Z being the rows z times the roots of their weights, y the targets times these.
 import numpy as np
 from scipy.linalg import svd
 
-from ._curvature import CHEAP_COORDINATES, RANK_TOLERANCE, inverse_of
-from ._dual import FEW_ROWS
-from ._metric import chunk_rows, slices
+from ._curvature import RANK_TOLERANCE, inverse_of
+from ._dual import centred_parts, few_dense_rows
 from ._threads import blas_threads
 
 STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
@@ -39,7 +38,7 @@ class NearestSystem:
         weight = np.ones(rows.n_rows) if rows.sample_weight is None else rows.sample_weight
         self.root = np.sqrt(weight)
         self.last = rows.metric.scale[-1] * self.root  # column of the intercept
-        with blas_threads(rows.n_rows, rows.n_rows):
+        with blas_threads(rows.n_coordinates, rows.n_rows):
             matrix = np.outer(self.last, self.last)
             for z in self._parts():
                 matrix += z @ z.T
@@ -60,15 +59,12 @@ class NearestSystem:
     @staticmethod
     def serves(X, settings):
         """Whether it is the fastest way for such rows and settings."""
-        n_rows, n_features = X.shape
-        wide = isinstance(X, np.ndarray) and n_features >= max(n_rows, CHEAP_COORDINATES)
-        return wide and n_rows <= FEW_ROWS and settings.implicit and settings.l2 == 0
+        return few_dense_rows(X) and settings.implicit and settings.l2 == 0
 
     def _parts(self):
         """Yield the columns of Z, as many at a time as fit the cache."""
-        centre, scale = self.metric.centre, self.metric.scale
-        for part in slices(self.X.shape[1], chunk_rows(len(self.root))):
-            yield (self.X[:, part] - centre[part]) * scale[:-1][part] * self.root[:, np.newaxis]
+        for part, z in centred_parts(self.X, self.metric.centre, self.root):
+            yield z * self.metric.scale[part]
 
     def _way(self, values):
         """Z' times a number for each row."""
@@ -83,14 +79,12 @@ class NearestEpoch:
     Parameters
     ----------
     rows : Rows
-    objective : Objective
-        Squared error without penalty.
     system : NearestSystem
         Of these rows; several targets share it.
     """
 
-    def __init__(self, rows, objective, system):
-        self.rows, self.objective, self.system = rows, objective, system
+    def __init__(self, rows, system):
+        self.rows, self.system = rows, system
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss twice, and the distance."""
@@ -104,7 +98,7 @@ class NearestEpoch:
             if left >= GAIN * square:
                 distance = 0.0
                 break
-        loss = self.objective.value(self.rows, theta)
+        loss = float(residual @ residual) / (2 * self.rows.weight)
         return theta, loss, loss, distance
 
     def _residual(self, theta):

@@ -111,7 +111,7 @@ def _method(settings, rows, objective, shared=None):
         if shared.dual is not None:
             return DualEpoch(rows, shared.dual, tol)
         if NearestSystem.serves(rows.X, settings):
-            return NearestEpoch(rows, objective, shared.nearest(rows))
+            return NearestEpoch(rows, shared.nearest(rows))
         return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
     return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
 
