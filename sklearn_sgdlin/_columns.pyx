@@ -2,10 +2,15 @@
 # cython: cdivision=True, initializedcheck=False, embedsignature=True
 """The compiled loops over sparse columns: their moments, and products of centred ones.
 
-These are Z = X - root centre', see `_dual.py`.
+These are Z = X - root centre', see `_sparse_columns.py`.
 """
 
+from sklearn_sgdlin._prefetch cimport prefetch_to_write
+
 cdef double ROUNDING = 2.0 ** -52
+
+cdef enum:
+    ENTRIES_AHEAD = 64          # how early to ask for the place an entry goes to
 
 ctypedef fused floating:
     float
@@ -14,6 +19,38 @@ ctypedef fused floating:
 ctypedef fused integer:
     int
     long long
+
+
+def count_entries(const integer[::1] columns, integer[::1] frequency):
+    """Add to the frequency of each column how many entries it has."""
+    cdef Py_ssize_t k
+    with nogil:
+        for k in range(columns.shape[0]):
+            frequency[columns[k]] += 1
+
+
+def write_columns(const floating[::1] data, const integer[::1] columns,
+                  const integer[::1] pointers, integer[::1] ends,
+                  double[::1] column_data, integer[::1] column_rows):
+    """Write the entries of a CSR matrix column by column, rows in their order.
+
+    Parameters
+    ----------
+    ends : array of shape (n_columns,)
+        Where the entries of each column start; afterwards, where they end.
+    """
+    cdef Py_ssize_t i, k, place, n_entries = data.shape[0]
+    with nogil:
+        for i in range(pointers.shape[0] - 1):
+            for k in range(pointers[i], pointers[i + 1]):
+                if k + 2 * ENTRIES_AHEAD < n_entries:
+                    prefetch_to_write(&ends[columns[k + 2 * ENTRIES_AHEAD]])
+                    place = ends[columns[k + ENTRIES_AHEAD]]
+                    prefetch_to_write(&column_data[place])
+                    prefetch_to_write(&column_rows[place])
+                place = ends[columns[k]]
+                column_data[place], column_rows[place] = data[k], <integer> i
+                ends[columns[k]] += 1
 
 
 def column_moments(const floating[::1] data, const integer[::1] rows,
@@ -53,12 +90,15 @@ def column_moments(const floating[::1] data, const integer[::1] rows,
             deviation[j] = 0 if square < 0 else square
 
 
-def add_products(const double[::1] data, const integer[::1] rows, const integer[::1] pointers,
-                 const double[::1] centre, double total, double[:, ::1] pairs):
-    """Add X Z' values to products, for the columns of a CSC matrix X, read once.
+def add_products(const double[::1] data, const integer[::1] rows, const integer[::1] starts,
+                 const integer[::1] ends, const double[::1] centre, double total,
+                 double[:, ::1] pairs):
+    """Add X Z' values to products, for columns of a CSC matrix X, read once.
 
     Parameters
     ----------
+    starts, ends : array of shape (n_columns,)
+        Of the entries of each column.
     total : float
         root . values
     pairs : array of shape (n_rows, 2)
@@ -74,20 +114,23 @@ def add_products(const double[::1] data, const integer[::1] rows, const integer[
     with nogil:
         for j in range(centre.shape[0]):
             t = -centre[j] * total
-            for k in range(pointers[j], pointers[j + 1]):
+            for k in range(starts[j], ends[j]):
                 t += data[k] * pairs[rows[k], 0]
-            for k in range(pointers[j], pointers[j + 1]):
+            for k in range(starts[j], ends[j]):
                 pairs[rows[k], 1] += data[k] * t
             along += centre[j] * t
     return along
 
 
-def add_squares(const double[::1] data, const integer[::1] rows, double[::1] squares):
-    """Add the squares of stored entries to those of their rows."""
-    cdef Py_ssize_t k
+def add_squares(const double[::1] data, const integer[::1] rows, const integer[::1] starts,
+                const integer[::1] ends, const double[::1] centre, const double[::1] root,
+                double[::1] squares):
+    """Add what stored entries of such columns add to the squares of rows of root centre'."""
+    cdef Py_ssize_t j, k
     with nogil:
-        for k in range(data.shape[0]):
-            squares[rows[k]] += data[k] * data[k]
+        for j in range(centre.shape[0]):
+            for k in range(starts[j], ends[j]):
+                squares[rows[k]] += data[k] * (data[k] - 2 * root[rows[k]] * centre[j])
 
 
 def add_gram(const double[::1] data, const integer[::1] columns, const integer[::1] pointers,

@@ -20,12 +20,12 @@ from math import sqrt
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
-from scipy.sparse import csc_array, issparse
+from scipy.sparse import issparse
 
-from ._columns import add_gram, add_products, add_squares
 from ._curvature import CHEAP_COORDINATES, COORDINATES
 from ._metric import chunk_rows, slices
 from ._search import LEAST_TOL
+from ._sparse_columns import CentredColumns
 from ._threads import blas_threads
 
 ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
@@ -33,62 +33,7 @@ FEW_ROWS = 3000  # products for each entry of X: beyond, K costs too much
 COPIED = 16  # entries a column, up to which a copy of them takes no more memory than some vectors
 SHARED = 1000  # columns that M takes as they are, at most,
 SHARED_WORK = 20.0  # products for each entry of X that this may cost
-LEVELS = 8  # of how often a column occurs, for each doubling
 STEPS = 60  # an epoch, at most
-
-
-class CentredColumns:
-    """Columns of X, centred, times the root of the weight of each row; as an operator.
-
-    Parameters
-    ----------
-    X : csc_array or csr_array of shape (n_rows, n_columns)
-        Times the roots of the weights.
-    root : ndarray of shape (n_rows,)
-        These.
-    centre : ndarray of shape (n_columns,)
-    """
-
-    def __init__(self, X, root, centre):
-        self.X, self.root, self.centre = X, root, centre
-
-    def __matmul__(self, coef):
-        return self.X @ coef - self.root * (self.centre @ coef)
-
-    def transposed_times(self, values):
-        """The transpose, times a number for each row."""
-        return self.X.T @ values - self.centre * (self.root @ values)
-
-    def products(self, values):
-        """The matrix times its transpose, times a number for each row. X is a csc_array."""
-        X, pairs = self.X, np.zeros((len(values), 2))
-        pairs[:, 0] = values
-        total = self.root @ values
-        along = add_products(X.data, X.indices, X.indptr, self.centre, total, pairs)
-        return pairs[:, 1] - self.root * along
-
-    def gram(self, weight):
-        """Products of columns for weights of rows; the upper triangle. X is a csr_array."""
-        X, gram = self.X, np.zeros((len(self.centre), len(self.centre)))
-        add_gram(X.data, X.indices, X.indptr, weight, gram)
-        along = np.outer(self.X.T @ (weight * self.root), self.centre)
-        gram -= along + along.T
-        return gram + np.outer((weight @ self.root**2) * self.centre, self.centre)
-
-    def squares(self):
-        """Sum of squares of each row."""
-        square = np.zeros(len(self.root))
-        add_squares(self.X.data, self.X.indices, square)
-        along = self.root * (self.X @ self.centre)
-        return square - 2 * along + self.root**2 * (self.centre @ self.centre)
-
-    def part(self, start, stop):
-        """Some of the columns, which share their memory."""
-        pointers = self.X.indptr[start : stop + 1]
-        entries = slice(pointers[0], pointers[-1])
-        arrays = self.X.data[entries], self.X.indices[entries], pointers - pointers[0]
-        X = csc_array(arrays, shape=(len(self.root), stop - start))
-        return CentredColumns(X, self.root, self.centre[start:stop])
 
 
 def wide(X):
@@ -103,7 +48,7 @@ def few_dense_rows(X):
 
 
 def centred_parts(X, centre, root):
-    """Yield slices of the columns, as many as fit the cache, and these, centred and weighted."""
+    """Yield slices of dense columns, as many as fit the cache, and these, centred and weighted."""
     n_rows, n_features = X.shape
     for part in slices(n_features, chunk_rows(n_rows)):
         yield part, (X[:, part] - centre[part]) * root[:, np.newaxis]
@@ -194,23 +139,19 @@ class DenseSystem(DualSystem):
 
 
 class SparseSystem(DualSystem):
-    """Of sparse rows, given column by column (CSC)."""
+    """Of sparse rows, given as `SortedColumns`."""
 
     def __init__(self, X, sample_weight, mean, spread, settings):
         super().__init__(X, sample_weight, mean, settings)
-        frequency = np.diff(X.indptr)
-        self.order, n_shared = self._sort(X, spread, frequency)
-        columns = csc_array(X[:, self.order], dtype=np.float64)
-        if sample_weight is not None:
-            columns.data *= self.root[columns.indices]
-        self.columns = CentredColumns(columns, self.root, self.centre[self.order])
-        self.shared = self.columns.part(0, n_shared)
-        self.shared.X = self.shared.X.tocsr()  # numbers of so few columns stay in the cache
-        self.others = self.columns.part(n_shared, np.count_nonzero(frequency))
+        self.order = X.order
+        centre, largest = self.centre[X.order], self._largest(X, spread[X.order])
+        self.columns = CentredColumns(X.columns, self.root, centre)
+        self.shared = self.columns.few(largest)
+        self.others = self.columns.without(largest)
         # The diagonal beside shared columns.
         self.own = self.others.squares() / self.l2 + self.weight
         matrix = self.shared.gram(1 / self.own)
-        matrix.flat[:: n_shared + 1] += self.l2
+        matrix.flat[:: len(largest) + 1] += self.l2
         self._factorise(matrix.T)
 
     @staticmethod
@@ -219,17 +160,13 @@ class SparseSystem(DualSystem):
         return SHARED
 
     @staticmethod
-    def _sort(X, spread, frequency):
-        """Order of the columns: those to be taken as they are, then the most frequent first."""
-        n_rows, n_features = X.shape
-        largest = np.argpartition(-spread, min(SHARED, n_features - 1))[:SHARED]
+    def _largest(X, spread):
+        """The columns to be taken as they are."""
+        largest = np.argpartition(-spread, min(SHARED, len(spread) - 1))[:SHARED]
         largest = largest[np.argsort(-spread[largest])]
-        largest = largest[spread[largest] > 0]
-        entries = np.cumsum(frequency[largest])
-        largest = largest[: np.searchsorted(entries, sqrt(SHARED_WORK * n_rows * X.nnz))]
-        level = np.ceil(LEVELS * np.log2(1 + frequency)).astype(np.uint8)  # sorted in no time
-        level[largest] = 255
-        return np.argsort(255 - level, kind="stable"), len(largest)
+        entries = np.cumsum(X.frequency[largest])
+        most = np.searchsorted(entries, sqrt(SHARED_WORK * X.shape[0] * X.nnz))
+        return np.sort(largest[:most][spread[largest[:most]] > 0])
 
     def solve(self, values):
         """Multiply with the inverse of M (Woodbury)."""
@@ -243,7 +180,8 @@ class SparseSystem(DualSystem):
 
     def times(self, values):
         """Multiply with K + W."""
-        return self.columns.products(values) / self.l2 + self.weight * values
+        shared = self.shared @ self.shared.transposed_times(values)
+        return (shared + self.others.products(values)) / self.l2 + self.weight * values
 
     def coef(self, values):
         """The coefficients that are this sum of rows."""

@@ -14,6 +14,8 @@ arithmetic is double.
 
 from libc.math cimport INFINITY, pow
 
+from sklearn_sgdlin._prefetch cimport prefetch
+
 import numpy as np
 
 cdef extern from *:
@@ -29,19 +31,16 @@ cdef extern from *:
     #endif
 
     #if defined(__GNUC__) || defined(__clang__)
-    #define SGDLIN_PREFETCH(address) __builtin_prefetch(address, 0, 1)
     /* GCC takes a function that only prefetches for one without effect and drops its calls,
        unless it is inlined before. */
     #define SGDLIN_INLINED __attribute__((always_inline))
     #else
-    #define SGDLIN_PREFETCH(address) (void)(address)
     #define SGDLIN_INLINED
     #endif
     """
     ctypedef void vectorised_void "SGDLIN_VECTORISED void"
     ctypedef void inlined_void "SGDLIN_INLINED void"
     ctypedef double* unaliased "double *__restrict"   # what a loop writes, nothing else reads
-    void prefetch "SGDLIN_PREFETCH" (const void* address) noexcept nogil
 
 ctypedef fused floating:
     float

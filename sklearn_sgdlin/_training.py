@@ -16,6 +16,7 @@ from ._nearest import NearestEpoch, NearestSystem
 from ._problem import Problem, check_growth, constant_model, generator
 from ._scatter import FEATURES, Scatter, moments_of
 from ._search import LEAST_TOL, SearchingEpoch
+from ._sparse_columns import SortedColumns
 from ._state import State, Targets
 from ._threads import blas_threads
 
@@ -148,8 +149,7 @@ class Shared:
     def __init__(self, settings, X, sample_weight, unit, seed):
         self.settings, self.sample_weight = settings, sample_weight
         self.kind = kind_of_system(X, settings)
-        self.X = X.tocsc() if self.kind is SparseSystem else X  # sums of columns take no time then
-        self.unit, self.seed = unit, seed
+        self.X, self.unit, self.seed = X, unit, seed
         self._nearest = None
 
     @cached_property
@@ -160,11 +160,17 @@ class Shared:
         return CurvatureSketch.affordable(n_rows, n_features + 1, n_entries, self.seed)
 
     @cached_property
+    def columns(self):
+        """Sparse columns as their system takes them, which has their sums in no time."""
+        return SortedColumns(self.X, self.sample_weight) if self.kind is SparseSystem else None
+
+    @cached_property
     def dual(self):
         """The system of rows that are fewer than columns."""
         if self.kind is None:
             return None
-        return self.kind.of(self.X, self.sample_weight, self.moments, self.settings)
+        X = self.X if self.columns is None else self.columns
+        return self.kind.of(X, self.sample_weight, self.moments, self.settings)
 
     def nearest(self, rows):
         """Z Z' of the rows, which are the same for all targets."""
@@ -175,6 +181,8 @@ class Shared:
     @cached_property
     def moments(self):
         """Moments of the columns of X."""
+        if self.columns is not None:
+            return self.columns.moments
         return Moments.of(self.X, self.sample_weight)
 
 

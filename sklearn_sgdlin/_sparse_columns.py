@@ -1,0 +1,112 @@
+"""Columns of sparse rows: sorted for products, and centred without being made dense."""
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from ._columns import add_gram, add_products, add_squares, count_entries, write_columns
+from ._metric import Moments
+
+LEVELS = 8  # of how often a column occurs, for each doubling
+
+
+class SortedColumns:
+    """Columns of a CSR matrix times the roots of the weights, the most frequent first.
+
+    Loops over columns of equal length are foreseen by the processor.
+
+    Attributes
+    ----------
+    columns : csc_array of shape (n_rows, n_columns)
+        In their new order.
+    frequency, order : ndarray of shape (n_columns,)
+        Entries of each of them, and its number in X.
+    moments : Moments
+        Of X, in the order of X.
+    """
+
+    def __init__(self, X, sample_weight):
+        self.shape, self.nnz = X.shape, X.nnz
+        frequency = np.zeros(X.shape[1], dtype=X.indices.dtype)
+        count_entries(X.indices, frequency)
+        level = np.ceil(LEVELS * np.log2(1 + frequency, dtype=np.float32))
+        self.order = np.argsort(255 - level.astype(np.uint8), kind="stable")  # by counting
+        self.frequency = frequency[self.order]
+        self.columns = self._written(X)
+        place = np.empty_like(self.order)
+        place[self.order] = np.arange(len(place))
+        self.moments = Moments.of(self.columns, sample_weight).of_columns(place)
+        if sample_weight is not None:
+            self.columns.data *= np.sqrt(sample_weight)[self.columns.indices]
+
+    def _written(self, X):
+        pointers = np.zeros(len(self.order) + 1, dtype=X.indices.dtype)
+        np.cumsum(self.frequency, out=pointers[1:])
+        ends = np.empty_like(self.frequency)
+        ends[self.order] = pointers[:-1]
+        data, rows = np.empty(X.nnz), np.empty_like(X.indices)
+        write_columns(X.data, X.indices, X.indptr, ends, data, rows)
+        return csc_array((data, rows, pointers), shape=X.shape)
+
+
+class CentredColumns:
+    """Columns of X, centred, times the root of the weight of each row; as an operator.
+
+    Parameters
+    ----------
+    X : csc_array or csr_array of shape (n_rows, n_columns)
+        Times the roots of the weights.
+    root : ndarray of shape (n_rows,)
+        These.
+    centre : ndarray of shape (n_columns,)
+    """
+
+    def __init__(self, X, root, centre):
+        self.X, self.root, self.centre = X, root, centre
+
+    def __matmul__(self, coef):
+        return self.X @ coef - self.root * (self.centre @ coef)
+
+    def transposed_times(self, values):
+        """The transpose, times a number for each row."""
+        return self.X.T @ values - self.centre * (self.root @ values)
+
+    def gram(self, weight):
+        """Products of columns for weights of rows; the upper triangle. X is a csr_array."""
+        X, gram = self.X, np.zeros((len(self.centre), len(self.centre)))
+        add_gram(X.data, X.indices, X.indptr, weight, gram)
+        along = np.outer(self.X.T @ (weight * self.root), self.centre)
+        gram -= along + along.T
+        return gram + np.outer((weight @ self.root**2) * self.centre, self.centre)
+
+    def few(self, columns):
+        """A few of the columns of a csc_array, row by row: numbers of them stay in the cache."""
+        return CentredColumns(self.X[:, columns].tocsr(), self.root, self.centre[columns])
+
+    def without(self, columns):
+        """The others, for products alone."""
+        return OtherColumns(self, columns)
+
+
+class OtherColumns:
+    """`CentredColumns` of a csc_array without a few, whose entries are passed over."""
+
+    def __init__(self, all_columns, few):
+        X, self.root = all_columns.X, all_columns.root
+        starts, ends, centre = X.indptr[:-1], X.indptr[1:].copy(), all_columns.centre.copy()
+        ends[few], centre[few] = starts[few], 0.0
+        last = np.count_nonzero(np.diff(X.indptr))  # the others are empty
+        self.centre = centre[:last]
+        self.columns = X.data, X.indices, starts[:last], ends[:last], self.centre
+
+    def products(self, values):
+        """The matrix times its transpose, times a number for each row."""
+        pairs = np.zeros((len(values), 2))
+        pairs[:, 0] = values
+        along = add_products(*self.columns, self.root @ values, pairs)
+        return pairs[:, 1] - self.root * along
+
+    def squares(self):
+        """Sum of squares of each row."""
+        square = self.root**2 * (self.centre @ self.centre)
+        add_squares(*self.columns, self.root, square)
+        return square
