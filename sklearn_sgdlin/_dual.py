@@ -186,7 +186,7 @@ class SparseSystem(DualSystem):
     def coef(self, values):
         """The coefficients that are this sum of rows."""
         coef = np.empty(len(self.order))
-        coef[self.order] = self.columns.transposed_times(values) / self.l2
+        coef[self.order] = self.columns.transposed_times(values / self.l2)
         return coef
 
 

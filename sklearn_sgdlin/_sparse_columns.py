@@ -68,15 +68,19 @@ class CentredColumns:
 
     def transposed_times(self, values):
         """The transpose, times a number for each row."""
-        return self.X.T @ values - self.centre * (self.root @ values)
+        product = self.X.T @ values
+        product -= self.centre * (self.root @ values)
+        return product
 
     def gram(self, weight):
         """Products of columns for weights of rows; the upper triangle. X is a csr_array."""
         X, gram = self.X, np.zeros((len(self.centre), len(self.centre)))
         add_gram(X.data, X.indices, X.indptr, weight, gram)
-        along = np.outer(self.X.T @ (weight * self.root), self.centre)
-        gram -= along + along.T
-        return gram + np.outer((weight @ self.root**2) * self.centre, self.centre)
+        means = self.X.T @ (weight * self.root) - weight @ self.root**2 / 2 * self.centre
+        along = np.outer(means, self.centre)
+        gram -= along
+        gram -= along.T
+        return gram
 
     def few(self, columns):
         """A few of the columns of a csc_array, row by row: numbers of them stay in the cache."""
