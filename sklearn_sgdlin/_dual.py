@@ -12,8 +12,8 @@ over W. Whatever a is, with ``rest = y - (K + W) a`` the objective of its coef i
 There are as few unknowns as rows. Of few dense rows K + W is summed up and factorised. Of sparse
 ones, what a product with K reads and writes here and there, column by column, stays in the cache;
 and rows seldom share a rare column: near K + W is a matrix M that takes the columns of the largest
-variance as they are, and the others as if no rows shared them. Conjugate gradients preconditioned
-by M take some 30 steps where they would take hundreds.
+variance as they are, and the others as if no rows shared them and rows were more alike. Conjugate
+gradients preconditioned by M take some 25 steps where they would take hundreds.
 """
 
 from math import sqrt
@@ -33,6 +33,7 @@ FEW_ROWS = 3000  # products for each entry of X: beyond, K costs too much
 COPIED = 16  # entries a column, up to which a copy of them takes no more memory than some vectors
 SHARED = 1000  # columns that M takes as they are, at most,
 SHARED_WORK = 20.0  # products for each entry of X that this may cost
+FLATTENED = 0.8  # power of the diagonal, as the rest counts long rows and short ones alike
 STEPS = 60  # an epoch, at most
 
 
@@ -148,8 +149,8 @@ class SparseSystem(DualSystem):
         self.columns = CentredColumns(X.columns, self.root, centre)
         self.shared = self.columns.few(largest)
         self.others = self.columns.without(largest)
-        # The diagonal beside shared columns.
-        self.own = self.others.squares() / self.l2 + self.weight
+        own = self.others.squares() / self.l2 + self.weight  # the diagonal beside shared columns
+        self.own = own**FLATTENED * np.median(own) ** (1 - FLATTENED)
         matrix = self.shared.gram(1 / self.own)
         matrix.flat[:: len(largest) + 1] += self.l2
         self._factorise(matrix.T)

@@ -95,7 +95,9 @@ def test_products_are_those_of_the_matrices(rng, make, fit_intercept, monkeypatc
     close(back, values, rtol=1e-7, atol=1e-7)
 
 
-def test_the_matrix_near_it_is_exact_but_for_shared_rare_columns(rng, monkeypatch):
+def test_the_matrix_near_it_is_exact_but_for_the_others_and_these_but_for_a_diagonal(
+    rng, monkeypatch
+):
     monkeypatch.setattr(_dual, "SHARED", 50)
     X, values = words(rng, 60, 400), rng.normal(size=60)
     system = system_of(X, np.ones(60), 0.1)
@@ -103,9 +105,13 @@ def test_the_matrix_near_it_is_exact_but_for_shared_rare_columns(rng, monkeypatc
     few = np.argsort(-Z.var(axis=0))[: len(system.shared.centre)]
     others = np.delete(Z, few, axis=1)
     assert others.shape[1] >= 350
-    product = others @ others.T
-    expected = (product - np.diag(product.diagonal())) @ values / 0.1
+    product = others @ others.T / 0.1
+    expected = product @ values - (system.own - system.weight) * values
     np.testing.assert_allclose(system.beside(values), expected, rtol=1e-9)
+    diagonal = product.diagonal() + system.weight
+    np.testing.assert_array_equal(np.argsort(system.own), np.argsort(diagonal))
+    assert np.ptp(np.log(system.own)) < np.ptp(np.log(diagonal))
+    assert diagonal.min() < np.median(system.own) < diagonal.max()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-4, 1e3))
