@@ -52,7 +52,7 @@ def test_links_of_the_readme_lead_somewhere():
     for link in links:
         assert (ROOT / link).exists(), link
     named = re.findall(r"^    (sklearn_sgdlin/\S+)", readme, flags=re.MULTILINE)
-    files = {f"sklearn_sgdlin/{path.name}" for path in (ROOT / "sklearn_sgdlin").glob("*.py*")}
+    files = {f"sklearn_sgdlin/{path.name}" for path in (ROOT / "sklearn_sgdlin").glob("*.p[xy]*")}
     assert set(named) == files - {"sklearn_sgdlin/__init__.py"}
 
 
