@@ -125,7 +125,7 @@ def add_products(const double[::1] data, const integer[::1] rows, const integer[
 def add_squares(const double[::1] data, const integer[::1] rows, const integer[::1] starts,
                 const integer[::1] ends, const double[::1] centre, const double[::1] root,
                 double[::1] squares):
-    """Add what stored entries of such columns add to the squares of rows of root centre'."""
+    """Add to the squares of rows of root centre' what the entries of such columns change."""
     cdef Py_ssize_t j, k
     with nogil:
         for j in range(centre.shape[0]):

@@ -25,7 +25,7 @@ from scipy.sparse import issparse
 from ._curvature import CHEAP_COORDINATES, COORDINATES
 from ._metric import chunk_rows, slices
 from ._search import LEAST_TOL
-from ._sparse_columns import CentredColumns
+from ._sparse_columns import CentredColumns, OtherColumns
 from ._threads import blas_threads
 
 ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
@@ -148,7 +148,7 @@ class SparseSystem(DualSystem):
         centre, largest = self.centre[X.order], self._largest(X, spread[X.order])
         self.columns = CentredColumns(X.columns, self.root, centre)
         self.shared = self.columns.few(largest)
-        self.others = self.columns.without(largest)
+        self.others = OtherColumns(self.columns, largest)
         own = self.others.squares() / self.l2 + self.weight  # the diagonal beside shared columns
         self.own = own**FLATTENED * np.median(own) ** (1 - FLATTENED)
         matrix = self.shared.gram(1 / self.own)
@@ -166,8 +166,8 @@ class SparseSystem(DualSystem):
         largest = np.argpartition(-spread, min(SHARED, len(spread) - 1))[:SHARED]
         largest = largest[np.argsort(-spread[largest])]
         entries = np.cumsum(X.frequency[largest])
-        most = np.searchsorted(entries, sqrt(SHARED_WORK * X.shape[0] * X.nnz))
-        return np.sort(largest[:most][spread[largest[:most]] > 0])
+        largest = largest[: np.searchsorted(entries, sqrt(SHARED_WORK * X.shape[0] * X.nnz))]
+        return np.sort(largest[spread[largest] > 0])
 
     def solve(self, values):
         """Multiply with the inverse of M (Woodbury)."""

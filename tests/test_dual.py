@@ -79,6 +79,23 @@ def least(X, y, weight, l2, fit_intercept):
     return objective(model, X, y, weight, l2)
 
 
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sorted_columns_are_those_of_the_rows(rng, dtype, index):
+    X, weight = rare(rng, 80, 400).astype(dtype), rng.exponential(size=80)
+    X.data[X.indptr[5] : X.indptr[7]] = 0
+    X.eliminate_zeros()  # two rows without an entry
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    columns = SortedColumns(X, weight)
+    dense, order = X.toarray().astype(np.float64), columns.order
+    written = np.sqrt(weight)[:, np.newaxis] * dense[:, order]
+    np.testing.assert_allclose(columns.columns.toarray(), written, rtol=1e-15)
+    assert columns.columns.has_sorted_indices
+    np.testing.assert_array_equal(columns.frequency, (dense != 0).sum(axis=0)[order])
+    assert (columns.frequency[:-1] >= 0.9 * columns.frequency[1:]).all()
+    np.testing.assert_allclose(columns.moments.mean, weight @ dense / weight.sum(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("make", [words, rare, far, repeated])
 def test_products_are_those_of_the_matrices(rng, make, fit_intercept, monkeypatch):
