@@ -93,9 +93,15 @@ def train(folder, limit, n_epochs=3):
 
 # %%
 # The limit holds for a process of its own. Memory that is only set aside counts, too, so Arrow gets
-# the allocator of the system, which sets aside least, and there are no threads.
+# the allocator of the system, which sets aside least; it keeps one arena for all threads, where
+# usually each has one of its own, and none gets back what another has freed; BLAS has no threads.
 
-THRIFTY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "ARROW_IO_THREADS": "1", "OMP_NUM_THREADS": "1"}
+THRIFTY = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "ARROW_IO_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "OMP_NUM_THREADS": "1",
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

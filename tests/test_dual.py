@@ -167,7 +167,10 @@ def test_the_optimum_whatever_the_rows(rng, make, alpha, kind):
     best = least(X, y, weight, alpha, model.fit_intercept)
     assert objective(model, X, y, weight, alpha) <= best * (1 + 2e-4)
     assert model.stop_reason_ == "converged"
-    assert model.loss_curve_[-1] == pytest.approx(objective(model, X, y, weight, alpha))
+    # Multipliers of repeated rows cancel in the coefficients. What their roundings add up to is
+    # bounded by eps times the condition of the system: 3e-6 with alpha=1e-8.
+    reached = objective(model, X, y, weight, alpha)
+    assert model.loss_curve_[-1] == pytest.approx(reached, rel=1e-5)
 
 
 def test_a_small_tol_is_reached(rng):

@@ -50,7 +50,7 @@ def test_textbook_mode_walks_the_path_of_sgdregressor(rng, n_epochs, weighted, f
     assert ours.t_ == chunkwise.t_ == n_epochs * len(y)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**16),
     exponents=st.lists(st.integers(-30, 30), min_size=4, max_size=4),
@@ -77,7 +77,7 @@ def test_units_do_not_matter(seed, exponents, y_exponent):
         assert moved.n_iter_ == plain.n_iter_
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**16))
 def test_weight_is_repetition_and_zero_weight_is_absence(seed):
     rng = np.random.default_rng(seed)

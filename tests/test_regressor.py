@@ -105,7 +105,7 @@ def test_warns_at_max_iter_and_says_what_to_change():
         {"early_stopping": True, "validation_fraction": 0.3},
         {"early_stopping": True, "scoring": lambda *_: 0.0},
     ],
-    ids=str,
+    ids=lambda change: ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in change.items()),
 )
 def test_every_parameter_has_an_effect(change):
     X, y = load("normal")

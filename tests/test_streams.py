@@ -85,7 +85,7 @@ settings = st.fixed_dictionaries(
 )
 
 
-@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(
     sizes=chunks,
     options=settings,
