@@ -430,7 +430,7 @@ cdef inline inlined_void fetch_sparse(
     cdef Py_ssize_t row, start, last, k
     prefetch(indptr + visits[min(i + 3 * ROWS_AHEAD, n_visits - 1)])
     row = visits[min(i + 2 * ROWS_AHEAD, n_visits - 1)]
-    start, last = indptr[row], indptr[row + 1] - 1
+    start, last = indptr[row], max(indptr[row], indptr[row + 1] - 1)  # of an empty row, too
     prefetch(y + row)
     fetch(<const char*> (data + start), (last - start) * sizeof(floating))
     fetch(<const char*> (indices + start), (last - start) * sizeof(integer))
