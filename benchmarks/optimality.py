@@ -36,9 +36,7 @@ class Problem:
 
     def __post_init__(self):
         parameters = self.parameters
-        self.loss = make_loss(
-            parameters["loss"], parameters["epsilon"], parameters["quantile"]
-        )
+        self.loss = make_loss(parameters["loss"], parameters["epsilon"], parameters["quantile"])
         l1_share = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": parameters["l1_ratio"]}
         share = l1_share[parameters["penalty"]]
         alpha = 0.0 if parameters["penalty"] is None else parameters["alpha"]

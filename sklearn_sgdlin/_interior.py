@@ -10,8 +10,10 @@ too large to keep, its products with vectors are enough (Kim, Koh, Lustig, Boyd 
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from math import sqrt
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -31,11 +33,13 @@ CENTRING_POWER = 2  # of what is left of the products after a direct step
 ROUNDING = 1e-15  # sum of products, relative to the first one, that is rounding error
 COORDINATES = 4097  # beyond, a matrix is too large to keep
 MATRIX_WORK = 3e3  # products for each entry of X, beyond which it costs too much,
-MATRIX_WORK_LEAST = 1e9  # unless it is so little that sparse data can take the path of dense
-INNER_STEPS = 100  # of conjugate gradients instead, at most
-INNER_TOL = 0.01  # of what a step should do: the error they may leave
+MATRIX_WORK_LEAST = 1e7  # unless it is so little that products cost as much
+MATRIX_WORK_MOST = 3e10  # what it may take where products did not lead to the optimum
+INNER_STEPS = 400  # of conjugate gradients instead, at most
+INNER_TOL = 1e-3  # of what a step should do: the error they may leave
 CLEAR_ROOM = 0.01  # of the weight of an absolute value: far from its bounds
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty; of all together, 1
+L1_MARGIN = 2.0  # of the largest slope: an l1 beyond this keeps its coordinate at 0 all the same
 TYPICAL_POWER = 0.125  # exponent of the power mean of residuals: it hardly feels gross outliers
 SUM_ROUNDING = 1e-13  # of a sum over rows, relative: of a difference of two such sums
 GAP_ROUNDING = 1e-12  # of the objective: a gap where steps end in rounding errors
@@ -236,11 +240,15 @@ class System(NamedTuple):
         return cls(*total)
 
 
+def matrix_work(rows):
+    """Return the products that the sums of a Hessian and its factor take."""
+    return rows.n_coordinates**2 * (rows.n_rows + rows.n_coordinates / 3)
+
+
 def worth_a_matrix(rows):
     """Whether to sum up the Hessian, or only its diagonal and its products with vectors."""
-    work = rows.n_coordinates**2 * (rows.n_rows + rows.n_coordinates / 3)  # sums and a factor
     affordable = max(MATRIX_WORK * rows.n_entries, MATRIX_WORK_LEAST)
-    return rows.n_coordinates <= COORDINATES and work <= affordable
+    return rows.n_coordinates <= COORDINATES and matrix_work(rows) <= affordable
 
 
 def hessian_of(z, weight, matrix):
@@ -363,10 +371,6 @@ class Coordinates:
         total[self.index] = values
         return total
 
-    def gram(self, weight):
-        """z.T @ diag(weight) @ z."""
-        return np.diag(self.squares(weight))
-
     def squares(self, weight):
         """Diagonal of z.T @ diag(weight) @ z."""
         return self.transposed_times(weight)
@@ -375,7 +379,7 @@ class Coordinates:
 class Kinks(Conditions):
     """The conditions of the penalty: a coordinate is a row whose residual is -theta."""
 
-    def __init__(self, objective, matrix):
+    def __init__(self, objective):
         l1, floor = objective.l1, objective.floor
         self.index = np.flatnonzero((l1 > 0) | np.isfinite(floor))
         n_kinks, n_coordinates = len(self.index), len(l1)
@@ -384,7 +388,7 @@ class Kinks(Conditions):
         chunk = Coordinates(self.index, n_coordinates), np.zeros(n_kinks), None
         box = Box(np.zeros(1), -self.l1, upper, 0.0)
         share = min(KINK_SHARE, 1 / max(n_kinks, 1))
-        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, matrix, share)
+        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, False, share)  # a diagonal
         self.zeros = []
 
     def begin(self, theta, product, room):
@@ -484,41 +488,55 @@ def finite(array):
     return array
 
 
-def factorised(hessian):
-    """Return a function that solves with a Hessian.
+def factorised(hessian, diagonal):
+    """Return a function that solves with a Hessian, given as a matrix and a diagonal to be added.
 
-    What is added to the diagonal is relative to each entry: the curvature of columns whose
-    multipliers are at a bound may be many orders of magnitude below that of others. A second solve,
-    with what the first has left, mends what that changes.
+    What is added besides is relative to each entry: the curvature of columns whose multipliers are
+    at a bound may be many orders of magnitude below that of others. A second solve, with what the
+    first has left, mends what that changes.
     """
-    diagonal = hessian.diagonal().copy()
-    diagonal[diagonal <= 0] = 1.0  # of a coordinate without curvature, which stays where it is
-    damped, damping = hessian.copy(), DAMPING
+    total = hessian.diagonal() + diagonal
+    total[total <= 0] = 1.0  # of a coordinate without curvature, which stays where it is
+    damping = DAMPING
     while damping <= MOST_DAMPING:
-        damped.flat[:: len(damped) + 1] = (1 + damping) * diagonal
+        damped = hessian.copy(order="F")
+        damped.flat[:: len(damped) + 1] = (1 + damping) * total
         with suppress(LinAlgError):
-            factor = cho_factor(damped, check_finite=False)
-            return partial(_solve_twice, hessian, factor)
+            factor = cho_factor(damped, overwrite_a=True, check_finite=False)
+            return partial(_solve_twice, hessian, diagonal, factor)
         damping *= 100
     raise RoundingError
 
 
-def _solve_twice(hessian, factor, rhs, start=None):
-    solution = cho_solve(factor, rhs, check_finite=False)
-    return solution + cho_solve(factor, rhs - hessian @ solution, check_finite=False)
+def _solve_twice(hessian, diagonal, factor, rhs, start=None):
+    first = cho_solve(factor, rhs, check_finite=False)
+    left = rhs - hessian @ first - diagonal * first
+    return first + cho_solve(factor, left, check_finite=False)
+
+
+def bounded_l1(rows, objective, theta):
+    """Return the objective with no more l1 than keeps a coordinate at 0.
+
+    No slope of a model that is as good as theta is larger than the mean of its multipliers' sizes,
+    since the mean of ||z||**2 is 1. Any l1 beyond that has the same optimum, but numbers far apart.
+    """
+    loss, largest = objective.loss, objective.loss.bound
+    if not np.isfinite(largest):
+        largest = sqrt(2 * objective.value(rows, theta) / loss.compliance)
+    return replace(objective, l1=np.minimum(objective.l1, L1_MARGIN * largest))
 
 
 class Interior:
     """A model on its way through the inside of all bounds."""
 
-    def __init__(self, rows, objective, theta):
-        self.rows, self.objective, self.theta = rows, objective, theta
+    def __init__(self, rows, objective, theta, matrix=None):
+        self.rows, self.objective, self.theta = rows, bounded_l1(rows, objective, theta), theta
         self.first_product = None
-        loss = objective.loss
+        objective, loss = self.objective, objective.loss
         bounded = np.isfinite(loss.bound) or loss.dead_zone > 0
-        self.matrix = worth_a_matrix(rows)
+        self.matrix = worth_a_matrix(rows) if matrix is None else matrix
         self.quadratic = None if bounded else Quadratic(rows, loss, self.matrix)
-        self.kinks = None if objective.smooth else Kinks(objective, self.matrix)
+        self.kinks = None if objective.smooth else Kinks(objective)
         self.data = self.quadratic or rows.conditions(Box.of(loss), self.matrix)
         self.sides = [side for side in (self.data, self.kinks) if side is not None]
         self.n_products = sum(side.n_products for side in self.sides)
@@ -540,13 +558,15 @@ class Interior:
     def assess(self):
         """Return the objective, and how far above the least it may be."""
         data, l2 = self.data.assess(self.theta), self.objective.l2
-        system = data
+        system, diagonal = data, l2
         if self.kinks is not None:
-            system = System.added([data, self.kinks.assess(self.theta)])
+            kinks = self.kinks.assess(self.theta)
+            diagonal = kinks.hessian + l2
+            system = System(*map(add, data[:-1], kinks[:-1]), data.hessian)
         if self.first_product is None:
             self.first_product = system.product
         self.system = system = system._replace(slope=system.slope - l2 * self.theta)
-        self.solve = self._solver(finite(system.hessian))
+        self.solve = self._solver(finite(system.hessian), finite(diagonal))
         self.direct = self.solve(finite(system.pull + system.slope))
         penalty = self.objective.penalty(np.maximum(self.theta, self.objective.floor))
         data = data._replace(value=max(data.value, 0.0))  # in spite of rounding errors
@@ -572,17 +592,20 @@ class Interior:
         rest = np.abs(slope - taken)
         inside = np.maximum(theta, objective.floor)
         gap = data.gap + l1 @ np.abs(inside) - taken @ theta
-        left = rest > 0
         with np.errstate(divide="ignore", invalid="ignore"):  # of what has no penalty, or no rest
             by_l2 = rest**2 / (2 * l2)
-            relative = rest / l1
+            relative = np.where(rest > 0, rest / l1, 0.0)
         farthest = np.abs(theta) + np.abs(self.direct) + self.residual * sqrt(len(theta))
         most = DUAL_RESIDUAL if self.matrix else INNER_DUAL_RESIDUAL
-        far = rest > most * self.room / sqrt(len(theta))
-        moved = np.where(far, by_l2, np.minimum(by_l2, rest * farthest))[left].sum()
-        if left.any():
-            moved = min(moved, rest @ np.abs(theta) + self.value * relative[left].max())
-        return max(float(gap + moved), 0.0)
+        near = rest <= most * self.room / sqrt(len(theta))
+        moved = np.where(rest > 0, by_l2, 0.0)
+        moved[near] = np.minimum(moved, rest * farthest)[near]
+        kinks = l1 > 0
+        if kinks.any():
+            by_l1 = rest[kinks] @ np.abs(theta[kinks]) + self.value * relative[kinks].max()
+            gap += min(moved[kinks].sum(), by_l1)
+        gap += moved[~kinks].sum()
+        return max(float(gap), 0.0)
 
     def _size(self, data, penalty):
         """Return the objective, without what gross outliers add to it.
@@ -597,11 +620,11 @@ class Interior:
         typical = loss._replace(dead_zone=0.0).value(np.array([-typical, typical])).max()
         return max(min(data.value, typical) + penalty, LEAST_TYPICAL * data.value)
 
-    def _solver(self, hessian):
-        """Return a function that solves with the Hessian, of the objective too."""
+    def _solver(self, hessian, diagonal):
+        """Return a function that solves with the Hessian of rows and that of the penalty."""
         if self.matrix:
-            return factorised(hessian + np.diag(self.objective.l2))
-        return partial(self._conjugate, hessian + self.objective.l2)
+            return factorised(hessian, diagonal)
+        return partial(self._conjugate, hessian + diagonal)
 
     def _conjugate(self, diagonal, rhs, start=None):
         """Solve by conjugate gradients, from a vector that is near or from zero."""
@@ -619,6 +642,11 @@ class Interior:
 
     def step(self):
         """One step: predict, see what it leads to, correct (Mehrotra)."""
+        if self.n_products == 0:  # no bounds: a Newton step leads to the optimum
+            if abs(self.system.slope @ self.direct) <= ROUNDING * self.value:
+                raise RoundingError
+            self.theta = self.theta + self.direct
+            return
         if not self.system.product > ROUNDING * self.first_product:
             raise RoundingError
         looks = [side.look(self.theta, self.direct) for side in self.sides]
@@ -656,7 +684,8 @@ class InteriorEpoch:
     """
 
     def __init__(self, rows, objective, tol):
-        self.rows, self.objective, self.tol = rows, objective, tol
+        self.rows, self.objective = rows, objective
+        self.tol = self.asked_tol = tol
         self.interior = None
         self.least, self.at_rounding = -np.inf, False
         self.n_steps = STEPS
@@ -671,11 +700,17 @@ class InteriorEpoch:
             return theta, value, end_value, 0.0
         if self.interior is None:
             self._begin(start, theta)
+        elif not self.interior.matrix and self._may_have_a_matrix():
+            self._begin(start, theta, matrix=True)  # products alone were not enough
         with np.errstate(all="ignore"):
             known, size = self._steps()
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         distance = None if size is None else self._distance(value, min(size, value))
         return theta, value, end_value, distance
+
+    def _may_have_a_matrix(self):
+        work = matrix_work(self.rows)
+        return self.rows.n_coordinates <= COORDINATES and work <= MATRIX_WORK_MOST
 
     def _distance(self, value, size):
         """Return the distance to the optimum; 0 where it is nothing but rounding errors."""
@@ -684,16 +719,16 @@ class InteriorEpoch:
             return 0.0
         return sqrt(gap / size) if size > 0 else np.inf
 
-    def _begin(self, start, theta):
+    def _begin(self, start, theta, matrix=None):
         """Begin with the best model so far; where columns are many, without SGD's noise in zeros.
 
         To undo it there takes longer than the way from the start of the fit.
         """
         if len(theta) > COORDINATES:
             theta = np.where(self.objective.l1 > 0, start, theta)
-        self.interior = Interior(self.rows, self.objective, theta)
+        self.interior = Interior(self.rows, self.objective, theta, matrix)
         if self.interior.quadratic is not None:
-            self.tol *= QUADRATIC_TOL
+            self.tol = self.asked_tol * QUADRATIC_TOL
             self.n_steps = QUADRATIC_STEPS if self.interior.matrix else PRODUCT_STEPS
 
     def _steps(self):

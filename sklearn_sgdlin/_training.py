@@ -62,8 +62,9 @@ class StopRule:
     Stop where the model is within `tol` of the optimum, measured by the distance of their
     predictions in residual standard deviations, if the search can tell it; or where for
     `n_iter_no_change` epochs none lowered the loss by the factor ``1 - tol``; or where the
-    loss is rounding error. Where no epoch lowers the loss any more and the distance is unknown or
-    above `tol`, the fit has stalled. The adaptive schedule divides the rate after each such epoch.
+    loss is rounding error. Where the search can tell the distance, and it is above `tol` when no
+    epoch lowers the loss any more, the fit has stalled. The adaptive schedule divides the rate
+    after each such epoch.
     """
 
     def __init__(self, settings, smallest_loss):
@@ -88,7 +89,7 @@ class StopRule:
             if loss <= self.smallest_loss or (distance is not None and distance <= tol):
                 return "converged"
             if self.stalled >= self.settings.n_iter_no_change:
-                return "stalled"
+                return "stalled" if self.settings.average else "converged"
         return "max_iter" if number == self.settings.max_iter else None
 
 

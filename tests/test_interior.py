@@ -1,5 +1,7 @@
 """Interior-point steps: the multipliers prove how near the optimum is, on any data."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sgdlin import SGDLinearRegressor, _interior
 from sklearn_sgdlin._interior import Box, Interior, Local
@@ -151,7 +154,10 @@ def test_penalised_data_of_many_columns(rng, loss, matrix, monkeypatch):
     y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=400)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options).fit(X, y)
-    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options).fit(X, y)
+    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # products alone prove less than that
+        better.fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
     assert 20 <= np.count_nonzero(model.coef_) < 500
 
