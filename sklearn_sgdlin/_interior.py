@@ -10,7 +10,10 @@ too large to keep, its products with vectors are enough (Kim, Koh, Lustig, Boyd 
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from math import sqrt
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +24,28 @@ from ._search import conjugate_steps, response_sums
 STEPS = 5  # an epoch, at most
 QUADRATIC_STEPS = 50  # of a quadratic loss, where they need no pass over the rows
 PRODUCT_STEPS = 12  # and where they need just products with its Hessian
+START = 0.1  # of a product of residual and bound: that of slacks and multipliers at the start
 QUADRATIC_TOL = 0.01  # of tol: what a quadratic loss is solved to, so that zeros are clear
-DAMPING = 1e-13  # multiple of the mean curvature added to the Hessian: rounding of its sums
+DAMPING = 1e-13  # relative, added to the diagonal of the Hessian: rounding of its sums
+MOST_DAMPING = 1e-3  # beyond, the Hessian is nothing but rounding errors
 TO_BOUND = 0.95  # of the way to the nearest bound: leaves room for the next step
 CENTRING_POWER = 2  # of what is left of the products after a direct step
 ROUNDING = 1e-15  # sum of products, relative to the first one, that is rounding error
 COORDINATES = 4097  # beyond, a matrix is too large to keep
 MATRIX_WORK = 3e3  # products for each entry of X, beyond which it costs too much,
-MATRIX_WORK_LEAST = 1e9  # unless it is so little that sparse data can take the path of dense
-INNER_STEPS = 100  # of conjugate gradients instead, at most
-INNER_TOL = 0.01  # of what a step should do: the error they may leave
+MATRIX_WORK_LEAST = 1e7  # unless it is so little that products cost as much
+MATRIX_WORK_MOST = 3e10  # what it may take where products did not lead to the optimum
+INNER_STEPS = 400  # of conjugate gradients instead, at most
+INNER_TOL = 1e-3  # of what a step should do: the error they may leave
 CLEAR_ROOM = 0.01  # of the weight of an absolute value: far from its bounds
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty; of all together, 1
+L1_MARGIN = 2.0  # of the largest slope: an l1 beyond this keeps its coordinate at 0 all the same
+TYPICAL_POWER = 0.125  # exponent of the power mean of residuals: it hardly feels gross outliers
+SUM_ROUNDING = 1e-13  # of a sum over rows, relative: of a difference of two such sums
+GAP_ROUNDING = 1e-12  # of the objective: a gap where steps end in rounding errors
+DUAL_RESIDUAL = 1e-8  # of a slope of a coordinate without penalty: what may be left of it,
+INNER_DUAL_RESIDUAL = 1e-4  # and what conjugate gradients leave
+LEAST_TYPICAL = 1e-10  # of the loss, that of a typical row at least: beyond is rounding error
 
 
 class Box(NamedTuple):
@@ -70,25 +83,41 @@ class Box(NamedTuple):
             return np.clip(outside / self.compliance, self.lower, self.upper)
         return np.where(outside > 0, self.upper, np.where(outside < 0, self.lower, 0.0))
 
-    def centre(self, outside, product, room):
-        """m, u and v with u a = v b = product, that about fit the residuals; see `Local`.
+    def start(self, outside, product, room):
+        """m, u and v inside their bounds, with u v about ``product**2`` over those of m.
 
-        The slacks carry what is left of a residual at its best multiplier; with two bounds this
-        is a quadratic equation for m. Where one is missing, a step of `room` stands for it.
+        The multipliers of a row add up to 0. So their conditions, sums over rows, hold from the
+        first step on, and no step of a model runs away from multipliers that have no room to
+        follow. All that a residual asks for is in the slacks: ``s = compliance m + u - v``. Where
+        a bound of the multiplier is missing, `room` stands for it.
         """
         outside = self.allowed(outside)
-        best = self.best(outside)
-        lower = np.where(np.isfinite(self.lower), self.lower, best - room)
-        upper = np.where(np.isfinite(self.upper), self.upper, best + room)
-        carried = (outside - self.compliance * best) * (upper - lower)
-        a = (upper - lower) / (1 + (carried + np.hypot(carried, 2 * product)) / (2 * product))
-        m = upper - a
-        return np.stack([m, product / (self.upper - m), product / (m - self.lower)])
+        upper = np.where(np.isfinite(self.upper), self.upper, room) + np.zeros_like(outside)
+        lower = np.where(np.isfinite(self.lower), self.lower, -room) + np.zeros_like(outside)
+        reach = np.stack([upper.max(axis=1), -lower.min(axis=1)])
+        one_sided = (np.where(reach.min(axis=0) > 0, reach.min(axis=0), reach.max(axis=0)) / 2)[
+            :, np.newaxis
+        ]
+        m = np.where(lower == 0, one_sided, np.where(upper == 0, -one_sided, 0.0))
+        carried, least = outside - self.compliance * m, 2 * product / (upper - lower)
+        large = (np.abs(carried) + np.hypot(carried, 2 * least)) / 2
+        u, v = np.where(carried > 0, [large, least**2 / large], [least**2 / large, large])
+        u, v = u * np.isfinite(self.upper), v * np.isfinite(self.lower)
+        return np.stack(np.broadcast_arrays(m, u, v))
 
     def value(self, outside, multiplier):
         """What a multiplier says of the cost: at most the cost."""
         product = np.multiply(multiplier, outside, where=outside != 0, out=np.zeros_like(outside))
         return product - self.compliance * multiplier**2 / 2
+
+    def gap(self, outside, multiplier):
+        """How far the cost of residuals is above what a multiplier proves of it.
+
+        That is ``cost - (m s - compliance m**2 / 2)``, written as a product so that large costs
+        do not cancel.
+        """
+        best = self.best(outside)
+        return (best - multiplier) * (outside - self.compliance * (best + multiplier) / 2)
 
 
 class Local:
@@ -112,7 +141,11 @@ class Local:
         """Cost of each row, and how much more that is than the multipliers prove."""
         outside = self.box.allowed(self.outside)
         value = self.box.value(outside, self.box.best(outside))
-        return value.sum(axis=1), (value - self.box.value(outside, self.m)).sum(axis=1)
+        return value.sum(axis=1), self.box.gap(outside, self.m).sum(axis=1)
+
+    def size(self):
+        """A power of the size of each residual; see `TYPICAL_POWER`."""
+        return np.abs(self.outside[:, 0] + self.box.offset[0]) ** TYPICAL_POWER
 
     def products(self):
         """Sum of u a and v b of each row."""
@@ -169,6 +202,8 @@ class System(NamedTuple):
     ----------
     value, gap : float
         Cost, and how much more than the least the multipliers allow.
+    size : float
+        Sum of `TYPICAL_POWER` of the sizes of residuals.
     product : float
         Sum of the products.
     slope, pull : ndarray of shape (n_coordinates,)
@@ -178,6 +213,7 @@ class System(NamedTuple):
 
     value: float
     gap: float
+    size: float
     product: float
     slope: np.ndarray
     pull: np.ndarray
@@ -190,8 +226,8 @@ class System(NamedTuple):
         pull = (local.curvature * local.pull).sum(axis=1)
         vectors = np.column_stack([local.m.sum(axis=1), pull]) * weight[:, np.newaxis]
         slope, pull = z.transposed_times(vectors).T
-        product = weight @ local.products()
-        return cls(weight @ value, weight @ gap, product, slope, pull, hessian)
+        sums = weight @ np.column_stack([value, gap, local.size(), local.products()])
+        return cls(*sums, slope, pull, hessian)
 
     @classmethod
     def added(cls, systems):
@@ -204,11 +240,15 @@ class System(NamedTuple):
         return cls(*total)
 
 
+def matrix_work(rows):
+    """Return the products that the sums of a Hessian and its factor take."""
+    return rows.n_coordinates**2 * (rows.n_rows + rows.n_coordinates / 3)
+
+
 def worth_a_matrix(rows):
     """Whether to sum up the Hessian, or only its diagonal and its products with vectors."""
-    work = rows.n_coordinates**2 * rows.n_rows
     affordable = max(MATRIX_WORK * rows.n_entries, MATRIX_WORK_LEAST)
-    return rows.n_coordinates <= COORDINATES and work <= affordable
+    return rows.n_coordinates <= COORDINATES and matrix_work(rows) <= affordable
 
 
 def hessian_of(z, weight, matrix):
@@ -264,10 +304,10 @@ class Conditions:
             yield part, z, weight, Local(self.box, outside, self.state[:, part]), images[:, 1:].T
 
     def begin(self, theta, product, room):
-        """Fit multipliers and slacks to the residuals, all products equal."""
+        """Start with multipliers inside their bounds, and slacks that fit the residuals."""
         for part, z, target, _ in self._parts():
             outside = (target - z @ theta)[:, np.newaxis] - self.box.offset
-            self.state[:, part] = self.box.centre(outside, self.share * product, room)
+            self.state[:, part] = self.box.start(outside, self.share * product, room)
 
     def assess(self, theta):
         """Return the part of the rows in the Newton system at theta."""
@@ -331,10 +371,6 @@ class Coordinates:
         total[self.index] = values
         return total
 
-    def gram(self, weight):
-        """z.T @ diag(weight) @ z."""
-        return np.diag(self.squares(weight))
-
     def squares(self, weight):
         """Diagonal of z.T @ diag(weight) @ z."""
         return self.transposed_times(weight)
@@ -343,7 +379,7 @@ class Coordinates:
 class Kinks(Conditions):
     """The conditions of the penalty: a coordinate is a row whose residual is -theta."""
 
-    def __init__(self, objective, matrix):
+    def __init__(self, objective):
         l1, floor = objective.l1, objective.floor
         self.index = np.flatnonzero((l1 > 0) | np.isfinite(floor))
         n_kinks, n_coordinates = len(self.index), len(l1)
@@ -352,7 +388,7 @@ class Kinks(Conditions):
         chunk = Coordinates(self.index, n_coordinates), np.zeros(n_kinks), None
         box = Box(np.zeros(1), -self.l1, upper, 0.0)
         share = min(KINK_SHARE, 1 / max(n_kinks, 1))
-        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, matrix, share)
+        super().__init__(lambda: iter([chunk]), n_kinks, 1.0, box, False, share)  # a diagonal
         self.zeros = []
 
     def begin(self, theta, product, room):
@@ -398,7 +434,8 @@ class Quadratic:
         step = theta - self.origin
         change = self.times(step)
         value = self.value - self.slope @ step + change @ step / 2
-        return System(value, 0.0, 0.0, self.slope - change, np.zeros_like(theta), self.hessian)
+        slope = self.slope - change
+        return System(value, 0.0, 0.0, 0.0, slope, np.zeros_like(theta), self.hessian)
 
     def times(self, direction):
         """Return the product of the Hessian with a direction."""
@@ -451,37 +488,67 @@ def finite(array):
     return array
 
 
-def factorised(hessian):
-    """Return a function that solves with a Hessian."""
-    damping = DAMPING * np.trace(hessian) / len(hessian)
-    while True:
-        try:
-            hessian[np.diag_indices_from(hessian)] += damping
-            factor = cho_factor(hessian)
-            return lambda rhs, start=None: cho_solve(factor, rhs)
-        except LinAlgError:
-            damping *= 100
+def factorised(hessian, diagonal):
+    """Return a function that solves with a Hessian, given as a matrix and a diagonal to be added.
+
+    What is added besides is relative to each entry: the curvature of columns whose multipliers are
+    at a bound may be many orders of magnitude below that of others. A second solve, with what the
+    first has left, mends what that changes.
+    """
+    total = hessian.diagonal() + diagonal
+    total[total <= 0] = 1.0  # of a coordinate without curvature, which stays where it is
+    damping = DAMPING
+    while damping <= MOST_DAMPING:
+        damped = hessian.copy(order="F")
+        damped.flat[:: len(damped) + 1] = (1 + damping) * total
+        with suppress(LinAlgError):
+            factor = cho_factor(damped, overwrite_a=True, check_finite=False)
+            return partial(_solve_twice, hessian, diagonal, factor)
+        damping *= 100
+    raise RoundingError
+
+
+def _solve_twice(hessian, diagonal, factor, rhs, start=None):
+    first = cho_solve(factor, rhs, check_finite=False)
+    left = rhs - hessian @ first - diagonal * first
+    return first + cho_solve(factor, left, check_finite=False)
+
+
+def bounded_l1(rows, objective, theta):
+    """Return the objective with no more l1 than keeps a coordinate at 0.
+
+    No slope of a model that is as good as theta is larger than the mean of its multipliers' sizes,
+    since the mean of ||z||**2 is 1. Any l1 beyond that has the same optimum, but numbers far apart.
+    """
+    loss, largest = objective.loss, objective.loss.bound
+    if not np.isfinite(largest):
+        largest = sqrt(2 * objective.value(rows, theta) / loss.compliance)
+    return replace(objective, l1=np.minimum(objective.l1, L1_MARGIN * largest))
 
 
 class Interior:
     """A model on its way through the inside of all bounds."""
 
-    def __init__(self, rows, objective, theta):
-        self.rows, self.objective, self.theta = rows, objective, theta
+    def __init__(self, rows, objective, theta, matrix=None):
+        self.rows, self.objective, self.theta = rows, bounded_l1(rows, objective, theta), theta
         self.first_product = None
-        loss = objective.loss
+        objective, loss = self.objective, objective.loss
         bounded = np.isfinite(loss.bound) or loss.dead_zone > 0
-        self.matrix = worth_a_matrix(rows)
+        self.matrix = worth_a_matrix(rows) if matrix is None else matrix
         self.quadratic = None if bounded else Quadratic(rows, loss, self.matrix)
-        self.kinks = None if objective.smooth else Kinks(objective, self.matrix)
-        data = self.quadratic or rows.conditions(Box.of(loss), self.matrix)
-        self.sides = [side for side in (data, self.kinks) if side is not None]
+        self.kinks = None if objective.smooth else Kinks(objective)
+        self.data = self.quadratic or rows.conditions(Box.of(loss), self.matrix)
+        self.sides = [side for side in (self.data, self.kinks) if side is not None]
         self.n_products = sum(side.n_products for side in self.sides)
         (total,) = rows.total(absolute_residuals, theta)
         residual = total / rows.weight
+        if residual == 0:  # then all of the objective is penalty
+            value = objective.penalty(theta)
+            residual = sqrt(2 * value) if loss.compliance > 0 else value / loss.bound
         room = min(loss.bound, residual / loss.compliance) if loss.compliance > 0 else loss.bound
+        self.residual, self.room = residual, room
         for side in self.sides:
-            side.begin(theta, residual * room, room)
+            side.begin(theta, START * residual * room, room)
 
     def expand(self):
         """Keep a quadratic loss exact where the model has come; from the start it is."""
@@ -490,30 +557,84 @@ class Interior:
 
     def assess(self):
         """Return the objective, and how far above the least it may be."""
-        l2 = self.objective.l2
-        system = System.added([side.assess(self.theta) for side in self.sides])
+        data, l2 = self.data.assess(self.theta), self.objective.l2
+        system, diagonal = data, l2
+        if self.kinks is not None:
+            kinks = self.kinks.assess(self.theta)
+            diagonal = kinks.hessian + l2
+            system = System(*map(add, data[:-1], kinks[:-1]), data.hessian)
         if self.first_product is None:
             self.first_product = system.product
         self.system = system = system._replace(slope=system.slope - l2 * self.theta)
-        self.solve = self._solver(finite(system.hessian))
+        self.solve = self._solver(finite(system.hessian), finite(diagonal))
         self.direct = self.solve(finite(system.pull + system.slope))
-        value = system.value + float(l2 @ self.theta**2 / 2)
-        return value, system.gap + abs(system.slope @ self.direct)
+        penalty = self.objective.penalty(np.maximum(self.theta, self.objective.floor))
+        data = data._replace(value=max(data.value, 0.0))  # in spite of rounding errors
+        self.value, self.size = data.value + penalty, self._size(data, penalty)
+        return self.value, self._gap(data)
 
-    def _solver(self, hessian):
-        """Return a function that solves with the Hessian, of the objective too."""
+    def _gap(self, data):
+        """Return how far the objective may be above the least, as the multipliers of rows prove.
+
+        With the sum g of their rows, F(theta) - F(best) is at most their own gap and the sum of
+        ``P(theta) - P(best) - g (theta - best)`` over coordinates, P being the penalty of each. The
+        multiplier of l1 or a bound takes up of g what it may. Of the rest,
+
+        - l2 takes up all, at a cost of ``rest**2 / (2 l2)``;
+        - l1 bounds ``rest * best``, for the sum of ``l1 |best|`` is at most F;
+        - else nothing is proved, unless it is so little that how far a coordinate may be from the
+          best one hardly matters.
+        """
+        objective, theta = self.objective, self.theta
+        l1, l2 = objective.l1, objective.l2
+        slope = data.slope - l2 * theta
+        taken = np.clip(slope, np.where(np.isfinite(objective.floor), -np.inf, -l1), l1)
+        rest = np.abs(slope - taken)
+        inside = np.maximum(theta, objective.floor)
+        gap = data.gap + l1 @ np.abs(inside) - taken @ theta
+        with np.errstate(divide="ignore", invalid="ignore"):  # of what has no penalty, or no rest
+            by_l2 = rest**2 / (2 * l2)
+            relative = np.where(rest > 0, rest / l1, 0.0)
+        farthest = np.abs(theta) + np.abs(self.direct) + self.residual * sqrt(len(theta))
+        most = DUAL_RESIDUAL if self.matrix else INNER_DUAL_RESIDUAL
+        near = rest <= most * self.room / sqrt(len(theta))
+        moved = np.where(rest > 0, by_l2, 0.0)
+        moved[near] = np.minimum(moved, rest * farthest)[near]
+        kinks = l1 > 0
+        if kinks.any():
+            by_l1 = rest[kinks] @ np.abs(theta[kinks]) + self.value * relative[kinks].max()
+            gap += min(moved[kinks].sum(), by_l1)
+        gap += moved[~kinks].sum()
+        return max(float(gap), 0.0)
+
+    def _size(self, data, penalty):
+        """Return the objective, without what gross outliers add to it.
+
+        A better model hardly changes that, so a tolerance relative to it would mean nothing. Rows
+        count as much as one of typical size, a power mean of all.
+        """
+        loss = self.objective.loss
+        if not np.isfinite(loss.bound):
+            return data.value + penalty
+        typical = data.size ** (1 / TYPICAL_POWER)
+        typical = loss._replace(dead_zone=0.0).value(np.array([-typical, typical])).max()
+        return max(min(data.value, typical) + penalty, LEAST_TYPICAL * data.value)
+
+    def _solver(self, hessian, diagonal):
+        """Return a function that solves with the Hessian of rows and that of the penalty."""
         if self.matrix:
-            return factorised(hessian + np.diag(self.objective.l2))
-        return partial(self._conjugate, hessian + self.objective.l2)
+            return factorised(hessian, diagonal)
+        return partial(self._conjugate, hessian + diagonal)
 
     def _conjugate(self, diagonal, rhs, start=None):
         """Solve by conjugate gradients, from a vector that is near or from zero."""
         diagonal = np.where(diagonal > 0, diagonal, 1.0)
         gradient = -rhs if start is None else self._times(start) - rhs
         enough = INNER_TOL**2 * (rhs @ (rhs / diagonal)) / 2
-        step, *_ = conjugate_steps(
+        step, change, *_ = conjugate_steps(
             self._times, gradient, enough, lambda residual: residual / diagonal, INNER_STEPS
         )
+        step[-1] -= (gradient[-1] + change[-1]) / diagonal[-1]  # no penalty takes up its slope
         return step if start is None else start + step
 
     def _times(self, direction):
@@ -521,6 +642,13 @@ class Interior:
 
     def step(self):
         """One step: predict, see what it leads to, correct (Mehrotra)."""
+        if self.n_products == 0:  # no bounds: a Newton step leads to the optimum
+            if abs(self.system.slope @ self.direct) <= ROUNDING * self.value:
+                raise RoundingError
+            self.theta = self.theta + self.direct
+            return
+        if not self.system.product > ROUNDING * self.first_product:
+            raise RoundingError
         looks = [side.look(self.theta, self.direct) for side in self.sides]
         longest, products, corrections = joined(looks)
         p, d = np.minimum(self._lengths(longest), 1.0)
@@ -544,11 +672,22 @@ class Interior:
 
 
 class InteriorEpoch:
-    """Sweep, then go on from where SGD arrived by interior-point steps."""
+    """Sweep, then go on from where SGD arrived by interior-point steps.
+
+    Parameters
+    ----------
+    rows : Rows
+        In the coordinates of the sweep.
+    objective : Objective
+    tol : float
+        The distance to be reached.
+    """
 
     def __init__(self, rows, objective, tol):
-        self.rows, self.objective, self.tol = rows, objective, tol
+        self.rows, self.objective = rows, objective
+        self.tol = self.asked_tol = tol
         self.interior = None
+        self.least, self.at_rounding = -np.inf, False
         self.n_steps = STEPS
 
     def run(self, theta, order, step_rule, rows_seen):
@@ -558,41 +697,67 @@ class InteriorEpoch:
         theta, value, values = self._best([start, end, average])
         end_value = float(values[1])
         if value == 0:
-            return theta, value, end_value, None
+            return theta, value, end_value, 0.0
         if self.interior is None:
             self._begin(start, theta)
+        elif not self.interior.matrix and self._may_have_a_matrix():
+            self._begin(start, theta, matrix=True)  # products alone were not enough
         with np.errstate(all="ignore"):
-            distance = self._steps()
-        known = np.nan_to_num(value * min(distance or 0.0, self.tol) ** 2)
+            known, size = self._steps()
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
+        distance = None if size is None else self._distance(value, min(size, value))
         return theta, value, end_value, distance
 
-    def _begin(self, start, theta):
+    def _may_have_a_matrix(self):
+        work = matrix_work(self.rows)
+        return self.rows.n_coordinates <= COORDINATES and work <= MATRIX_WORK_MOST
+
+    def _distance(self, value, size):
+        """Return the distance to the optimum; 0 where it is nothing but rounding errors."""
+        gap = max(value - self.least, 0.0)
+        if self.at_rounding and gap <= GAP_ROUNDING * value:
+            return 0.0
+        return sqrt(gap / size) if size > 0 else np.inf
+
+    def _begin(self, start, theta, matrix=None):
         """Begin with the best model so far; where columns are many, without SGD's noise in zeros.
 
         To undo it there takes longer than the way from the start of the fit.
         """
         if len(theta) > COORDINATES:
             theta = np.where(self.objective.l1 > 0, start, theta)
-        self.interior = Interior(self.rows, self.objective, theta)
+        self.interior = Interior(self.rows, self.objective, theta, matrix)
         if self.interior.quadratic is not None:
-            self.tol *= QUADRATIC_TOL
+            self.tol = self.asked_tol * QUADRATIC_TOL
             self.n_steps = QUADRATIC_STEPS if self.interior.matrix else PRODUCT_STEPS
 
     def _steps(self):
-        """Go on until the model is near enough, or nothing but rounding errors are left."""
-        interior, distance = self.interior, None
+        """Go on until the model is near enough, or nothing but rounding errors are left.
+
+        Returns
+        -------
+        known : float
+            How much higher another model may be that is as good as can be known.
+        size : float or None
+            Of the objective, which the distance is relative to; None where numbers are beyond all
+            bounds.
+        """
+        interior, known, size = self.interior, 0.0, None
         interior.expand()
-        with suppress(RoundingError):
+        try:
             for n_steps in range(self.n_steps + 1):
                 value, gap = interior.assess()
-                if not interior.system.product > ROUNDING * interior.first_product:
-                    break
-                distance = float(np.sqrt(max(gap, 0) / value))
-                if n_steps == self.n_steps or distance <= self.tol:
+                self.least = max(self.least, value - gap - SUM_ROUNDING * (value / 64 + gap))
+                size = interior.size
+                enough = self.tol**2 * size / 2  # the other half is for a model with exact zeros
+                known = max(min(gap, enough), 0.0)
+                if n_steps == self.n_steps or gap <= enough:
                     break
                 interior.step()
-        return distance
+        except RoundingError:
+            self.at_rounding = True
+            size = None if size is None else value
+        return known, size
 
     def _clean(self):
         """The model with exact zeros: those that are clear, and all."""

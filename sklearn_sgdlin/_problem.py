@@ -82,10 +82,28 @@ class Problem:
         )
         return cls(rows_in(metric), moments, objective, unit)
 
+    def searched_in(self, standard):
+        """Return the problem with the steps of this one, and all else in those coordinates.
+
+        Units of the data decide how far SGD gets, but not which model is the optimum: to find that
+        takes coordinates which are centred and scaled.
+        """
+        rows = standard.rows
+        rows.sweep = partial(_sweep_in, self.rows, self.objective, rows.metric)
+        return Problem(rows, self.moments, standard.objective, self.unit)
+
     def step_rule(self, settings, rate):
         """learning_rate, power_t, implicit of one sweep."""
         power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
         return rate * self.unit, power_t, settings.implicit
+
+
+def _sweep_in(rows, objective, metric, order, _, step_rule, rows_seen, theta):
+    """Sweep rows in their own coordinates, from a point of a metric; return points of it."""
+    start = rows.metric.theta(*metric.model(theta))
+    end, average, average_rows = rows.sweep(order, objective, step_rule, rows_seen, start)
+    end, average = (metric.theta(*rows.metric.model(point)) for point in (end, average))
+    return end, average, average_rows
 
 
 def target_variance(settings, moments):

@@ -153,8 +153,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         of about ``1 + tol**2`` of the least. Beyond 4096 columns that distance is estimated
         from what the latest steps gained, which tells nothing of nearly equal columns. With
         ``average=False`` it is not known, and `fit` stops where `n_iter_no_change` epochs in a
-        row did not lower the objective by the factor ``1 - tol``; as a last resort also where
-        it is known, by the factor ``1 - tol**2 / 10``.
+        row did not lower the objective by the factor ``1 - tol``. Where it is known and above
+        `tol`, and that many epochs did not lower the objective by the factor ``1 - tol**2 / 10``,
+        `fit` stops with a ConvergenceWarning and ``stop_reason_="stalled"``. Where the loss bounds
+        its multiplier, rows count with at most the loss of a typical residual, so that gross
+        outliers do not make the tolerance coarse.
         None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
         it, and `tol` is the least rise of it that counts, relative to its size.
 
@@ -229,9 +232,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Epoch whose model `fit` returned, counted from 1: the first of the highest score. None
         without `early_stopping`.
 
-    stop_reason_ : {"converged", "early_stopping", "callback", "max_iter"} or None
-        Why `fit` stopped: see `tol`; see `early_stopping`; a callback returned True; or
-        neither before `max_iter` epochs. None after `partial_fit`.
+    stop_reason_ : {"converged", "stalled", "early_stopping", "callback", "max_iter"} or None
+        Why `fit` stopped: see `tol`; `n_iter_no_change` epochs did not lower the objective, and it
+        is not known to be within `tol` of the least; see `early_stopping`; a callback returned
+        True; or neither before `max_iter` epochs. None after `partial_fit`.
 
     n_features_in_ : int
         Number of columns seen in `fit`.
@@ -433,7 +437,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self._publish(history.state())
             self._publish_history(history)
             tasks.end()
-            if history.stop_reason == "max_iter" and self.tol is not None:
+            if history.stop_reason in ("max_iter", "stalled") and self.tol is not None:
                 self._warn_not_converged(history.last)
         return self
 
@@ -800,9 +804,16 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 f": predictions are about {epoch.distance:.1g} residual standard deviations "
                 f"from the optimum, tol={self.tol:g}"
             )
+        if self.stop_reason_ == "stalled":
+            what, remedy = (
+                f"stalled after {self.n_iter_} epochs",
+                "Rescale X or y, or increase tol.",
+            )
+        else:
+            what = f"stopped at max_iter={self.max_iter}"
+            remedy = "Increase max_iter, or tol."
         warnings.warn(
-            f"{type(self).__name__} stopped at max_iter={self.max_iter} before it "
-            f"converged{known}. Increase max_iter, or tol.",
+            f"{type(self).__name__} {what} before it converged{known}. {remedy}",
             ConvergenceWarning,
             stacklevel=4,  # behind fit and scikit-learn's wrapper of it
         )

@@ -1,7 +1,7 @@
 """Epochs: sweep, search, measure, decide. Reads like the method itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
 
@@ -20,10 +20,11 @@ from ._sparse_columns import SortedColumns
 from ._state import State, Targets
 from ._threads import blas_threads
 
+STOP_REASONS = ["converged", "stalled", "max_iter"]  # that of several targets is the last of theirs
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
 MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
-ROUNDING = (32 * np.finfo(np.float64).eps) ** 2  # of the mean of y**2: nothing left to learn
+ROUNDING = 1024 * np.finfo(np.float64).eps  # of the size of y: residuals with nothing to learn
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class StopRule:
     Stop where the model is within `tol` of the optimum, measured by the distance of their
     predictions in residual standard deviations, if the search can tell it; or where for
     `n_iter_no_change` epochs none lowered the loss by the factor ``1 - tol``; or where the
-    loss is rounding error. The adaptive schedule divides the rate after each such epoch.
+    loss is rounding error. Where the search can tell the distance, and it is above `tol` when no
+    epoch lowers the loss any more, the fit has stalled. The adaptive schedule divides the rate
+    after each such epoch.
     """
 
     def __init__(self, settings, smallest_loss):
@@ -86,7 +89,7 @@ class StopRule:
             if loss <= self.smallest_loss or (distance is not None and distance <= tol):
                 return "converged"
             if self.stalled >= self.settings.n_iter_no_change:
-                return "converged"
+                return "stalled" if self.settings.average else "converged"
         return "max_iter" if number == self.settings.max_iter else None
 
 
@@ -210,7 +213,7 @@ def _together(current):
         float(np.mean([epoch.loss for epoch in current])),
         None if None in distances else max(distances),
         Targets(tuple(epoch.state for epoch in current)),
-        None if None in reasons else "max_iter" if "max_iter" in reasons else "converged",
+        None if None in reasons else max(reasons, key=STOP_REASONS.index),
     )
 
 
@@ -222,6 +225,9 @@ def _epochs(settings, X, y, sample_weight, seed, start, shared):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
         moments = moments_of(X, y[np.newaxis], sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments)
+    if settings.average and not settings.precondition:
+        standard = replace(settings, precondition=True)
+        problem = problem.searched_in(Problem.of(standard, X, y, sample_weight, moments))
     method = _method(settings, problem.rows, problem.objective, shared)
     yield from train(settings, problem, method, seen, seed, start)
 
@@ -235,7 +241,7 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
     constant = constant_model(settings, problem.moments)
     theta = metric.theta(*(constant if start is None else start))
     start_loss = None if settings.implicit else rows.constant_loss(settings.loss, constant[1])
-    stop = StopRule(settings, ROUNDING * _typical_loss(settings.loss, problem.moments))
+    stop = StopRule(settings, _rounding_loss(settings.loss, problem.moments))
     rows_seen = 0
     for number in range(1, settings.max_iter + 1):
         order = rows.order(generator(settings, seed, rows_seen))
@@ -257,7 +263,8 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
             return
 
 
-def _typical_loss(loss, moments):
-    """Loss of y as a residual: at the root of its mean square."""
+def _rounding_loss(loss, moments):
+    """Return the loss of residuals that are rounding errors of y, relative to its mean square."""
     mean, variance = float(moments.mean[-1]), float(moments.deviation[-1]) / moments.weight
-    return float(loss.value(sqrt(mean * mean + variance)))
+    size = ROUNDING * sqrt(mean * mean + variance)
+    return float(loss._replace(dead_zone=0.0).value(np.array([-size, size])).min())

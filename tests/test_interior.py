@@ -1,5 +1,7 @@
 """Interior-point steps: the multipliers prove how near the optimum is, on any data."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sgdlin import SGDLinearRegressor, _interior
 from sklearn_sgdlin._interior import Box, Interior, Local
@@ -40,21 +43,26 @@ def test_sides_of_a_box_add_up_to_the_loss(name, residual):
     np.testing.assert_allclose(value, LOSS_ROWS[name].value(residual), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["huber", "epsilon_insensitive", "quantile"])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "squared_error"])
 @given(residual=residuals, product=st.floats(1e-6, 10))
-def test_centre_is_inside_with_equal_products(name, residual, product):
+def test_start_is_inside_and_fits_the_residual(name, residual, product):
     box = Box.of(LOSS_ROWS[name])
-    m, u, v = box.centre(np.atleast_2d(residual - box.offset), product, 1.0)
+    outside = np.atleast_2d(residual - box.offset)
+    m, u, v = box.start(outside, product, 1.0)
     assert np.all((box.lower < m) & (m < box.upper))
-    np.testing.assert_allclose(u * (box.upper - m), product, rtol=1e-6)
-    np.testing.assert_allclose(v * (m - box.lower), product, rtol=1e-6)
+    assert m.sum() == 0
+    assert np.all((u > 0) == np.isfinite(box.upper))
+    assert np.all((v > 0) == np.isfinite(box.lower))
+    both = np.isfinite(box.lower) & np.isfinite(box.upper)
+    fit = np.broadcast_to(outside - box.compliance * m - u + v, outside.shape)[0, both]
+    np.testing.assert_allclose(fit, 0.0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["huber", "squared_epsilon_insensitive", "quantile"])
 def test_direct_step_solves_the_linear_conditions(rng, name):
     box = Box.of(LOSS_ROWS[name])
     outside = rng.normal(size=(5, 1)) - box.offset
-    state = box.centre(outside, 0.5, 1.0)
+    state = box.start(outside, 0.5, 1.0)
     local, response = Local(box, outside, state), rng.normal(size=5)
     m, u, v = state
     dm, du, dv = local.direct(response)
@@ -146,7 +154,10 @@ def test_penalised_data_of_many_columns(rng, loss, matrix, monkeypatch):
     y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=400)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options).fit(X, y)
-    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options).fit(X, y)
+    better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # products alone prove less than that
+        better.fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
     assert 20 <= np.count_nonzero(model.coef_) < 500
 
