@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ._callbacks import FitTasks
 from ._early_stopping import Validation, hold_out
-from ._history import History
+from ._history import History, last_chunks, with_chunk
 from ._loss import LOSSES, make_loss
 from ._problem import DivergedError, Settings
 from ._stream import stream
@@ -214,12 +214,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         After `fit`: objective, with penalty and weights, of the model after each epoch, on the
         rows learned from. After `partial_fit`: progressive loss [4]_, without penalty, of the
         model on each chunk before it learned from it; the model before the first chunk predicts
-        0. The mean over targets. A `fit` and the first `partial_fit` after it start the curve
-        anew.
+        0. The mean over targets. The curve has 1000 points at the most: that of a longer stream
+        gets coarser, each point is the mean of 2 chunks, from 2001 chunks on of 4, and so on. A
+        `fit` and the first `partial_fit` after it start the curve anew.
 
     learning_rates_ : list of float
-        Step length in each epoch of `fit`, or at each chunk of `partial_fit`: as long as
-        `loss_curve_`. Where it falls from row to row, its numerator.
+        Step length in each epoch of `fit`, or at each chunk of `partial_fit`, the last of each
+        point: as long as `loss_curve_`. Where it falls from row to row, its numerator.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of
@@ -516,8 +517,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # at once, whatever interrupts come next
             raise
 
     def _validate(self, X, y, sample_weight, reset, ensure_all_finite=False):
@@ -746,19 +746,26 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.validation_scores_ = history.scores.copy() if history.scores else None
         self.best_iteration_ = history.best.number if history.scores else None
         self.stop_reason_ = history.stop_reason or "callback"
-        self._in_stream = False
+        self._n_chunks = 0
         self._curve_names = self._names_of_fit()
 
     def _publish_chunk_loss(self, loss):
         """The course of a stream: a curve of its own, for it is another loss."""
-        if not getattr(self, "_in_stream", False):
+        if not getattr(self, "_n_chunks", 0):
             self.loss_curve_, self.learning_rates_ = [], []
             self.validation_scores_ = self.best_iteration_ = None
             self.n_iter_ = self.stop_reason_ = None
-            self._in_stream = True
+            self._n_chunks = 0
             self._curve_names = {"loss_name": "progressive loss", "x_name": "Chunk"}
-        self.loss_curve_.append(loss)
-        self.learning_rates_.append(float(self.learning_rate))
+        self._n_chunks += 1
+        self.loss_curve_, self.learning_rates_ = with_chunk(
+            self.loss_curve_, self.learning_rates_, self._n_chunks, loss, float(self.learning_rate)
+        )
+
+    def _curve_labels(self):
+        """What a picture of the curves says along its axes."""
+        chunks = {"x_values": last_chunks(self._n_chunks)} if self._n_chunks else {}
+        return {**self._curve_names, **chunks}
 
     def _names_of_fit(self):
         """What a picture calls the curves: parameters may change after the fit."""
