@@ -13,6 +13,7 @@ from ._regressor import SGDLinearRegressor
 from ._scatter import Scatter
 from ._search import survey_sums
 from ._sparse import rows_of
+from ._validation import validated
 
 NEWTON_COORDINATES = 1025  # beyond, a worker's own Hessian is too large to keep
 PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
@@ -39,7 +40,7 @@ def _validated(number, part):
     """Arrays of a partition as the training needs them, with their form."""
     model = SGDLinearRegressor()
     with _named(number):
-        X, y, weight = model._validate(*part, reset=True)
+        X, y, weight = validated(model, *part, reset=True)
     names = getattr(model, "feature_names_in_", None)
     names = None if names is None else tuple(names)
     return (X, y, weight), Form(X.shape[1], names, y.shape[1:])
