@@ -106,10 +106,23 @@ def _refuse_missing(array, name):
                 "out their rows."
             )
         return
-    whole = np.isscalar(array) or not hasattr(array, "__getitem__")
-    first = array if whole else getattr(array, "iloc", array)[:1]  # tells the type of all
-    if np.asarray(first).dtype.kind in "mM" and np.isnat(np.asarray(array)).any():
+    if _has_nat(array):
         raise ValueError(f"Input {name} contains NaT.")
+
+
+def _has_nat(array):
+    """Whether there is a date or duration that is none. A conversion to floats has -2**63 there."""
+    if hasattr(array, "iloc"):  # pandas
+        frame = array.to_frame() if array.ndim == 1 else array
+        dates = [getattr(dtype, "kind", None) in ("m", "M") for dtype in frame.dtypes]
+        return any(dates) and frame.iloc[:, np.flatnonzero(dates)].isna().to_numpy().any()
+    first = array
+    if isinstance(array, list | tuple | np.ndarray):
+        first = array[:1]
+    elif hasattr(array, "slice"):  # polars, pyarrow
+        first = array.slice(0, 1)
+    # The first row tells the type of all.
+    return np.asarray(first).dtype.kind in "mM" and np.isnat(np.asarray(array)).any()
 
 
 # ---------------------------------------------------------------- sparse matrices
@@ -124,12 +137,13 @@ def check_structure(X, name="X"):
         return  # scikit-learn refuses it
     if X.format == "coo":
         for axis, (indices, size) in enumerate(zip(X.coords, X.shape, strict=True)):
-            _check_length(len(indices) == len(X.data), X, name)
+            _check_length(indices.shape == X.data.shape, X, name)
             _check_range(indices, size, f"coords[{axis}]", X, name)
     elif X.format in ("csr", "csc", "bsr"):
         rows, columns = np.floor_divide(X.shape, X.blocksize if X.format == "bsr" else 1).tolist()
         n_pointers, size = (columns, rows) if X.format == "csc" else (rows, columns)
-        _check_length(len(X.indptr) == n_pointers + 1 and len(X.indices) == len(X.data), X, name)
+        fits = X.indptr.shape == (n_pointers + 1,) and X.indices.shape == X.data.shape[:1]
+        _check_length(fits and X.data.ndim == (3 if X.format == "bsr" else 1), X, name)
         _check_pointers(X, name)
         _check_range(X.indices[: X.indptr[-1]], size, "indices", X, name)
 

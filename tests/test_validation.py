@@ -1,6 +1,8 @@
 """Input that would crash the process or be misread is refused; odd but valid input is not."""
 
+import array as arrays
 import copy
+from collections import deque
 
 import numpy as np
 import pandas as pd
@@ -53,6 +55,12 @@ def shorter(array):
     return matrix
 
 
+def reshaped(array):
+    matrix = csr_array(X)
+    setattr(matrix, array, getattr(matrix, array)[:, np.newaxis])
+    return matrix
+
+
 def of_other_numbers(array):
     matrix = csr_array(X)
     setattr(matrix, array, getattr(matrix, array).astype(float))
@@ -75,6 +83,8 @@ STRUCTURES = {
     "row pointer begins late": (lambda: broken("csr", "indptr", 0, 1), "indptr .*begin with 0"),
     "short data": (lambda: shorter("data"), "lengths"),
     "short indices": (lambda: shorter("indices"), "lengths"),
+    "indices of rows and columns": (lambda: reshaped("indices"), "lengths"),
+    "data of rows and columns": (lambda: reshaped("data"), "lengths"),
     "short row pointers": (lambda: shorter("indptr"), "lengths"),
     "indices are no integers": (lambda: of_other_numbers("indices"), "indices must be integers"),
     "pointers are no integers": (lambda: of_other_numbers("indptr"), "indptr must be integers"),
@@ -198,6 +208,14 @@ def not_a_time(values, kind, place):
     return values
 
 
+def in_a_zone(values):
+    """Dates that pandas, not numpy, converts to floats."""
+    frame = pd.DataFrame(not_a_time(values, "M", 7)).apply(
+        lambda dates: dates.dt.tz_localize("UTC")
+    )
+    return frame[0] if values.ndim == 1 else frame
+
+
 MISSING = {
     "masked": (lambda array: np.ma.masked_greater(array, 1), "masked values"),
     "masked float32": (lambda array: np.ma.masked_greater(array.astype("f4"), 1), "masked values"),
@@ -216,6 +234,7 @@ MISSING = {
         ),
         "NaT",
     ),
+    "pandas with a time zone": (lambda array: in_a_zone(array), "NaT|not .Timestamp."),
     "polars": (
         lambda array: (pl.Series if array.ndim == 1 else pl.DataFrame)(
             not_a_time(array, "M", 7).astype("M8[us]")
@@ -257,6 +276,14 @@ def test_dates_are_numbers_as_in_scikit_learn_and_a_mask_may_hide_nothing():
         model.fit(np.ma.array(X), np.ma.array(Y), np.ma.array(WEIGHT)).coef_,
         model.fit(X, Y, WEIGHT).coef_,
     )
+
+
+def test_what_has_no_slices_is_an_array_as_in_scikit_learn():
+    expected = SGDLinearRegressor(random_state=0).fit(X, Y, WEIGHT).coef_
+    model = SGDLinearRegressor(random_state=0).fit(
+        memoryview(X), deque(Y), arrays.array("d", WEIGHT)
+    )
+    np.testing.assert_array_equal(model.coef_, expected)
 
 
 def test_what_is_no_number_keeps_its_error_and_leaks_no_warning():
