@@ -121,7 +121,8 @@ class Moments:
         else:
             weights = None
             if sample_weight is not None:  # in units of the largest, so that no product overflows
-                X = csr_array((X.data.astype(np.float64), X.indices, X.indptr), shape=X.shape)
+                data = X.data.astype(np.float64, copy=False)
+                X = type(X)((data, X.indices, X.indptr), shape=X.shape)
                 weights = sample_weight / (sample_weight.max() or 1.0)
             mean, variance = mean_variance_axis(X, axis=0, weights=weights)
             mean, deviation = mean.astype(np.float64), variance.astype(np.float64) * weight

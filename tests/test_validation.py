@@ -234,7 +234,7 @@ MISSING = {
         ),
         "NaT",
     ),
-    "pandas with a time zone": (lambda array: in_a_zone(array), "NaT|not .Timestamp."),
+    "pandas with a time zone": (lambda array: in_a_zone(array), "NaT|contains NaN|not .Timestamp."),
     "polars": (
         lambda array: (pl.Series if array.ndim == 1 else pl.DataFrame)(
             not_a_time(array, "M", 7).astype("M8[us]")
