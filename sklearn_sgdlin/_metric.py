@@ -155,6 +155,7 @@ class Moments:
             deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
 
+    @np.errstate(over="ignore")  # who goes on with them finds out
     def times(self, factor):
         """Moments of the same rows with weights so many times as large."""
         return Moments(self.rows, self.weight * factor, self.mean, self.deviation * factor)

@@ -612,7 +612,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         value = loss.value(residual)
         if sample_weight is None:
             return float(value.mean())
-        return float(np.average(value, axis=0, weights=sample_weight).mean())
+        weights = sample_weight / sample_weight.max()  # so that no product over- or underflows
+        return float(np.average(value, axis=0, weights=weights).mean())
 
     @np.errstate(over="ignore", invalid="ignore")  # training will name the array
     def _progressive_loss(self, loss, X, y, sample_weight):

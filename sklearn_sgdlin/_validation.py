@@ -99,13 +99,11 @@ def _refuse_missing(array, name):
     """Raise an error for missing values that a conversion to floats takes for numbers."""
     if issparse(array) or (type(array) is np.ndarray and array.dtype.kind in "fiub"):
         return
-    if isinstance(array, np.ma.MaskedArray):
-        if np.ma.is_masked(array):
-            raise ValueError(
-                f"Input {name} contains masked values. Fill them, {name}.filled(...), or leave "
-                "out their rows."
-            )
-        return
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(
+            f"Input {name} contains masked values. Fill them, {name}.filled(...), or leave out "
+            "their rows."
+        )
     if _has_nat(array):
         raise ValueError(f"Input {name} contains NaT.")
 
@@ -128,7 +126,7 @@ def _has_nat(array):
 # ---------------------------------------------------------------- sparse matrices
 
 
-def check_structure(X, name="X"):
+def check_structure(X):
     """Raise an error unless the indices of a CSR, CSC, BSR or COO matrix lie within its shape.
 
     The compiled loops, and those of scipy, read and write where they point to.
@@ -137,43 +135,43 @@ def check_structure(X, name="X"):
         return  # scikit-learn refuses it
     if X.format == "coo":
         for axis, (indices, size) in enumerate(zip(X.coords, X.shape, strict=True)):
-            _check_length(indices.shape == X.data.shape, X, name)
-            _check_range(indices, size, f"coords[{axis}]", X, name)
+            _check_length(indices.shape == X.data.shape, X)
+            _check_range(indices, size, f"coords[{axis}]", X)
     elif X.format in ("csr", "csc", "bsr"):
         rows, columns = np.floor_divide(X.shape, X.blocksize if X.format == "bsr" else 1).tolist()
         n_pointers, size = (columns, rows) if X.format == "csc" else (rows, columns)
         fits = X.indptr.shape == (n_pointers + 1,) and X.indices.shape == X.data.shape[:1]
-        _check_length(fits and X.data.ndim == (3 if X.format == "bsr" else 1), X, name)
-        _check_pointers(X, name)
-        _check_range(X.indices[: X.indptr[-1]], size, "indices", X, name)
+        _check_length(fits and X.data.ndim == (3 if X.format == "bsr" else 1), X)
+        _check_pointers(X)
+        _check_range(X.indices[: X.indptr[-1]], size, "indices", X)
 
 
-def _check_length(fits, X, name):
+def _check_length(fits, X):
     if not fits:
         raise ValueError(
-            f"Input {name} is no valid {X.format.upper()} matrix: the lengths of its data and "
+            f"Input X is no valid {X.format.upper()} matrix: the lengths of its data and "
             f"index arrays do not fit each other, or its shape {X.shape}."
         )
 
 
-def _check_pointers(X, name):
+def _check_pointers(X):
     pointers = X.indptr
     rising = pointers[0] == 0 and (pointers[1:] >= pointers[:-1]).all()
     if pointers.dtype.kind not in "iu" or not rising or pointers[-1] > len(X.indices):
         raise ValueError(
-            f"Input {name} is no valid {X.format.upper()} matrix: indptr must be integers that "
+            f"Input X is no valid {X.format.upper()} matrix: indptr must be integers that "
             f"begin with 0, never fall and end with {len(X.indices)}, the number of its entries, "
             "at the most."
         )
 
 
-def _check_range(indices, size, what, X, name):
+def _check_range(indices, size, what, X):
     if len(indices) == 0:
         return
     least, largest = indices.min(), indices.max()
     if indices.dtype.kind not in "iu" or least < 0 or largest >= size:
         raise ValueError(
-            f"Input {name} is no valid {X.format.upper()} matrix: {what} must be integers from 0 "
+            f"Input X is no valid {X.format.upper()} matrix: {what} must be integers from 0 "
             f"to {size - 1}, got {least} to {largest}."
         )
 

@@ -313,6 +313,22 @@ def test_the_unit_of_weights_is_none(scale, dtype, options):
             np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e302])
+def test_losses_do_not_depend_on_it_either(scale):
+    X_val = {"X_val": X, "y_val": 1e6 * Y}
+    expected, model = (
+        SGDLinearRegressor(random_state=0, early_stopping=True).fit(
+            X, 1e6 * Y, unit * WEIGHT, **X_val, sample_weight_val=unit * WEIGHT
+        )
+        for unit in (1, scale)
+    )
+    np.testing.assert_allclose(model.validation_scores_, expected.validation_scores_, rtol=1e-6)
+    expected, model = (
+        SGDLinearRegressor(random_state=0).partial_fit(X, Y, unit * WEIGHT) for unit in (1, scale)
+    )
+    np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-6)
+
+
 def test_a_chunk_without_weight_is_no_chunk():
     model = SGDLinearRegressor(random_state=0)
     assert not hasattr(model.partial_fit(X, Y, 0 * WEIGHT), "coef_")
