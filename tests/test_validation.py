@@ -186,9 +186,10 @@ def test_every_valid_sparse_matrix_gives_the_model_of_a_plain_one(name, options)
 
 def test_room_for_more_in_wide_rows():
     """Once written beyond a buffer of the entries that count."""
-    wide = sparse.random_array((200, 5000), density=0.05, format="csr", rng=RNG)
+    rng = np.random.default_rng(0)
+    wide = sparse.random_array((200, 5000), density=0.05, format="csr", rng=rng)
     wide.indptr[-10:] = wide.indptr[-10]
-    y = RNG.normal(size=200)
+    y = rng.normal(size=200)
     for options in ({"penalty": "l2"}, {}, {"penalty": "l2", "fit_intercept": False}):
         model = SGDLinearRegressor(random_state=0, **options)
         expected = model.fit(csr_array(wide.toarray()), y).coef_
