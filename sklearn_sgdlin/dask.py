@@ -101,11 +101,15 @@ def _squares(model, number, X, y, weight):
         return None
     with named(number):
         X, y, weight = validated(model, X, y, weight, reset=False, allow_all_zero_weights=True)
-        residual = (y - model._linear(X)).reshape(len(y), -1)
-    weight = np.ones(len(y)) if weight is None else weight
-    if not weight.any():
-        return None
-    return Moments.of(y.reshape(residual.shape), weight), weight @ residual**2
+        y, predicted = (array.reshape(len(y), -1) for array in (y, model._linear(X)))
+        if y.shape != predicted.shape:
+            raise ValueError(
+                f"y has {y.shape[1]} targets, but the model was fitted to {predicted.shape[1]}."
+            )
+        weight = np.ones(len(y)) if weight is None else weight
+        if not weight.any():
+            return None
+        return Moments.of(y, weight, "y"), weight @ (y - predicted) ** 2
 
 
 def _r2_score(of_y, residual):

@@ -337,6 +337,9 @@ def test_score_is_that_of_scikit_learn(client, frame):
         assert_allclose(model.score(frame[X], frame[targets]), model.score(rows[X], rows[targets]))
         model.intercept_ = model.intercept_ + 1
         assert_allclose(model.score(frame[X], frame[targets]), model.score(rows[X], rows[targets]))
+    assert_allclose(model.score(frame[X], frame[["same"]]), model.score(rows[X], rows[["same"]]))
+    with pytest.raises(ValueError, match=r"In partition .: y has 3 targets, but .* fitted to 1"):
+        model.score(frame[X], frame[y])
     first = frame.partitions[0].loc[:0]
     with pytest.warns(UndefinedMetricWarning, match="less than two samples"):
         assert np.isnan(model.score(first[X], first.same))
