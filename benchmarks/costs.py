@@ -20,6 +20,7 @@ from sklearn_sgdlin._metric import Metric, Moments
 from sklearn_sgdlin._objective import Objective
 from sklearn_sgdlin._rows import Rows
 from sklearn_sgdlin._sparse import SparseRows
+from sklearn_sgdlin._validation import validated
 
 RULE = (1.0, 0.0, True)  # learning_rate, power_t, implicit
 
@@ -191,7 +192,7 @@ def small(fewer, budget):
 
     def validate():
         model._validate_params()
-        model._validate(X, y, None, reset=True)
+        validated(model, X, y, None, reset=True)
 
     fits = {"ours": lambda: model.fit(X, y), "validation": validate}
     seconds = medians(fits, budget, most=200)

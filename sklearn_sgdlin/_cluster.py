@@ -10,9 +10,11 @@ the Newton steps of the workers, each the gradient times the inverse of the work
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
+from importlib import metadata
 
 import numpy as np
 
+from . import __version__
 from ._curvature import CurvatureSketch
 from ._interior import System, joined
 from ._loss import SQUARED_ERROR
@@ -29,8 +31,25 @@ GROUPS = 16  # directions of a kind at most: with more workers, means over group
 PATIENCE = 2.0  # seconds to wait for a worker before asking whether it is still there
 
 
+def check_versions(client, addresses=None):
+    """Raise an error if workers, all or those at some addresses, cannot do what they are told.
+
+    A worker that cannot load a task because it lacks the package is lost without a word.
+    """
+    # A function of the standard library is known to all of them.
+    found = client.run(metadata.version, "sklearn-sgdlin", workers=addresses, on_error="return")
+    for address, version in found.items():
+        if isinstance(version, metadata.PackageNotFoundError):
+            version = "no version"
+        if isinstance(version, str) and version != __version__:
+            raise RuntimeError(
+                f"The worker {address} has {version} of sklearn-sgdlin installed, but here it is "
+                f"{__version__}. Install sklearn-sgdlin=={__version__} on all workers."
+            )
+
+
 class Cluster:
-    """The workers that hold partitions.
+    """The workers that hold partitions with rows.
 
     Parameters
     ----------
@@ -53,6 +72,7 @@ class Cluster:
             self.numbers.setdefault(holder, []).append(number)
         if None in self.numbers:
             raise self._lost(None)
+        check_versions(client, list(self.numbers))
         self.actors = {
             address: client.submit(
                 Shard,
@@ -70,9 +90,24 @@ class Cluster:
                 address: self._wait(address, future.result)
                 for address, future in self.actors.items()
             }
+            self._leave_out_empty()
         except BaseException:
             self.release()
             raise
+
+    def _leave_out_empty(self):
+        """Ask no shard that has no rows, as where a filter left none."""
+        n_partitions = self.ask("n_partitions")
+        self.shards = {
+            address: shard
+            for (address, shard), n in zip(self.shards.items(), n_partitions, strict=True)
+            if n > 0
+        }
+        if not self.shards:
+            raise ValueError(
+                "Found 0 sample(s) of non-zero sample_weight in all partitions together, while a "
+                "minimum of 1 is required."
+            )
 
     def _n_partitions(self, address):
         return len(self.numbers.get(address, []))
@@ -171,7 +206,11 @@ class ClusterValidation:
 
     def __init__(self, cluster, loss, fraction, seed):
         self.cluster, self.loss = cluster, loss
-        cluster.ask("hold_out", fraction, seed)
+        if not any(cluster.ask("hold_out", fraction, seed)):
+            raise ValueError(
+                f"validation_fraction={fraction!r} leaves no rows of non-zero sample_weight to "
+                "validate on. Pass X_val and y_val instead."
+            )
 
     def score(self, estimator):
         """Return minus the mean loss of a fitted estimator."""

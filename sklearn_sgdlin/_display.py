@@ -15,7 +15,7 @@ class LossCurveDisplay:
     Parameters
     ----------
     loss_curve : array-like of shape (n_epochs,)
-        Training loss after each epoch, or progressive loss of each chunk of a stream, in the
+        Training loss after each epoch, or progressive loss of the chunks of a stream, in the
         units of the loss: y, or y squared where the loss is a square near 0.
 
     validation_scores : array-like of shape (n_epochs,), default=None
@@ -37,6 +37,9 @@ class LossCurveDisplay:
 
     x_name : str, default="Epoch"
         What is counted along the horizontal axis.
+
+    x_values : array-like of shape (n_epochs,), default=None
+        Where the points lie on it. None: at 1, 2, 3 and so on.
 
     Attributes
     ----------
@@ -86,6 +89,7 @@ class LossCurveDisplay:
         loss_name="training loss",
         score_name=None,
         x_name="Epoch",
+        x_values=None,
     ):
         self.loss_curve = loss_curve
         self.validation_scores = validation_scores
@@ -94,6 +98,7 @@ class LossCurveDisplay:
         self.loss_name = loss_name
         self.score_name = score_name
         self.x_name = x_name
+        self.x_values = x_values
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, line_kw=None, validation_line_kw=None):
@@ -136,7 +141,7 @@ class LossCurveDisplay:
             validation_scores=estimator.validation_scores_,
             learning_rates=estimator.learning_rates_,
             best_iteration=estimator.best_iteration_,
-            **estimator._curve_names,
+            **estimator._curve_labels(),
         )
         return display.plot(ax=ax, line_kw=line_kw, validation_line_kw=validation_line_kw)
 
@@ -166,11 +171,13 @@ class LossCurveDisplay:
         """
         if len(self.loss_curve) == 0:
             raise ValueError("loss_curve is empty: there is nothing to plot.")
-        check_consistent_length(self.loss_curve, self.validation_scores, self.learning_rates)
+        check_consistent_length(
+            self.loss_curve, self.validation_scores, self.learning_rates, self.x_values
+        )
         self.ax_ = _axes(ax)
         self.figure_ = self.ax_.figure
-        epochs = np.arange(1, len(self.loss_curve) + 1)
-        self.rate_lines_ = self._mark_rates()
+        epochs = np.arange(1, len(self.loss_curve) + 1) if self.x_values is None else self.x_values
+        self.rate_lines_ = self._mark_rates(np.asarray(epochs))
         self._plot_training(epochs, line_kw or {})
         self._plot_validation(epochs, validation_line_kw or {})
         self._mark_best()
@@ -214,10 +221,10 @@ class LossCurveDisplay:
                 self.best_iteration, color="C2", linestyle="--", label="best epoch"
             )
 
-    def _mark_rates(self):
+    def _mark_rates(self, epochs):
         if self.learning_rates is None:
             return []
-        changed = np.flatnonzero(np.diff(self.learning_rates)) + 2  # the first epoch is 1
+        changed = epochs[1:][np.diff(self.learning_rates) != 0]
         lines = [self.ax_.axvline(epoch, color="0.8", zorder=0) for epoch in changed]
         if lines:
             lines[0].set_label("new learning rate")

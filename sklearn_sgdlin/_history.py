@@ -1,6 +1,11 @@
-"""The course of a fit: what each epoch reports, and the epoch whose model is returned."""
+"""The course of a fit: what each epoch reports, and the epoch whose model is returned.
+
+And the course of a stream, which may be endless: its curve gets coarser as it grows.
+"""
 
 from ._early_stopping import no_longer_rises
+
+POINTS = 1000  # of the curve of a stream, at most; an even number
 
 
 class History:
@@ -52,3 +57,40 @@ class History:
             f"epoch {epoch.number:5d}  rate {epoch.rate:9.3g}  loss {epoch.loss:12.6g}"
             f"{score}  {seconds:8.2f} s"
         )
+
+
+def chunks_per_point(n_chunks):
+    """Return how many chunks of a stream each point of its curve stands for, a power of 2."""
+    per_point = 1
+    while n_chunks > POINTS * per_point:
+        per_point *= 2
+    return per_point
+
+
+def with_chunk(losses, rates, number, loss, rate):
+    """Return the curves of a stream with those of its next chunk, as new lists.
+
+    Parameters
+    ----------
+    losses, rates : list of float
+        Of the chunks before: mean loss of the chunks of each point, rate of the last of them.
+    number : int
+        Of the chunk, counted from 1.
+    loss, rate : float
+        Its own.
+    """
+    per_point = chunks_per_point(number)
+    if per_point > chunks_per_point(number - 1):  # full: neighbours become one
+        losses = [a / 2 + b / 2 for a, b in zip(losses[::2], losses[1::2], strict=True)]
+        rates = rates[1::2]
+    n_before = (number - 1) % per_point  # chunks that the last point stands for, of its number
+    if n_before == 0:
+        return [*losses, loss], [*rates, rate]
+    share = 1 / (n_before + 1)
+    return [*losses[:-1], losses[-1] * (1 - share) + loss * share], [*rates[:-1], rate]
+
+
+def last_chunks(n_chunks):
+    """Return the number of the last chunk that each point of the curve of a stream stands for."""
+    per_point = chunks_per_point(n_chunks)
+    return [min(first + per_point, n_chunks) for first in range(0, n_chunks, per_point)]

@@ -119,7 +119,11 @@ class Moments:
             mean, deviation = np.empty((2, X.shape[1]))
             column_moments(X.data, X.indices, X.indptr, sample_weight, weight, mean, deviation)
         else:
-            weights = None if sample_weight is None else sample_weight.astype(X.dtype)
+            weights = None
+            if sample_weight is not None:  # in units of the largest, so that no product overflows
+                data = X.data.astype(np.float64, copy=False)
+                X = type(X)((data, X.indices, X.indptr), shape=X.shape)
+                weights = sample_weight / (sample_weight.max() or 1.0)
             mean, variance = mean_variance_axis(X, axis=0, weights=weights)
             mean, deviation = mean.astype(np.float64), variance.astype(np.float64) * weight
         total = cls(rows, weight, mean, deviation)
@@ -151,6 +155,7 @@ class Moments:
             deviation = self.deviation + other.deviation + gap * gap * (self.weight * share)
         return Moments(self.rows + other.rows, weight, mean, deviation)
 
+    @np.errstate(over="ignore")  # who goes on with them finds out
     def times(self, factor):
         """Moments of the same rows with weights so many times as large."""
         return Moments(self.rows, self.weight * factor, self.mean, self.deviation * factor)

@@ -6,27 +6,26 @@ from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import metadata
-from math import isfinite
 from numbers import Integral, Real
 from time import perf_counter
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._callbacks import FitTasks
 from ._early_stopping import Validation, hold_out
-from ._history import History
+from ._history import History, last_chunks, with_chunk
 from ._loss import LOSSES, make_loss
 from ._problem import DivergedError, Settings
 from ._stream import stream
 from ._training import epochs
+from ._validation import validated, validated_rows
 
 
 def _seed_of(random_state):
@@ -34,14 +33,6 @@ def _seed_of(random_state):
 
 
 _seed_of_int = lru_cache(_seed_of)  # a generator of its own costs as much as many a small fit
-
-
-def _check_finite_total(total, name, what):
-    if not isfinite(total):
-        raise ValueError(
-            f"Input {name} contains values whose {what} is too large for dtype('float64'). "
-            "Rescale it."
-        )
 
 
 def _documentation_link(project_urls):
@@ -217,12 +208,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         After `fit`: objective, with penalty and weights, of the model after each epoch, on the
         rows learned from. After `partial_fit`: progressive loss [4]_, without penalty, of the
         model on each chunk before it learned from it; the model before the first chunk predicts
-        0. The mean over targets. A `fit` and the first `partial_fit` after it start the curve
-        anew.
+        0. The mean over targets. The curve has 1000 points at the most: that of a longer stream
+        gets coarser, each point is the mean of 2 chunks, from 2001 chunks on of 4, and so on. A
+        `fit` and the first `partial_fit` after it start the curve anew.
 
     learning_rates_ : list of float
-        Step length in each epoch of `fit`, or at each chunk of `partial_fit`: as long as
-        `loss_curve_`. Where it falls from row to row, its numerator.
+        Step length in each epoch of `fit`, or at each chunk of `partial_fit`, the last of each
+        point: as long as `loss_curve_`. Where it falls from row to row, its numerator.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of
@@ -452,7 +444,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, not negative; a row of weight k counts as k rows.
+            Weights, not negative; a row of weight k counts as k rows. A chunk whose weights are
+            all 0 is none.
 
         Returns
         -------
@@ -469,9 +462,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if self.early_stopping:
                 raise ValueError("early_stopping should be False with partial_fit")
             state = getattr(self, "_state", None)
-            X, y, sample_weight = self._validate(X, y, sample_weight, reset=state is None)
+            X, y, sample_weight = validated(
+                self, X, y, sample_weight, reset=state is None, allow_all_zero_weights=True
+            )
             if state is not None:
                 self._check_targets("y", y.shape[1:], self.coef_.shape[:-1])
+            if sample_weight is not None and not sample_weight.any():
+                return self
             settings = self._settings()
             loss = self._progressive_loss(settings.loss, X, y, sample_weight)
             seed = self._draw_seed() if state is None else state.seed
@@ -497,8 +494,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             Predictions, ``X @ coef_.T + intercept_``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return self._linear(X)
+        return self._linear(validated_rows(self, X))
 
     def __sklearn_is_fitted__(self):
         """False while `fit` runs, when the columns are known and the model isn't."""
@@ -520,47 +516,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # at once, whatever interrupts come next
             raise
-
-    def _validate(self, X, y, sample_weight, reset, ensure_all_finite=False):
-        """Arrays as the training needs them, or scikit-learn's errors.
-
-        Whether dense X is finite is seen in its moments, without a pass of its own.
-        """
-        accepted = {
-            "accept_sparse": "csr",
-            "dtype": [np.float64, np.float32],
-            "order": "C",
-            "ensure_all_finite": ensure_all_finite,
-        }
-        if type(y) is np.ndarray and y.dtype == np.float64 and y.ndim == 1 and y.size:
-            # With what follows, all that the other branch would check, in a third of the time.
-            X = validate_data(self, X, reset=reset, **accepted)
-            if X.shape[0] != len(y):
-                check_consistent_length(X, y)  # says so
-        else:
-            X, y = validate_data(
-                self, X, y, reset=reset, multi_output=True, y_numeric=True, **accepted
-            )
-        if issparse(X):
-            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
-            if not X.has_canonical_format:
-                X = X.copy()
-                X.sum_duplicates()
-        y = np.ascontiguousarray(y, dtype=np.float64)
-        square = np.vdot(y, y)
-        if not isfinite(square):
-            assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
-        _check_finite_total(square, "y", "sum of squares")
-        if sample_weight is not None:
-            sample_weight = np.ascontiguousarray(
-                _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            )
-            with np.errstate(over="ignore"):
-                _check_finite_total(sample_weight.sum(), "sample_weight", "sum")
-        return X, y, sample_weight
 
     def _last_model(self):
         """What a warm start begins with."""
@@ -593,7 +550,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         validation : Validation or None
         """
         X, given = training[0], self._given(validation)
-        data = self._validate(*training, reset=True)
+        data = validated(self, *training, reset=True)
         seed = self._draw_seed()
         if not self.early_stopping:
             return seed, data, lambda: X, None
@@ -628,8 +585,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if X_val is None:
             raise ValueError("y_val is provided, but X_val was not provided.")
         try:
-            _, y_val, sample_weight_val = self._validate(
-                X_val, y_val, sample_weight_val, reset=False, ensure_all_finite=True
+            _, y_val, sample_weight_val = validated(
+                self, X_val, y_val, sample_weight_val, reset=False, ensure_all_finite=True
             )
         except ValueError as error:
             raise ValueError(f"In X_val, y_val, sample_weight_val: {error}") from error
@@ -659,7 +616,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         value = loss.value(residual)
         if sample_weight is None:
             return float(value.mean())
-        return float(np.average(value, axis=0, weights=sample_weight).mean())
+        weights = sample_weight / sample_weight.max()  # so that no product over- or underflows
+        return float(np.average(value, axis=0, weights=weights).mean())
 
     @np.errstate(over="ignore", invalid="ignore")  # training will name the array
     def _progressive_loss(self, loss, X, y, sample_weight):
@@ -750,19 +708,26 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.validation_scores_ = history.scores.copy() if history.scores else None
         self.best_iteration_ = history.best.number if history.scores else None
         self.stop_reason_ = history.stop_reason or "callback"
-        self._in_stream = False
+        self._n_chunks = 0
         self._curve_names = self._names_of_fit()
 
     def _publish_chunk_loss(self, loss):
         """The course of a stream: a curve of its own, for it is another loss."""
-        if not getattr(self, "_in_stream", False):
+        if not getattr(self, "_n_chunks", 0):
             self.loss_curve_, self.learning_rates_ = [], []
             self.validation_scores_ = self.best_iteration_ = None
             self.n_iter_ = self.stop_reason_ = None
-            self._in_stream = True
+            self._n_chunks = 0
             self._curve_names = {"loss_name": "progressive loss", "x_name": "Chunk"}
-        self.loss_curve_.append(loss)
-        self.learning_rates_.append(float(self.learning_rate))
+        self._n_chunks += 1
+        self.loss_curve_, self.learning_rates_ = with_chunk(
+            self.loss_curve_, self.learning_rates_, self._n_chunks, loss, float(self.learning_rate)
+        )
+
+    def _curve_labels(self):
+        """What a picture of the curves says along its axes."""
+        chunks = {"x_values": last_chunks(self._n_chunks)} if self._n_chunks else {}
+        return {**self._curve_names, **chunks}
 
     def _names_of_fit(self):
         """What a picture calls the curves: parameters may change after the fit."""

@@ -78,6 +78,7 @@ class Scatter:
         return cls(moments, products)
 
     @classmethod
+    @np.errstate(over="ignore")  # who goes on with them finds out
     def of_hessian(cls, hessian, slope, metric, moments):
         """Return it as a fit on one target knows it.
 

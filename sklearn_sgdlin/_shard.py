@@ -13,6 +13,7 @@ from ._regressor import SGDLinearRegressor
 from ._scatter import Scatter
 from ._search import survey_sums
 from ._sparse import rows_of
+from ._validation import validated, without_rows
 
 NEWTON_COORDINATES = 1025  # beyond, a worker's own Hessian is too large to keep
 PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
@@ -27,7 +28,7 @@ class Form(NamedTuple):
 
 
 @contextmanager
-def _named(number):
+def named(number):
     """Say in which partition an error is."""
     try:
         yield
@@ -36,10 +37,14 @@ def _named(number):
 
 
 def _validated(number, part):
-    """Arrays of a partition as the training needs them, with their form."""
+    """Arrays of a partition as the training needs them, with their form; None without rows."""
+    if without_rows(*part):
+        return None
     model = SGDLinearRegressor()
-    with _named(number):
-        X, y, weight = model._validate(*part, reset=True)
+    with named(number):
+        X, y, weight = validated(model, *part, reset=True, allow_all_zero_weights=True)
+    if weight is not None and not weight.any():
+        return None
     names = getattr(model, "feature_names_in_", None)
     names = None if names is None else tuple(names)
     return (X, y, weight), Form(X.shape[1], names, y.shape[1:])
@@ -58,18 +63,36 @@ class Shard:
     """
 
     def __init__(self, numbers, parts):
-        pairs = [_validated(*pair) for pair in zip(numbers, parts, strict=True)]
-        self.parts = [part for part, _ in pairs]
-        self.forms = dict(zip(numbers, (form for _, form in pairs), strict=True))
+        self.parts, self.forms = [], {}
+        for number, part in zip(numbers, parts, strict=True):
+            known = _validated(number, part)
+            if known is not None:
+                self.parts.append(known[0])
+                self.forms[number] = known[1]
         self.held_out = []
         self.targets = {}
 
+    def n_partitions(self):
+        """Return how many partitions have rows."""
+        return len(self.parts)
+
     def hold_out(self, fraction, seed):
-        """Keep a random part of the rows of every partition out of training."""
-        for index, number in enumerate(self.forms):
-            with _named(number):
-                self.parts[index], held_out = hold_out(self.parts[index], fraction, seed + number)
-            self.held_out.append(held_out)
+        """Keep a random part of the rows of every partition out of training, where it has two.
+
+        Returns
+        -------
+        bool
+            Whether there are such rows.
+        """
+        for index, (number, part) in enumerate(zip(self.forms, self.parts, strict=True)):
+            if len(part[1]) == 1:
+                continue
+            with named(number):
+                training, held_out = hold_out(part, fraction, seed + number)
+            if all(weight is None or weight.any() for weight in (training[2], held_out[2])):
+                self.parts[index] = training
+                self.held_out.append(held_out)
+        return bool(self.held_out)
 
     def held_out_loss(self, loss, coef, intercept):
         """Return the weighted sum of the losses of a model on those rows, and of the weights."""
@@ -103,7 +126,7 @@ class Shard:
                 weight = weight / largest_weight
             y = np.ascontiguousarray(y.reshape(len(y), -1).T)
             self.parts[i] = X, y, weight
-            with _named(number):
+            with named(number):
                 few = X.shape[1] < matrix_coordinates
                 scatters.append(Scatter.of(X, y, weight, with_products=few))
             n_rows = X.shape[0]

@@ -5,6 +5,7 @@ from math import sqrt
 
 import numpy as np
 
+from ._metric import Moments
 from ._problem import Problem, check_growth, constant_model, generator, target_variance
 from ._scatter import FEATURES, Scatter
 from ._state import State, Targets
@@ -70,6 +71,10 @@ def _sweep(settings, X, y, sample_weight, state, moments):
     average_rows : float
         Steps in the average.
     """
+    if settings.precondition and moments.weight != moments.rows:
+        mean = moments.weight / moments.rows  # in units of it no rate overflows
+        sample_weight = (np.ones(len(y)) if sample_weight is None else sample_weight) / mean
+        moments = Moments(moments.rows, moments.rows, moments.mean, moments.deviation / mean)
     problem = Problem.of(settings, X, y, sample_weight, moments)
     rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
     theta, mean, average_rows = rows.sweep(

@@ -1,16 +1,27 @@
 """SGDLinearRegressor on the workers of a Dask cluster."""
 
 import inspect
+import warnings
+from contextlib import suppress
 from copy import copy
 from functools import partial
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._cluster import PATIENCE, Cluster, ClusterData, ClusterValidation, cluster_epochs
+from ._cluster import (
+    PATIENCE,
+    Cluster,
+    ClusterData,
+    ClusterValidation,
+    check_versions,
+    cluster_epochs,
+)
 from ._metric import Moments
 from ._regressor import SGDLinearRegressor
-from ._shard import merged
+from ._shard import merged, named
+from ._validation import validated, without_rows
 
 try:
     import dask
@@ -30,6 +41,8 @@ WITHOUT_WORKERS = 30.0  # seconds a cluster may be without workers, as while one
 
 def _is_collection(data):
     """Whether data are partitions on a cluster, or plans of them, and not in memory."""
+    if isinstance(data, Delayed | Future):
+        return True
     if isinstance(data, list | tuple):
         return len(data) > 0 and all(isinstance(part, Delayed | Future) for part in data)
     return dask.is_dask_collection(data) and hasattr(data, "to_delayed")
@@ -42,6 +55,8 @@ def _partitions(name, data):
             f"{name} should be a dask array, a dask dataframe or a list of delayed partitions, "
             f"got {type(data).__name__}. Use SGDLinearRegressor for data in memory."
         )
+    if isinstance(data, Delayed | Future):
+        return [data]
     if isinstance(data, list | tuple):
         return list(data)
     if isinstance(data, da.Array) and data.ndim > 1 and data.numblocks[1] > 1:
@@ -55,6 +70,11 @@ def _partitions(name, data):
 
 def _zipped(X, y, sample_weight):
     """Return X, y and sample_weight, or None, of every partition."""
+    if y is None:
+        raise ValueError(
+            "This DaskSGDLinearRegressor estimator requires y to be passed, but the target y is "
+            "None."
+        )
     named = {"X": X, "y": y, "sample_weight": sample_weight}
     parts = {name: _partitions(name, data) for name, data in named.items() if data is not None}
     for name, blocks in parts.items():
@@ -67,11 +87,44 @@ def _zipped(X, y, sample_weight):
     return list(zip(parts["X"], parts["y"], weights, strict=True))
 
 
-def _squares(model, X, y, weight):
-    """Return the moments of y on a partition, and the weighted sum of squared residuals."""
-    y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
-    return Moments.of(y, weight), weight @ (y - model.predict(X).reshape(y.shape)) ** 2
+def _predicted(model, X):
+    """Return the predictions of a partition, which may have no rows."""
+    return np.empty((0, *model.coef_.shape[:-1])) if without_rows(X) else model.predict(X)
+
+
+def _squares(model, number, X, y, weight):
+    """Return the moments of y on a partition, and the weighted sums of squared residuals.
+
+    None of a partition without rows or weight.
+    """
+    if without_rows(X, y, weight):
+        return None
+    with named(number):
+        X, y, weight = validated(model, X, y, weight, reset=False, allow_all_zero_weights=True)
+        y, predicted = (array.reshape(len(y), -1) for array in (y, model._linear(X)))
+        if y.shape != predicted.shape:
+            raise ValueError(
+                f"y has {y.shape[1]} targets, but the model was fitted to {predicted.shape[1]}."
+            )
+        weight = np.ones(len(y)) if weight is None else weight
+        if not weight.any():
+            return None
+        return Moments.of(y, weight, "y"), weight @ (y - predicted) ** 2
+
+
+def _r2_score(of_y, residual):
+    """Return R² from the sums of all rows, by the rules of `sklearn.metrics.r2_score`."""
+    if of_y.rows < 2:
+        warnings.warn(
+            "R^2 score is not well-defined with less than two samples.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+        return float("nan")
+    varies = of_y.spread(True) > 0
+    constant = np.where(residual > 0, 0.0, 1.0)
+    score = 1 - np.divide(residual, of_y.deviation, out=1 - constant, where=varies)
+    return float(score.mean())
 
 
 def _loaded(client, X, y, sample_weight):
@@ -146,7 +199,8 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     -----
     A partition is a chunk of rows of a dask array, a partition of a dask dataframe, or one of a
     list of delayed arrays, data frames or CSR matrices. X, y and sample_weight must be cut at
-    the same rows.
+    the same rows. Partitions without rows, as a filter leaves them, or without weight do no harm.
+    All workers need the same version of this package.
 
     With squared error and no penalty, or "l2", some ``200 * n_features`` numbers a round at the
     most travel to and from each worker, whatever the number of rows: with up to 100 columns the
@@ -155,7 +209,8 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     summed up; with more than 4096 columns no matrix travels. With ``average=False`` the last
     iterates of the workers are averaged and nothing is searched, so partitions should be alike.
 
-    A worker that is lost during `fit` raises RuntimeError, and the estimator is as it was.
+    A worker that is lost during `fit`, or lacks the package, raises RuntimeError, and the
+    estimator is as it was.
 
     References
     ----------
@@ -270,7 +325,11 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         local, targets = self.to_local(), self.coef_.shape[:-1]
         parts = _partitions("X", X)
         rows = X.chunks[0] if isinstance(X, da.Array) else [np.nan] * len(parts)
-        predict = partial(dask.delayed(SGDLinearRegressor.predict), dask.delayed(local))
+        with suppress(ValueError):  # there is no client: another scheduler computes
+            client = self._client()
+            if client.status == "running" and not client.asynchronous:
+                check_versions(client)
+        predict = partial(dask.delayed(_predicted), dask.delayed(local))
         return da.concatenate(
             [
                 da.from_delayed(predict(part), (n_rows, *targets), dtype=np.float64)
@@ -299,9 +358,16 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             return super().score(X, y, sample_weight)
         check_is_fitted(self)
         squares = partial(dask.delayed(_squares), dask.delayed(self.to_local()))
-        parts = self._client().compute([squares(*part) for part in _zipped(X, y, sample_weight)])
-        of_y, residual = zip(*self._client().gather(parts), strict=True)
-        return float(np.mean(1 - sum(residual) / merged(of_y).deviation))
+        client, parts = self._client(), enumerate(_zipped(X, y, sample_weight))
+        check_versions(client)
+        sums = client.gather(client.compute([squares(number, *part) for number, part in parts]))
+        sums = [of_part for of_part in sums if of_part is not None]
+        if not sums:
+            raise ValueError(
+                "Found 0 sample(s) of non-zero sample_weight in all partitions together."
+            )
+        of_y, residual = zip(*sums, strict=True)
+        return _r2_score(merged(of_y), sum(residual))
 
     def _client(self):
         return get_client() if self.client is None else self.client

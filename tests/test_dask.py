@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from importlib import metadata
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
@@ -305,6 +306,98 @@ def test_the_course_of_a_fit_is_that_of_one_machine(client, capsys):
         again.set_params(max_iter=1, tol=1e-9).fit(cut(X, 4), cut(y, 4))
 
 
+@pytest.fixture(scope="module")
+def frame(client):
+    """A quarter of its rows have weight, so two of four partitions have none."""
+    dd = pytest.importorskip("dask.dataframe", reason=reason)
+    X, y = load("far from zero")
+    frame = pd.DataFrame(X, columns=[*"abcde"])
+    weight = np.where(np.arange(len(y)) < len(y) / 4 + 1, 1.0, 0.0)
+    return dd.from_pandas(frame.assign(y=y, twice=2 * y, same=7.0, weight=weight), npartitions=4)
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": "huber"}, {"early_stopping": True}], ids=str)
+def test_partitions_without_rows_or_weight_are_no_rows(client, frame, options):
+    X, kept = [*"abcde"], frame[frame.weight > 0]
+    rows = kept.compute()
+    model = DaskSGDLinearRegressor(client=client, random_state=0, **options)
+    local = SGDLinearRegressor(random_state=0, **options).fit(rows[X], rows.y)
+    for data, weight in [(kept, None), (frame, frame.weight)]:
+        model.fit(data[X], data.y, weight)
+        assert_allclose(model.predict(rows[X]), local.predict(rows[X]), atol=0.05 * rows.y.std())
+        assert_allclose(model.score(data[X], data.y, weight), model.score(rows[X], rows.y))
+    assert_allclose(model.predict(kept[X]).compute(), model.predict(rows[X]))
+
+
+def test_all_partitions_without_rows_or_weight_are_an_error(client, frame):
+    X, none = [*"abcde"], frame[frame.weight > 1]
+    model = DaskSGDLinearRegressor(client=client)
+    for call in (model.fit, clone(model).fit(frame[X], frame.y).score):
+        for data, weight in [(none, None), (frame, 0 * frame.weight)]:
+            with pytest.raises(ValueError, match=r"Found 0 sample\(s\)"):
+                call(data[X], data.y, weight)
+    assert not hasattr(model, "coef_")
+
+
+def test_score_is_that_of_scikit_learn(client, frame):
+    X, y = [*"abcde"], ["y", "same", "twice"]
+    rows = frame.compute()
+    for targets in (y, "same"):
+        model = DaskSGDLinearRegressor(client=client, random_state=0)
+        model.fit(frame[X], frame[targets])
+        assert_allclose(model.score(frame[X], frame[targets]), model.score(rows[X], rows[targets]))
+        model.intercept_ = model.intercept_ + 1
+        assert_allclose(model.score(frame[X], frame[targets]), model.score(rows[X], rows[targets]))
+    assert_allclose(model.score(frame[X], frame[["same"]]), model.score(rows[X], rows[["same"]]))
+    with pytest.raises(ValueError, match=r"In partition .: y has 3 targets, but .* fitted to 1"):
+        model.score(frame[X], frame[y])
+    first = frame.partitions[0].loc[:0]
+    with pytest.warns(UndefinedMetricWarning, match="less than two samples"):
+        assert np.isnan(model.score(first[X], first.same))
+
+
+def test_one_partition_needs_no_list_and_y_is_needed(client):
+    X, y = load("one column")
+    local = SGDLinearRegressor(random_state=0).fit(X, y)
+    model = DaskSGDLinearRegressor(client=client, random_state=0)
+    for one_X, one_y in [delayed([X, y]), [client.scatter(a, hash=False) for a in (X, y)]]:
+        model.fit(one_X, one_y)
+        assert_allclose(model.coef_, local.coef_)
+        assert_allclose(client.compute(model.predict(one_X)).result(), local.predict(X))
+        assert_allclose(model.score(one_X, one_y), local.score(X, y))
+        for call in (model.fit, model.score):
+            with pytest.raises(ValueError, match="requires y to be passed"):
+                call(one_X, None)
+
+
+def install(version):
+    """Let a worker have another version of the package, or none; return how it was."""
+
+    def found(name):
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    before, metadata.version = metadata.version, version if callable(version) else found
+    return before
+
+
+@pytest.mark.parametrize("version", [None, "0.0.1"])
+def test_workers_without_the_same_version_are_named(client, version):
+    X, y = load("one column")
+    data = placed(client, X), placed(client, y)
+    model = DaskSGDLinearRegressor(client=client).fit(*data)
+    worker = list(client.nthreads())[1]
+    before = client.run(install, version, workers=[worker])[worker]
+    try:
+        for call in (model.fit, model.score, lambda X, y: model.predict(X)):
+            with pytest.raises(RuntimeError, match=rf"{worker} has {version or 'no version'} of"):
+                call(*data)
+    finally:
+        client.run(install, before, workers=[worker])
+    model.fit(*data)
+
+
 def shards(dask_scheduler):
     return [key for key in dask_scheduler.tasks if str(key).startswith("Shard")]
 
@@ -464,7 +557,7 @@ def broken(kind, X, y):
     elif kind == "columns":
         parts_X[2] = parts_X[2][:, :-1]
     elif kind == "empty":
-        parts_X[2], parts_y[2] = parts_X[2][:0], parts_y[2][:0]
+        parts_X[2] = parts_X[2][:0]  # but of y it is not
     elif kind == "rows":
         parts_y[2] = parts_y[2][:-1]
     elif kind == "names":

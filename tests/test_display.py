@@ -11,7 +11,7 @@ from sklearn.metrics import make_scorer, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor, _history
 from tests.data import load
 
 
@@ -79,6 +79,18 @@ def test_stream():
     assert display.ax_.get_xlabel() == "Chunk"
     np.testing.assert_array_equal(display.line_.get_ydata(), model.loss_curve_)
     assert labels(display) == ["progressive loss"]
+
+
+def test_points_of_a_long_stream_lie_at_their_last_chunk(monkeypatch):
+    monkeypatch.setattr(_history, "POINTS", 10)
+    X, y = load("normal")
+    model = SGDLinearRegressor(random_state=0)
+    for row in range(50):
+        model.set_params(learning_rate=1.0 if row < 24 else 0.5)
+        model.partial_fit(X[row : row + 1], y[row : row + 1])
+    display = LossCurveDisplay.from_estimator(model)
+    np.testing.assert_array_equal(display.line_.get_xdata(), [8, 16, 24, 32, 40, 48, 50])
+    assert [line.get_xdata()[0] for line in display.rate_lines_] == [32]
 
 
 def test_the_penalty_is_named_where_the_loss_contains_it():
@@ -179,6 +191,8 @@ def test_what_it_cannot_plot_is_named():
         LossCurveDisplay(loss_curve=[]).plot()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         LossCurveDisplay(loss_curve=[1.0], validation_scores=[1.0, 2.0]).plot()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        LossCurveDisplay(loss_curve=[1.0], x_values=[1.0, 2.0]).plot()
     assert plt.get_fignums() == [1]  # no empty figure is left behind
 
 

@@ -1,12 +1,13 @@
 """The course of a fit, and of a stream."""
 
+import copy
 import pickle
 
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._history import History
+from sklearn_sgdlin import SGDLinearRegressor, _history
+from sklearn_sgdlin._history import History, chunks_per_point, last_chunks, with_chunk
 from sklearn_sgdlin._training import Epoch
 from tests.data import load
 
@@ -104,6 +105,68 @@ def test_lines_align_whatever_the_numbers():
         assert len({line.index(word) for line in lines}) == 1, lines
     assert {len(line) for line in lines} == {len(lines[0])}
     assert len(lines[0]) < 90
+
+
+@pytest.mark.parametrize("points", [2, 10, 100])
+def test_the_curve_of_an_endless_stream_gets_coarser(monkeypatch, points):
+    monkeypatch.setattr(_history, "POINTS", points)
+    losses, rates, chunks = [], [], np.random.default_rng(0).exponential(size=9 * points)
+    for number, loss in enumerate(chunks, 1):
+        losses, rates = with_chunk(losses, rates, number, float(loss), 1 / number)
+        last = last_chunks(number)
+        assert len(losses) == len(last) <= points
+        assert last[-1] == number
+        if number % 7 == 0 or number > 8 * points:
+            first = np.append(0, last[:-1])
+            means = [chunks[i:j].mean() for i, j in zip(first, last, strict=True)]
+            np.testing.assert_allclose(losses, means)
+            np.testing.assert_allclose(rates, 1 / np.array(last))
+    assert chunks_per_point(9 * points) == 16
+
+
+def test_a_long_stream_keeps_a_curve_of_bounded_length(monkeypatch):
+    monkeypatch.setattr(_history, "POINTS", 8)
+    X, y = load("one column")
+    model, losses, lengths = SGDLinearRegressor(random_state=0), [], set()
+    for row in range(100):
+        chunk = slice(row, row + 1)
+        prediction = model.predict(X[chunk]) if row else 0.0
+        losses.append(float((y[chunk] - prediction)[0] ** 2 / 2))
+        model.set_params(learning_rate=1.0 if row < 48 else 0.5)
+        model.partial_fit(X[chunk], y[chunk])
+        if row > 50:
+            lengths.add(len(pickle.dumps(model)) // 100)
+    assert max(lengths) - min(lengths) <= 2
+    means = [np.mean(losses[i : i + 16]) for i in range(0, 100, 16)]
+    np.testing.assert_allclose(model.loss_curve_, means)
+    assert model.learning_rates_ == [1.0] * 3 + [0.5] * 4
+    assert len(model.fit(X, y).loss_curve_) == model.n_iter_
+    assert len(model.partial_fit(X[:1], y[:1]).loss_curve_) == 1
+
+
+def test_a_shallow_copy_of_a_stream_shares_no_curve():
+    X, y = load("one column")
+    model = SGDLinearRegressor(random_state=0).partial_fit(X[:10], y[:10])
+    twin = copy.copy(model)
+    twin.partial_fit(X[10:20], y[10:20])
+    assert (len(model.loss_curve_), len(model.learning_rates_)) == (1, 1)
+    assert (len(twin.loss_curve_), len(twin.learning_rates_)) == (2, 2)
+
+
+def test_an_interrupt_leaves_the_curves_of_a_stream_as_they_were(monkeypatch):
+    X, y = load("one column")
+    model = SGDLinearRegressor(random_state=0).partial_fit(X[:10], y[:10])
+    before = dict(vars(model))
+
+    def interrupted(*args):
+        with_chunk(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn_sgdlin._regressor.with_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X[10:20], y[10:20])
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert (len(model.loss_curve_), len(model.learning_rates_)) == (1, 1)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
