@@ -84,20 +84,19 @@ class Box(NamedTuple):
         return np.where(outside > 0, self.upper, np.where(outside < 0, self.lower, 0.0))
 
     def start(self, outside, product, room):
-        """m, u and v inside their bounds, with u v about ``product**2`` over those of m.
+        """Return multipliers m inside their bounds, and positive slacks u and v.
 
-        The multipliers of a row add up to 0. So their conditions, sums over rows, hold from the
-        first step on, and no step of a model runs away from multipliers that have no room to
-        follow. All that a residual asks for is in the slacks: ``s = compliance m + u - v``. Where
-        a bound of the multiplier is missing, `room` stands for it.
+        The multipliers of a row add up to 0, so their sums over rows, which the optimum wants to be
+        the slopes of the penalty, are feasible from the start, and stay so. The slacks carry all of
+        a residual, ``s = compliance m + u - v``, and are at least about as large as the product
+        asks for. Where a bound of the multiplier is missing, `room` stands for it.
         """
         outside = self.allowed(outside)
         upper = np.where(np.isfinite(self.upper), self.upper, room) + np.zeros_like(outside)
         lower = np.where(np.isfinite(self.lower), self.lower, -room) + np.zeros_like(outside)
-        reach = np.stack([upper.max(axis=1), -lower.min(axis=1)])
-        one_sided = (np.where(reach.min(axis=0) > 0, reach.min(axis=0), reach.max(axis=0)) / 2)[
-            :, np.newaxis
-        ]
+        farthest = np.stack([upper.max(axis=1), -lower.min(axis=1)])[..., np.newaxis]
+        nearest = farthest.min(axis=0)
+        one_sided = np.where(nearest > 0, nearest, farthest.max(axis=0)) / 2
         m = np.where(lower == 0, one_sided, np.where(upper == 0, -one_sided, 0.0))
         carried, least = outside - self.compliance * m, 2 * product / (upper - lower)
         large = (np.abs(carried) + np.hypot(carried, 2 * least)) / 2
@@ -605,6 +604,8 @@ class Interior:
             by_l1 = rest[kinks] @ np.abs(theta[kinks]) + self.value * relative[kinks].max()
             gap += min(moved[kinks].sum(), by_l1)
         gap += moved[~kinks].sum()
+        if np.isnan(gap):
+            raise RoundingError
         return max(float(gap), 0.0)
 
     def _size(self, data, penalty):
@@ -698,11 +699,11 @@ class InteriorEpoch:
         end_value = float(values[1])
         if value == 0:
             return theta, value, end_value, 0.0
-        if self.interior is None:
-            self._begin(start, theta)
-        elif not self.interior.matrix and self._may_have_a_matrix():
-            self._begin(start, theta, matrix=True)  # products alone were not enough
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
+            if self.interior is None:
+                self._begin(start, theta)
+            elif not self.interior.matrix and self._may_have_a_matrix():
+                self._begin(start, theta, matrix=True)  # products alone were not enough
             known, size = self._steps()
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         distance = None if size is None else self._distance(value, min(size, value))

@@ -114,3 +114,13 @@ def test_many_columns_of_few_rows_take_no_matrix(rng):
         np.mean((y - m.predict(X)) ** 2) / 2 + 0.1 * np.abs(m.coef_).sum() for m in (model, best)
     ]
     assert values[0] <= values[1] * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("options", KINKED)
+def test_one_weight_beyond_all_others(rng, options):
+    X, weight = rng.normal(size=(50, 3)), np.ones(50)
+    weight[3] = 1e300
+    y = X @ np.ones(3) + rng.normal(size=50)
+    model = SGDLinearRegressor(random_state=0, **options).fit(X, y, weight)
+    zone = 0.1 if "insensitive" in options.get("loss", "") else 0.0
+    assert abs(y[3] - model.predict(X[3:4])[0]) <= zone + 1e-9
