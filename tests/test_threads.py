@@ -4,7 +4,7 @@ import gc
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from threading import Barrier, Event
 
 import numpy as np
@@ -100,7 +100,7 @@ def use_at_random(rng, barrier):
     X = columns(rng)
     barrier.wait()
     for _ in range(10):
-        with pytest.raises(ZeroDivisionError), OneThread():
+        with suppress(ZeroDivisionError), OneThread():
             time.sleep(1e-3 * rng.random())
             with OneThread():
                 assert blas_threads() == {1}
