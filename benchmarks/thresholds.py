@@ -25,16 +25,17 @@ JUMP = 2.0  # times as much, from one side of a threshold to the other
 
 
 def with_target(rng, X):
+    """The rows, and targets of deviation about one with some noise."""
     signal = X @ rng.standard_normal(X.shape[1])
-    return X, 3 + signal + 0.5 * np.std(signal) * rng.standard_normal(X.shape[0])
+    return X, 3 + signal / np.std(signal) + 0.5 * rng.standard_normal(X.shape[0])
 
 
-def dense(n_rows, n_features, together=0.0):
-    """Normal columns that share a factor, in units of six decades."""
+def dense(n_rows, n_features, together=0.0, decades=3.0):
+    """Normal columns that share a factor, in units of some decades on both sides of one."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, n_features))
     X += together * rng.standard_normal((n_rows, 1))
-    return with_target(rng, X * 10 ** rng.uniform(-3, 3, n_features))
+    return with_target(rng, X * 10 ** rng.uniform(-decades, decades, n_features))
 
 
 def sparse(n_rows, n_features, per_row):
@@ -51,7 +52,7 @@ def repeated(n_rows, n_features, n_repeated):
     return X, y
 
 
-L1, L2 = {"penalty": "l1", "alpha": 0.1}, {"penalty": "l2"}
+L1, L2 = {"penalty": "l1", "alpha": 0.01}, {"penalty": "l2"}
 
 # Name: threshold, data of a size, and settings; how `fit` is called if not on all rows at once.
 WALKS = {
@@ -75,7 +76,7 @@ WALKS = {
     "FEATURES": (64, lambda size: dense(20_000, size), {"chunk": 1000}),
     "MERGE_SIZE": (3276, lambda size: dense(size, 10), {"loss": "quantile"}),
     "PENALTY_COLUMNS": (2047, lambda size: sparse(20_000, size, 20), {**L2, "average": False}),
-    "interior COORDINATES": (4096, lambda size: dense(10, size), L1),
+    "interior COORDINATES": (4096, lambda size: dense(10, size, decades=0.0), L1),
     "interior COORDINATES, sparse": (4096, lambda size: sparse(5000, size, 20), L1),
     "MATRIX_WORK": (1000, lambda size: sparse(1000, size, 5), L1),
 }

@@ -23,8 +23,9 @@ from scipy.linalg.blas import dsymv, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import issparse
 
-from ._curvature import CHEAP_COORDINATES, COORDINATES
+from ._curvature import COORDINATES
 from ._metric import chunk_rows, slices
+from ._scatter import FEATURES
 from ._search import LEAST_TOL
 from ._sparse_columns import CentredColumns, OtherColumns
 from ._threads import blas_threads
@@ -40,9 +41,12 @@ STEPS = 60  # an epoch, at most
 
 
 def wide(X):
-    """Whether rows are fewer than columns; of few columns a matrix costs little anyway."""
+    """Whether there are at most as many rows as columns.
+
+    Of columns so few that a stream goes on from their products, a fit sums up these.
+    """
     n_rows, n_features = X.shape
-    return n_features >= max(n_rows, CHEAP_COORDINATES)
+    return n_features >= max(n_rows, FEATURES + 1)
 
 
 def few_dense_rows(X):
