@@ -111,6 +111,7 @@ def least(X, y, penalty, alpha):
     z = centred(X)
     if n_rows <= X.shape[1]:  # by rows: a' K a and the residual W a
         if damp == 0:
+            z /= z.std(axis=0)
             values, vectors = np.linalg.eigh(z @ z.T)
             rest = vectors[:, values < 1e-10 * values.max()].T @ target
             return rest @ rest / 2 / n_rows
