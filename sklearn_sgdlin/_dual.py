@@ -31,7 +31,7 @@ from ._sparse_columns import CentredColumns, OtherColumns
 from ._threads import blas_threads
 
 ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
-FEW_ROWS = 3000  # products for each entry of X: beyond, K costs too much
+FEW_ROWS = COORDINATES - 1  # beyond, a matrix of either rows or columns is too large to keep
 BLOCK_COLUMNS = 256  # at least so many added at a time, as each time all of the matrix is read
 COPIED = 16  # entries a column, up to which a copy of them takes no more memory than some vectors
 SHARED = 1000  # columns that M takes as they are, at most,

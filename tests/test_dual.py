@@ -227,7 +227,14 @@ def test_where_it_is_of_no_use(rng, settings):
 
 @pytest.mark.parametrize(
     ("n_rows", "n_features", "serves"),
-    [(20, 64, False), (20, 65, True), (65, 65, True), (66, 65, False), (3001, 3100, False)],
+    [
+        (20, 64, False),
+        (20, 65, True),
+        (65, 65, True),
+        (66, 65, False),
+        (4096, 4096, True),
+        (4097, 4100, False),
+    ],
 )
 def test_dense_rows_are_unknowns_where_they_are_few(n_rows, n_features, serves):
     X = np.broadcast_to(0.0, (n_rows, n_features))
