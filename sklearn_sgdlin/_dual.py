@@ -19,17 +19,20 @@ gradients preconditioned by M take some 25 steps where they would take hundreds.
 from math import sqrt
 
 import numpy as np
+from scipy.linalg.blas import dsymv, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import issparse
 
-from ._curvature import CHEAP_COORDINATES, COORDINATES
+from ._curvature import COORDINATES
 from ._metric import chunk_rows, slices
+from ._scatter import FEATURES
 from ._search import LEAST_TOL
 from ._sparse_columns import CentredColumns, OtherColumns
 from ._threads import blas_threads
 
 ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
-FEW_ROWS = 3000  # products for each entry of X: beyond, K costs too much
+FEW_ROWS = COORDINATES - 1  # beyond, a matrix of either rows or columns is too large to keep
+BLOCK_COLUMNS = 256  # at least so many added at a time, as each time all of the matrix is read
 COPIED = 16  # entries a column, up to which a copy of them takes no more memory than some vectors
 SHARED = 1000  # columns that M takes as they are, at most,
 SHARED_WORK = 20.0  # products for each entry of X that this may cost
@@ -38,9 +41,12 @@ STEPS = 60  # an epoch, at most
 
 
 def wide(X):
-    """Whether rows are fewer than columns; of few columns a matrix costs little anyway."""
+    """Whether there are at most as many rows as columns.
+
+    Of columns so few that a stream goes on from their products, a fit sums up these.
+    """
     n_rows, n_features = X.shape
-    return n_features >= max(n_rows, CHEAP_COORDINATES)
+    return n_features >= max(n_rows, FEATURES + 1)
 
 
 def few_dense_rows(X):
@@ -49,10 +55,17 @@ def few_dense_rows(X):
 
 
 def centred_parts(X, centre, root):
-    """Yield slices of dense columns, as many as fit the cache, and these, centred and weighted."""
+    """Yield slices of dense columns, and these, centred and weighted; some megabytes at a time."""
     n_rows, n_features = X.shape
-    for part in slices(n_features, chunk_rows(n_rows)):
-        yield part, (X[:, part] - centre[part]) * root[:, np.newaxis]
+    for part in slices(n_features, max(chunk_rows(n_rows), BLOCK_COLUMNS)):
+        z = X[:, part] - centre[part]
+        z *= root[:, np.newaxis]
+        yield part, z
+
+
+def add_row_products(z, matrix, factor=1.0):
+    """Add factor * z @ z.T to the lower triangle of a matrix in Fortran's order."""
+    dsyrk(factor, z.T, 1.0, matrix, trans=True, lower=True, overwrite_c=True)
 
 
 def kind_of_system(X, settings):
@@ -111,9 +124,9 @@ class DenseSystem(DualSystem):
     def __init__(self, X, sample_weight, mean, spread, settings):
         super().__init__(X, sample_weight, mean, settings)
         self.X = X
-        self.matrix = np.diag(np.full(len(self.root), self.weight))
+        self.matrix = np.diag(np.full(len(self.root), self.weight)).T  # its lower triangle is used
         for _, z in centred_parts(X, self.centre, self.root):
-            self.matrix += z @ z.T / self.l2
+            add_row_products(z, self.matrix, 1 / self.l2)
         self._factorise(self.matrix)
 
     @staticmethod
@@ -123,7 +136,7 @@ class DenseSystem(DualSystem):
 
     def times(self, values):
         """Multiply with K + W."""
-        return self.matrix @ values
+        return dsymv(1.0, self.matrix, values, lower=True)
 
     def solve(self, values):
         """Multiply with the inverse of M."""

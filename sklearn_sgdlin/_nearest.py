@@ -8,15 +8,19 @@ coordinates of the metric. That one is known from a system with one unknown a ro
 Z being the rows z times the roots of their weights, y the targets times these.
 """
 
+from itertools import chain
+
 import numpy as np
 from scipy.linalg import svd
+from scipy.linalg.lapack import dpotrf, dpotrs, dtpqrt
 
-from ._curvature import RANK_TOLERANCE, inverse_of
-from ._dual import centred_parts, few_dense_rows
+from ._curvature import PIVOT_RATIO, RANK_TOLERANCE
+from ._dual import add_row_products, centred_parts, few_dense_rows
 from ._threads import blas_threads
 
 STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
 GAIN = 0.25  # leave no more than this of the squared residuals
+REFLECTED = 32  # rows at a time that reflections combine: their products are those of matrices
 
 
 class NearestSystem:
@@ -34,27 +38,53 @@ class NearestSystem:
     """
 
     def __init__(self, rows):
-        self.X, self.metric = rows.X, rows.metric
+        self.rows, self.metric = rows, rows.metric
         weight = np.ones(rows.n_rows) if rows.sample_weight is None else rows.sample_weight
         self.root = np.sqrt(weight)
         self.last = rows.metric.scale[-1] * self.root  # column of the intercept
         with blas_threads(rows.n_coordinates, rows.n_rows):
-            matrix = np.outer(self.last, self.last)
-            for z in self._parts():
-                matrix += z @ z.T
-            solve, sure = inverse_of(matrix, rows.n_rows)
-            self.step = (lambda values: self._way(solve(values))) if sure else self._by_svd()
+            self.step = self._by_products() or self._by_reflections()
 
-    def _by_svd(self):
-        """Return a function as `step`, for rows that are nearly combinations of others.
+    def _by_products(self):
+        """Return a function as `step` that solves with Z Z', or None where that is too inexact.
 
         In Z Z' the singular values of Z are squared, which costs half of their digits.
         """
-        z = np.column_stack([*self._parts(), self.last])
-        left, values, right = svd(z, full_matrices=False, overwrite_a=True)
-        kept = values > RANK_TOLERANCE * values.max(initial=0.0)
-        left, right = left[:, kept] / values[kept], right[kept]
-        return lambda values: (values @ left) @ right
+        matrix = np.multiply.outer(self.last, self.last).T  # its lower triangle is used
+        for z in self._parts():
+            add_row_products(z, matrix)
+        diagonal = matrix.diagonal().copy()
+        zero = diagonal == 0  # rows of no weight, whose number is of no effect
+        matrix[zero, zero] = diagonal[zero] = 1.0
+        factor, failed = dpotrf(matrix, lower=True, clean=False, overwrite_a=True)
+        if failed or (factor.diagonal() ** 2 <= PIVOT_RATIO * diagonal).any():
+            return None
+        return lambda values: self._way(dpotrs(factor, values, lower=True)[0])
+
+    def _by_reflections(self):
+        """Return a function as `step`, for rows that are nearly combinations of others.
+
+        Z' = Q R, and R = S D T', its singular value decomposition. Q is as large as Z, so it is
+        not kept: with T D**-2 T' instead of its own (T D**-1) (Q S)', the pseudo-inverse has an
+        error as if singular values were squared; the second step, with what the first one leaves
+        of the values, removes it (corrected semi-normal equations: Bjorck, 1987).
+        """
+        factor = np.zeros((len(self.root), len(self.root)), order="F")
+        block = min(REFLECTED, len(self.root))
+        for z in chain(self._parts(), [self.last[:, np.newaxis].copy()]):
+            factor, *_ = dtpqrt(0, block, factor, z.T, overwrite_a=True, overwrite_b=True)
+        _, size, basis = svd(factor, overwrite_a=True)
+        kept = size > RANK_TOLERANCE * size.max(initial=0.0)
+        size, basis = size[kept], basis[kept]
+
+        def near(values):
+            return self._way((basis @ values / size / size) @ basis)
+
+        def step(values):
+            first = near(values)
+            return first + near(values - self._times(first))
+
+        return step
 
     @staticmethod
     def serves(X, settings):
@@ -62,9 +92,14 @@ class NearestSystem:
         return few_dense_rows(X) and settings.implicit and settings.l2 == 0
 
     def _parts(self):
-        """Yield the columns of Z, as many at a time as fit the cache."""
-        for part, z in centred_parts(self.X, self.metric.centre, self.root):
-            yield z * self.metric.scale[part]
+        """Yield the columns of Z, some megabytes at a time."""
+        for part, z in centred_parts(self.rows.X, self.metric.centre, self.root):
+            z *= self.metric.scale[part]
+            yield z
+
+    def _times(self, step):
+        """Z times a step."""
+        return self.root * np.concatenate([z @ step for z, _, _ in self.rows.chunks()])
 
     def _way(self, values):
         """Z' times a number for each row."""

@@ -66,9 +66,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     diverges at no `learning_rate` [1]_. Each epoch of `fit` goes on to the best model in the
     span of averages of the path [2]_ [3]_, and from there by a Newton step or conjugate
     gradients; or by interior-point steps [5]_ where the objective has kinks. With squared error,
-    "l2" and fewer rows than columns (up to 3000 dense rows, or sparse ones of more than 4096
-    columns) no step is taken: the optimum is a sum of rows, with one unknown for each. The same
-    holds for up to 3000 dense rows without a penalty; of all models with the least loss, that
+    "l2" and fewer rows than columns (up to 4096 dense rows of more than 64 columns, or sparse ones
+    of more than 4096) no step is taken: the optimum is a sum of rows, with one unknown for each.
+    The same holds for such dense rows without a penalty; of all models with the least loss, that
     is the nearest to the start, in the coordinates z, where steps of SGD would end.
 
     Parameters

@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from sklearn_sgdlin import SGDLinearRegressor, _dual
 from sklearn_sgdlin._dual import DenseSystem, DualEpoch, SparseSystem
 from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin._nearest import NearestSystem
 from sklearn_sgdlin._rows import Rows
 from sklearn_sgdlin._sparse_columns import SortedColumns
 from sklearn_sgdlin._training import Shared
@@ -225,6 +226,36 @@ def test_where_it_is_of_no_use(rng, settings):
     assert shared.dual is None
     shared = Shared(SGDLinearRegressor(penalty="l2")._settings(), X, None, 1.0, 0)
     assert isinstance(shared.dual, SparseSystem)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "serves"),
+    [
+        (20, 64, False),
+        (20, 65, True),
+        (65, 65, True),
+        (66, 65, False),
+        (4096, 4096, True),
+        (4097, 4100, False),
+    ],
+)
+def test_dense_rows_are_unknowns_where_they_are_few(n_rows, n_features, serves):
+    X = np.broadcast_to(0.0, (n_rows, n_features))
+    settings = SGDLinearRegressor(penalty="l2")._settings()
+    assert _dual.kind_of_system(X, settings) is (DenseSystem if serves else None)
+    assert NearestSystem.serves(X, SGDLinearRegressor()._settings()) == serves
+
+
+def test_a_dense_system_of_more_columns_than_are_added_at_a_time(rng, monkeypatch):
+    monkeypatch.setattr(_dual, "BLOCK_COLUMNS", 7)
+    monkeypatch.setattr(_dual, "chunk_rows", lambda n_columns: 1)
+    X, weight, values = far(rng, 30, 100), rng.exponential(size=30), rng.normal(size=30)
+    system = system_of(X, weight, 0.1)
+    Z, _ = centred(X, weight, True)
+    matrix = Z @ Z.T / 0.1 + weight.sum() * np.eye(30)
+    np.testing.assert_allclose(system.times(values), matrix @ values, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(system.solve(matrix @ values), values, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(system.coef(values), values @ Z / 0.1, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])

@@ -1,5 +1,7 @@
 """Fewer rows than columns without a penalty: the nearest of all models with the least loss."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,46 @@ def test_where_it_is_of_no_use(rng, options, monkeypatch):
     SGDLinearRegressor(max_iter=2, tol=None, learning_rate=1e-3, **options, **OPTIONS).fit(X, y)
     with pytest.raises(AssertionError):
         SGDLinearRegressor(**OPTIONS).fit(X, y)
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("n_near", [1, 25])
+def test_rows_that_are_nearly_equal(rng, n_near, distance):
+    X = rng.normal(size=(50, 400))
+    X[-n_near:] = X[:n_near] + distance * rng.normal(size=(n_near, 400))
+    y = rng.normal(size=50)
+    model = SGDLinearRegressor(fit_intercept=False, **OPTIONS).fit(X, y)
+    assert model.stop_reason_ == "converged"
+    scale = Metric.standard(Moments.of(X, None), False).scale[:-1]
+    basis, size, rows = np.linalg.svd(X * scale, full_matrices=False)
+    seen = size > 1e-12 * size[0]
+    expected = ((y @ basis[:, seen]) / size[seen]) @ rows[seen] * scale
+    close = max(1e-9, 1e-14 / distance if distance else 0.0) * np.abs(expected).max()
+    np.testing.assert_allclose(model.coef_, expected, rtol=0, atol=close)
+    residual, least = y - X @ model.coef_, y - basis[:, seen] @ (basis[:, seen].T @ y)
+    rounding = 1e-13 * np.abs(expected).max()
+    assert np.linalg.norm(residual) <= np.linalg.norm(least) * (1 + 1e-9) + 100 * rounding
+
+
+def test_rows_of_weight_zero_change_nothing(rng, monkeypatch):
+    """Nor do they, or rows equal to the mean, make it go the longer way."""
+    X, y = data(rng, "plain")
+    weight = (np.arange(60) % 3 > 0).astype(float)
+    few = SGDLinearRegressor(**OPTIONS).fit(X[weight > 0], y[weight > 0])
+    monkeypatch.setattr(_training.NearestSystem, "_by_reflections", None)
+    all_rows = SGDLinearRegressor(**OPTIONS).fit(X, y, weight)
+    close = 1e-8 * np.abs(few.coef_).max()
+    np.testing.assert_allclose(all_rows.coef_, few.coef_, rtol=1e-6, atol=close)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_columns_are_not_copied_all_at_once(rng, repeated):
+    X = rng.normal(size=(20, 100_000))
+    if repeated:
+        X[1] = X[0]
+    y = rng.normal(size=20)
+    tracemalloc.start()
+    SGDLinearRegressor(**OPTIONS).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes

@@ -1,11 +1,20 @@
 """While a model trains, BLAS runs in one thread; before and after in as many as the user wants."""
 
+import gc
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from threading import Barrier, Event
+
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from joblib import parallel_config
+from sklearn.model_selection import GridSearchCV
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from sklearn_sgdlin import SGDLinearRegressor, _scatter, _training
-from sklearn_sgdlin._threads import SMALL, WIDE
+from sklearn_sgdlin._threads import SMALL, WIDE, OneThread
 
 
 def blas_threads():
@@ -63,3 +72,143 @@ def test_an_error_gives_them_back(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             SGDLinearRegressor().fit(X, X[:, 0])
         assert blas_threads() == {2}
+
+
+def set_blas_threads(number):
+    """Set it for the process, as an environment variable would, but without a context."""
+    for blas in ThreadpoolController().select(user_api="blas").lib_controllers:
+        blas.set_num_threads(number)
+        if hasattr(blas, "clear_controlling_thread"):
+            blas.clear_controlling_thread()
+
+
+@pytest.fixture(params=[2, 3])
+def before(request):
+    """Number of threads that BLAS has in this process."""
+    (number,) = blas_threads()
+    set_blas_threads(request.param)
+    yield {request.param}
+    set_blas_threads(number)
+
+
+def columns(rng):
+    return rng.normal(size=(2 * SMALL // 40, 40))
+
+
+def use_at_random(rng, barrier):
+    """Enter and leave contexts and fits at random: nested, and some of them by an error."""
+    X = columns(rng)
+    barrier.wait()
+    for _ in range(10):
+        with suppress(ZeroDivisionError), OneThread():
+            time.sleep(1e-3 * rng.random())
+            with OneThread():
+                assert blas_threads() == {1}
+            SGDLinearRegressor(random_state=0, max_iter=1, tol=None).fit(X, X[:, 0])
+            assert blas_threads() == {1}
+            raise ZeroDivisionError
+        time.sleep(1e-3 * rng.random())
+
+
+def test_many_threads_in_random_order(before):
+    barrier = Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        random = [np.random.default_rng(seed) for seed in range(4)]
+        list(pool.map(use_at_random, random, [barrier] * 4))
+    assert blas_threads() == before
+
+
+def test_the_last_of_two_that_overlap_restores(before):
+    first, second = OneThread(), OneThread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert blas_threads() == {1}
+    second.__exit__()
+    assert blas_threads() == before
+
+
+def test_a_grid_search_in_threads(before, rng):
+    X = columns(rng)
+    search = GridSearchCV(
+        SGDLinearRegressor(max_iter=1, tol=None), {"learning_rate": [0.1, 1.0, 10.0]}, n_jobs=2
+    )
+    with parallel_config("threading"):
+        search.fit(X, X[:, 0])
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_limit_around_fits_in_threads(before, limit, rng):
+    X = columns(rng)
+    with threadpool_limits(limit):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda y: SGDLinearRegressor().fit(X, y), X.T[:6]))
+        SGDLinearRegressor().fit(X, X[:, 0])
+        assert blas_threads() == {limit}
+    assert blas_threads() == before
+
+
+def test_limits_of_the_user_within_the_threads(before, rng):
+    X = columns(rng)
+
+    def limited(y):
+        with threadpool_limits(1):
+            SGDLinearRegressor().fit(X, y)
+
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(limited, X.T[:6]))
+    assert blas_threads() == before
+
+
+def test_openmp_is_left_alone():
+    before = threadpool_info()
+    with OneThread():
+        pass
+    assert threadpool_info() == before
+
+
+def test_one_that_was_interrupted_before_its_end_is_forgotten(before):
+    OneThread().__enter__()  # as an interrupt within `with` may leave it
+    gc.collect()
+    with OneThread():
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize("within", [False, True])
+def test_a_child_does_not_wait_for_threads_that_only_its_parent_has(before, within):
+    entered, leave = Event(), Event()
+
+    def stay():
+        with OneThread():
+            entered.set()
+            assert leave.wait(5)
+
+    with ThreadPoolExecutor(1) as pool:
+        staying = pool.submit(stay)
+        assert entered.wait(5)
+        with OneThread() if within else nullcontext():
+            child = os.fork()
+            if child == 0:
+                in_child = {1} if within else before
+                os._exit(0 if blas_threads() == in_child else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        assert blas_threads() == {1}
+        leave.set()
+        staying.result()
+    assert blas_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_of_a_thread_within_restores_at_its_end(before):
+    context = OneThread()
+    with context:
+        child = os.fork()
+        if child == 0:
+            context.__exit__()
+            os._exit(0 if blas_threads() == before else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    assert blas_threads() == before
