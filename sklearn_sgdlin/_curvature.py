@@ -6,9 +6,12 @@ a few Lanczos steps tell. Where they are, H is sketched by random signed sums of
 of the sketch is a preconditioner, and measures how far the optimum is.
 """
 
+from functools import partial
+
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal, pinvh
+from scipy.linalg import eigvalsh_tridiagonal, pinvh, qr
 from scipy.linalg.lapack import dpotrf, dpotrs  # as cho_factor, but in no time where d is small
+from scipy.linalg.lapack import dtrcon, dtrtrs
 
 from ._threads import transposed_product
 
@@ -23,8 +26,10 @@ SKETCH_WORK_LEAST = 6e10  # unless there are no more than so many
 DENSE_WORK = 50  # products, that making an entry of sparse X dense costs as much as
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
+FACTOR_ROWS = 3  # per coordinate, that are factorised together
 PIVOT_RATIO = 1e-7  # of a column's own square: rounding errors are below 1e-8 of a step
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
+DEPENDENT = 1e-13  # relative singular value of the rows below which there is no such direction
 TINY = np.finfo(np.float64).tiny  # the square of a column without a part in anything
 LANCZOS_STEPS = 7  # worth while to learn the least eigenvalue
 LUCK = 0.05  # of a fair part of the random vector: it may have so little in a direction
@@ -50,6 +55,10 @@ class CurvatureSketch:
         Multiplies with about the inverse of the Hessian, once finished.
     sure : bool
         Whether that is the inverse, and rounding errors are nothing to care about.
+    project : callable or None
+        Projects on the directions that the rows have, where they do not have all.
+    size : float
+        Trace of the Hessian, once finished by exact rows: the mean square of a row.
     """
 
     def __init__(self, n_rows, n_coordinates, seed):
@@ -59,7 +68,7 @@ class CurvatureSketch:
         self.n_sums = n_rows
         if not self.exact:
             self.n_sums = min(max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST), n_rows // 4)
-        self.total, self.solve, self.sure = None, None, False
+        self.total, self.solve, self.sure, self.project = None, None, False, None
         if not self.exact:
             self._rng, self._sums = np.random.default_rng(seed), []
 
@@ -103,21 +112,146 @@ class CurvatureSketch:
 
     def fill(self, parts, weight, l2):
         """Take in all rows, of several parts, and get ready; unless another target has."""
-        if self.solve is None:
+        if self.solve is not None:
+            return
+        blocks = partial(dense_blocks, parts)
+        if self.cheap or l2.any() or not self.exact or self.n_rows >= self.n_coordinates:
             for rows in parts:
                 for z, _, row_weight in rows.chunks():
                     self.add(z, row_weight)
-            self.finish(weight, l2)
+            self.finish(weight, l2, blocks)
+        else:  # products would not help
+            self._by_rows(blocks, weight, l2)
 
-    def finish(self, weight, l2):
-        """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty."""
+    def finish(self, weight, l2, blocks=None):
+        """Take the rows for all: get ready to solve with the Hessian of mean loss and penalty.
+
+        Where the products of exact rows are ill-conditioned, they have lost digits which the
+        rows have, so it is factorised by orthogonal transformations of the rows themselves.
+
+        Parameters
+        ----------
+        weight : float
+            Sum of the weights.
+        l2 : ndarray of shape (n_coordinates,)
+        blocks : callable or None
+            Returns an iterable of dense rows, times the roots of their weights, with the same
+            products; None if the products are all there is.
+        """
         if not self.exact and self._sums:
             self._multiply_sums()
         self.total /= weight
+        self.size = self.total.trace()
         self.total.flat[:: self.n_coordinates + 1] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
-        self.solve, sure = inverse_of(self.total.copy(), rank)
-        self.sure = sure and self.exact
+        if self.exact and blocks is not None:
+            self.solve, self.sure = cholesky_solver(self.total.copy(), rank)
+            if not self.sure:
+                self._by_rows(blocks, weight, l2)
+        else:
+            self.solve, sure = inverse_of(self.total.copy(), rank)
+            self.sure = sure and self.exact
+
+    def _by_rows(self, blocks, weight, l2):
+        factor = triangular_factor(blocks()) / np.sqrt(weight)
+        self.size = np.vdot(factor, factor)
+        if l2.any():
+            factor = triangular_factor([factor, np.diag(np.sqrt(l2))])
+        self.solve, self.project = least_squares_solver(factor)
+
+
+def dense_blocks(parts):
+    """Yield the rows of several parts, dense and times the roots of their weights."""
+    for rows in parts:
+        for chunk, _, weight in rows.chunks():
+            for z, part in chunk.parts(weight):
+                yield z.copy() if part is None else z * np.sqrt(part)[:, np.newaxis]
+
+
+def triangular_factor(blocks):
+    """Return the triangular factor R of a QR decomposition of rows, block after block.
+
+    It has the singular values of the rows, to rounding errors of the largest. Products of the
+    rows have their squares, and lose half of their digits. No more rows than columns are
+    returned as they are.
+    """
+    stack, n_stacked = [], 0
+    for block in blocks:
+        stack.append(block)
+        n_stacked += len(block)
+        if n_stacked >= FACTOR_ROWS * block.shape[1]:
+            stack = [np.linalg.qr(np.concatenate(stack), mode="r")]
+            n_stacked = len(stack[0])
+    rows = np.concatenate(stack)
+    return rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r")
+
+
+def least_squares_solver(rows):
+    """Return functions that multiply with the pseudo-inverse of A'A, and project on its range.
+
+    Directions whose singular value, in columns of equal length, is below `DEPENDENT` of the
+    largest are combinations of others but for rounding errors: they count as not there, so the
+    solution is the shortest in these columns.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_coordinates)
+        A, with no more rows than columns; triangular where it is square.
+
+    Returns
+    -------
+    solve : callable
+    project : callable or None
+        None where the range is all there is.
+    """
+    length = np.linalg.norm(rows, axis=0)
+    unit = np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)
+    rows = rows * unit
+    if rows.shape[0] == rows.shape[1] and _independent(rows):
+        return lambda gradient: unit * _normal_solve(rows, unit * gradient), None
+    basis, lower = np.linalg.qr(rows.T)  # A = lower' basis'
+    if rows.shape[0] >= rows.shape[1] or not _independent(lower):
+        pivoted, order = qr(rows, mode="r", pivoting=True, check_finite=False)
+        size = np.abs(pivoted.diagonal())
+        spanned = pivoted[: (size > DEPENDENT * size.max(initial=0.0)).sum()]
+        basis, lower = np.linalg.qr(spanned[:, np.argsort(order)].T)
+
+    def solve(gradient):
+        along = _normal_solve(lower.T, basis.T @ (unit * gradient), lower=True)
+        return unit * (basis @ along)
+
+    def project(theta):
+        return unit * (basis @ (basis.T @ (length * theta)))
+
+    return solve, project
+
+
+def _independent(factor):
+    """Whether a triangular matrix is not singular but for rounding errors, about."""
+    return factor.diagonal().all() and dtrcon(factor)[0] > DEPENDENT
+
+
+def _normal_solve(factor, values, lower=False):
+    """Solve F'F x = values with a triangular matrix F."""
+    values, _ = dtrtrs(factor, values, lower=lower, trans=1)
+    return dtrtrs(factor, values, lower=lower)[0]
+
+
+def cholesky_solver(hessian, rank):
+    """Return a function that multiplies with the inverse, and whether it is well-conditioned.
+
+    As far as the pivots tell; None where there is no Cholesky factor.
+    """
+    n_coordinates = len(hessian)
+    if rank < n_coordinates:
+        return None, False
+    diagonal = hessian.diagonal().copy()
+    hessian.flat[:: n_coordinates + 1] = (1 + RANK_TOLERANCE) * diagonal + TINY
+    factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
+    if failed:
+        return None, False
+    sure = bool((factor.diagonal() ** 2 > PIVOT_RATIO * diagonal).all())
+    return lambda gradient: dpotrs(factor, gradient)[0], sure
 
 
 def inverse_of(hessian, rank):
@@ -126,15 +260,9 @@ def inverse_of(hessian, rank):
     And whether it is well-conditioned, as far as the pivots tell.
     """
     n_coordinates = len(hessian)
-    if rank >= n_coordinates:
-        diagonal = hessian.diagonal().copy()
-        hessian.flat[:: n_coordinates + 1] = (1 + RANK_TOLERANCE) * diagonal + TINY
-        factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
-        if not failed:
-            sure = bool((factor.diagonal() ** 2 > PIVOT_RATIO * diagonal).all())
-            return lambda gradient: dpotrs(factor, gradient)[0], sure
-        # It leaves the lower half as it was.
-        hessian = np.tril(hessian.T, -1) + np.tril(hessian.T, -1).T + np.diag(diagonal)
+    solve, sure = cholesky_solver(hessian.copy(), rank)
+    if solve is not None:
+        return solve, sure
     if rank > n_coordinates // 2:
         inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
         return lambda gradient: inverse @ gradient, False

@@ -26,6 +26,7 @@ REMEMBERED_LEAST = 8  # where columns are so many that
 REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
 CONJUGATE_STEPS = 30  # an epoch, at most
 RECENT = 10  # steps, whose decrease tells how much is left, if nothing else does
+PREDICTION = 2 * np.finfo(np.float64).eps  # of |z| |theta|: rounding error of a prediction
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 
 
@@ -220,7 +221,7 @@ class SearchingEpoch:
         self.by_sketch = sketch is not None and sketch.cheap  # or once it is needed
         self.least = None if self.by_sketch else LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
-        self.gradient, self.decreases = None, []
+        self.gradient, self.decreases, self.start = None, [], None
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return the end of the sweep, its average, and a gradient step."""
@@ -235,6 +236,7 @@ class SearchingEpoch:
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss, that of the last iterate, and the distance."""
+        self.start = theta
         directions = self.directions(theta, order, step_rule, rows_seen)
         with np.errstate(over="ignore", invalid="ignore"):
             length = np.linalg.norm(directions, axis=0)
@@ -248,7 +250,7 @@ class SearchingEpoch:
         if self.gradient is None and self.least is not None:
             self.least.add(images[:, -1])
         loss, self.gradient = old_loss, gradient
-        if not (self.by_sketch and self.sketch.sure):  # else a Newton step leads to the optimum
+        if not (self.by_sketch and self.sketch.exact):  # else Newton steps lead to the optimum
             self.span.add(directions, images)
             step, change, decrease = self.span.search(gradient)
             self.span.forget()
@@ -308,11 +310,15 @@ class SearchingEpoch:
             mend = solve(rest)
             self.gradient = np.zeros_like(theta)
             return theta - step - mend, gradient @ (step + mend) / 2, rest @ mend / 2
+        if self.sketch.project is not None:  # random directions have led where no row is
+            theta = self.start + self.sketch.project(theta - self.start)
         for _ in range(NEWTON_STEPS):
             theta = theta - solve(self.gradient)
             nothing = np.empty((len(theta), 0))
             new_loss, self.gradient, _ = survey(self.rows, self.objective, theta, nothing)
             left = self.gradient @ solve(self.gradient) / 2
+            if new_loss <= PREDICTION**2 * (self.sketch.size * theta @ theta) / 2:
+                left = 0.0  # residuals are rounding errors of predictions
             if left <= enough:
                 break
         return theta, loss - new_loss, left
