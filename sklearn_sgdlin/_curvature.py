@@ -10,8 +10,13 @@ from functools import partial
 
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal, pinvh, qr
-from scipy.linalg.lapack import dpotrf, dpotrs  # as cho_factor, but in no time where d is small
-from scipy.linalg.lapack import dtrcon, dtrtrs
+from scipy.linalg.lapack import (  # as cho_factor, but in no time where d is small
+    dpotrf,
+    dpotrs,
+    dtpqrt,
+    dtrcon,
+    dtrtrs,
+)
 
 from ._threads import transposed_product
 
@@ -26,8 +31,9 @@ SKETCH_WORK_LEAST = 6e10  # unless there are no more than so many
 DENSE_WORK = 50  # products, that making an entry of sparse X dense costs as much as
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
+PANEL = 8  # columns, that are eliminated together
 FACTOR_ROWS = 3  # per coordinate, that are factorised together
-PIVOT_RATIO = 1e-7  # of a column's own square: rounding errors are below 1e-8 of a step
+PIVOT_RATIO = 1e-5  # of a column's own square: rounding errors are below 1e-10 of a step
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
 DEPENDENT = 1e-13  # relative singular value of the rows below which there is no such direction
 TINY = np.finfo(np.float64).tiny  # the square of a column without a part in anything
@@ -55,8 +61,8 @@ class CurvatureSketch:
         Multiplies with about the inverse of the Hessian, once finished.
     sure : bool
         Whether that is the inverse, and rounding errors are nothing to care about.
-    project : callable or None
-        Projects on the directions that the rows have, where they do not have all.
+    factor : ndarray of shape (at most n_coordinates, n_coordinates) or None
+        Rows with about the same mean products, where products are too ill-conditioned.
     size : float
         Trace of the Hessian, once finished by exact rows: the mean square of a row.
     """
@@ -68,7 +74,7 @@ class CurvatureSketch:
         self.n_sums = n_rows
         if not self.exact:
             self.n_sums = min(max(SKETCH_ROWS * n_coordinates, SKETCH_ROWS_LEAST), n_rows // 4)
-        self.total, self.solve, self.sure, self.project = None, None, False, None
+        self.total, self.solve, self.sure, self.factor = None, None, False, None
         if not self.exact:
             self._rng, self._sums = np.random.default_rng(seed), []
 
@@ -153,11 +159,17 @@ class CurvatureSketch:
             self.sure = sure and self.exact
 
     def _by_rows(self, blocks, weight, l2):
-        factor = triangular_factor(blocks()) / np.sqrt(weight)
-        self.size = np.vdot(factor, factor)
+        self.factor = rows = triangular_factor(blocks()) / np.sqrt(weight)
+        self.size = np.vdot(rows, rows)
         if l2.any():
-            factor = triangular_factor([factor, np.diag(np.sqrt(l2))])
-        self.solve, self.project = least_squares_solver(factor)
+            rows = triangular_factor([rows, np.diag(np.sqrt(l2))])
+        solver = LeastSquares(rows)
+        self.solve, self.project = solver.solve_normal, solver.project
+
+    @staticmethod
+    def project(theta):
+        """Project on the directions that the rows have: all, as far as is known."""
+        return theta
 
 
 def dense_blocks(parts):
@@ -186,8 +198,21 @@ def triangular_factor(blocks):
     return rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r")
 
 
-def least_squares_solver(rows):
-    """Return functions that multiply with the pseudo-inverse of A'A, and project on its range.
+def append_rows(factor, rows):
+    """Return the triangular factor of the rows of a triangular factor and of some more.
+
+    Parameters
+    ----------
+    factor : F-ordered ndarray of shape (n_columns, n_columns)
+        Upper triangular; overwritten.
+    rows : F-ordered ndarray of shape (n_rows, n_columns)
+        Overwritten.
+    """
+    return dtpqrt(0, min(PANEL, len(factor)), factor, rows, overwrite_a=True, overwrite_b=True)[0]
+
+
+class LeastSquares:
+    """The pseudo-inverse of rows A, by orthogonal transformations.
 
     Directions whose singular value, in columns of equal length, is below `DEPENDENT` of the
     largest are combinations of others but for rounding errors: they count as not there, so the
@@ -197,44 +222,62 @@ def least_squares_solver(rows):
     ----------
     rows : ndarray of shape (n_rows, n_coordinates)
         A, with no more rows than columns; triangular where it is square.
-
-    Returns
-    -------
-    solve : callable
-    project : callable or None
-        None where the range is all there is.
     """
-    length = np.linalg.norm(rows, axis=0)
-    unit = np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)
-    rows = rows * unit
-    if rows.shape[0] == rows.shape[1] and _independent(rows):
-        return lambda gradient: unit * _normal_solve(rows, unit * gradient), None
-    basis, lower = np.linalg.qr(rows.T)  # A = lower' basis'
-    if rows.shape[0] >= rows.shape[1] or not _independent(lower):
-        pivoted, order = qr(rows, mode="r", pivoting=True, check_finite=False)
-        size = np.abs(pivoted.diagonal())
-        spanned = pivoted[: (size > DEPENDENT * size.max(initial=0.0)).sum()]
-        basis, lower = np.linalg.qr(spanned[:, np.argsort(order)].T)
 
-    def solve(gradient):
-        along = _normal_solve(lower.T, basis.T @ (unit * gradient), lower=True)
-        return unit * (basis @ along)
+    def __init__(self, rows):
+        length = np.linalg.norm(rows, axis=0)
+        self.length, self.unit = length, np.zeros(len(length))
+        np.divide(1.0, length, out=self.unit, where=length > 0)
+        rows = rows * self.unit
+        square, gone = rows.shape[0] == rows.shape[1], length == 0
+        if square and gone.any() and not rows[gone].any():
+            rows[gone, gone] = 1.0  # columns without a part in anything
+        # A / length = left factor basis', with a triangular factor, and None for the identity.
+        self.left, self.factor, self.basis, self.lower = None, rows, None, False
+        if square and _independent(rows):
+            return
+        self.lower = True
+        if not square:
+            self._transpose(rows)
+        if square or not _independent(self.factor.T):
+            left, pivoted, order = qr(rows, mode="economic", pivoting=True, check_finite=False)
+            size = np.abs(pivoted.diagonal())
+            rank = int((size > DEPENDENT * size.max(initial=0.0)).sum())
+            self.left = left[:, :rank]
+            self._transpose(pivoted[:rank, np.argsort(order)])
 
-    def project(theta):
-        return unit * (basis @ (basis.T @ (length * theta)))
+    def _transpose(self, rows):
+        self.basis, upper = np.linalg.qr(rows.T)
+        self.factor = upper.T
 
-    return solve, project
+    def _divide(self, values, transposed):
+        if not len(values):
+            return values
+        return dtrtrs(self.factor, values, lower=self.lower, trans=transposed)[0]
+
+    def solve(self, values):
+        """Multiply with the pseudo-inverse of A."""
+        values = values if self.left is None else self.left.T @ values
+        along = self._divide(values, False)
+        return self.unit * (along if self.basis is None else self.basis @ along)
+
+    def solve_normal(self, gradient):
+        """Multiply with the pseudo-inverse of A'A."""
+        along = self.unit * gradient
+        along = along if self.basis is None else self.basis.T @ along
+        along = self._divide(self._divide(along, True), False)
+        return self.unit * (along if self.basis is None else self.basis @ along)
+
+    def project(self, theta):
+        """Project on the directions that the rows have."""
+        if self.basis is None:
+            return theta
+        return self.unit * (self.basis @ (self.basis.T @ (self.length * theta)))
 
 
-def _independent(factor):
+def _independent(upper):
     """Whether a triangular matrix is not singular but for rounding errors, about."""
-    return factor.diagonal().all() and dtrcon(factor)[0] > DEPENDENT
-
-
-def _normal_solve(factor, values, lower=False):
-    """Solve F'F x = values with a triangular matrix F."""
-    values, _ = dtrtrs(factor, values, lower=lower, trans=1)
-    return dtrtrs(factor, values, lower=lower)[0]
+    return len(upper) > 0 and bool(upper.diagonal().all()) and dtrcon(upper)[0] > DEPENDENT
 
 
 def cholesky_solver(hessian, rank):

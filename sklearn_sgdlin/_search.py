@@ -268,6 +268,8 @@ class SearchingEpoch:
         sketch = self.sketch
         if self.gradient is None or sketch is None or sketch.solve is None or not sketch.exact:
             return Scatter(moments, None)
+        if sketch.factor is not None and self.rows.metric.scale[-1] > 0:
+            return Scatter.of_factor(sketch.factor, theta, self.rows.metric, moments)
         slope = sketch.total @ theta - self.gradient
         hessian = sketch.total - np.diag(self.objective.l2)
         return Scatter.of_hessian(hessian, slope, self.rows.metric, moments)
@@ -310,18 +312,20 @@ class SearchingEpoch:
             mend = solve(rest)
             self.gradient = np.zeros_like(theta)
             return theta - step - mend, gradient @ (step + mend) / 2, rest @ mend / 2
-        if self.sketch.project is not None:  # random directions have led where no row is
-            theta = self.start + self.sketch.project(theta - self.start)
+        theta = self.start + self.sketch.project(theta - self.start)
+        step = solve(gradient)
         for _ in range(NEWTON_STEPS):
-            theta = theta - solve(self.gradient)
+            theta = theta - step
             nothing = np.empty((len(theta), 0))
-            new_loss, self.gradient, _ = survey(self.rows, self.objective, theta, nothing)
-            left = self.gradient @ solve(self.gradient) / 2
+            new_loss, gradient, _ = survey(self.rows, self.objective, theta, nothing)
+            step = solve(gradient)
+            left = gradient @ step / 2
             if new_loss <= PREDICTION**2 * (self.sketch.size * theta @ theta) / 2:
                 left = 0.0  # residuals are rounding errors of predictions
             if left <= enough:
                 break
-        return theta, loss - new_loss, left
+        self.gradient = np.zeros_like(theta)
+        return theta - step, loss - new_loss, left
 
     def _conjugate(self, theta, enough, **how):
         times = partial(hessian_times, self.rows, self.objective)
