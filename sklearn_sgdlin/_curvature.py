@@ -33,7 +33,7 @@ SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
 PANEL = 8  # columns, that are eliminated together
 FACTOR_ROWS = 3  # per coordinate, that are factorised together
-PIVOT_RATIO = 1e-5  # of a column's own square: rounding errors are below 1e-10 of a step
+PIVOT_RATIO = 1e-3  # of a column's own square, up to which products lose no more than 3 digits
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
 DEPENDENT = 1e-13  # relative singular value of the rows below which there is no such direction
 TINY = np.finfo(np.float64).tiny  # the square of a column without a part in anything
@@ -209,6 +209,28 @@ def append_rows(factor, rows):
         Overwritten.
     """
     return dtpqrt(0, min(PANEL, len(factor)), factor, rows, overwrite_a=True, overwrite_b=True)[0]
+
+
+def factor_by_products(rows, n_first):
+    """Return a triangular factor of rows by Cholesky, or None where that would lose digits.
+
+    Only the first columns must be independent; the rest has no products with each other in it.
+    """
+    products = transposed_product(rows, rows)
+    length = np.sqrt(products.diagonal())
+    unit = np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)
+    first = products[:n_first, :n_first] * np.multiply.outer(unit[:n_first], unit[:n_first])
+    first.flat[:: n_first + 1] = 1.0
+    factor, failed = dpotrf(first.T, overwrite_a=True)
+    if failed or (factor.diagonal() ** 2 <= PIVOT_RATIO).any():
+        return None
+    whole = np.zeros(products.shape, order="F")
+    whole[:n_first, :n_first] = factor * length[:n_first]
+    beside = unit[:n_first, np.newaxis] * products[:n_first, n_first:]
+    whole[:n_first, n_first:], _ = dtrtrs(factor, beside, trans=1)
+    square = products.diagonal()[n_first:] - (whole[:n_first, n_first:] ** 2).sum(axis=0)
+    whole[range(n_first, len(whole)), range(n_first, len(whole))] = np.sqrt(np.maximum(square, 0.0))
+    return whole
 
 
 class LeastSquares:

@@ -16,12 +16,14 @@ from ._curvature import (
     LeastSquares,
     append_rows,
     cholesky_solver,
+    factor_by_products,
     triangular_factor,
 )
 from ._metric import MOMENT_ROWS, Moments, chunk_rows, consecutive, slices, with_last
 from ._sweep import standardise
 
 FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
+PRODUCT_ROWS = 4  # per column, from which their products cost less than to transform them
 LEAST_ROWS = 2  # per coordinate: with fewer, the optimum is that of their noise
 
 
@@ -76,7 +78,7 @@ class Scatter:
         n_columns = 1 + len(near)
         factor = np.zeros((n_columns, n_columns), order="F")
         step = min(chunk_rows(n_columns), n_rows)
-        distances = np.ones((step, n_features + 1))
+        distances, by_products = np.ones((step, n_features + 1)), True
         for part in slices(n_rows, step):
             n = part.stop - part.start
             _write_distances(X, part, near[:n_features], distances[:n])
@@ -85,7 +87,10 @@ class Scatter:
             rows[:, n_features + 1 :] = targets[:, part].T - near[n_features:]
             if sample_weight is not None:
                 rows *= np.sqrt(sample_weight[part])[:, np.newaxis]
-            factor = append_rows(factor, rows)
+            by_products = by_products and n >= PRODUCT_ROWS * n_columns
+            tile = factor_by_products(rows, n_features + 1) if by_products else None
+            by_products = tile is not None  # the next rows are like these
+            factor = append_rows(factor, tile if by_products else rows)
         weight = float(n_rows if sample_weight is None else sample_weight.sum())
         n_rows = n_rows if sample_weight is None else np.count_nonzero(sample_weight)
         deviations = np.asfortranarray(factor[1:, 1:])
