@@ -327,7 +327,9 @@ class ExactClusterEpoch(ClusterEpoch):
     def _survey(self, theta, directions):
         if self.sketch.solve is None:
             rows = self.rows
-            *self.sums, self.sketch.total = self.known.sums(rows.target, rows.metric, theta)
+            *self.sums, self.sketch.total = self.known.residual_sums(
+                rows.target, rows.metric, theta
+            )
             blocks = partial(self.known.rows, rows.metric)
             self.sketch.finish(rows.weight, self.objective.l2, blocks)
         none = np.empty((len(theta), 0))

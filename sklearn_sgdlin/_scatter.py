@@ -6,6 +6,7 @@ known without its rows.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 
 import numpy as np
@@ -35,13 +36,21 @@ class Scatter:
     ----------
     moments : Moments
         Of the columns of X, then of the targets.
-    factor : ndarray of shape (n_features + n_targets,) * 2 or None
+    triangle : ndarray of shape (n_features + n_targets,) * 2 or None
         Triangular factor of the deviations of the columns of X, then of the targets, from their
         means, times the roots of the weights.
+    sums : ndarray of shape (n_features, n_features + n_targets) or None
+        Products of these deviations, where just these are known.
     """
 
     moments: Moments
-    factor: np.ndarray | None
+    triangle: np.ndarray | None
+    sums: np.ndarray | None = None
+
+    @cached_property
+    def factor(self):
+        """The triangular factor, or None; that of sums takes more time than a small fit has."""
+        return self.triangle if self.sums is None else _factor_of(self.sums)
 
     @property
     def products(self):
@@ -120,7 +129,7 @@ class Scatter:
         products[:, -1] = slope[:-1] * unit
         gap = moments.mean - with_last(metric.centre, 0.0)
         products -= np.multiply.outer(gap[:-1], gap)
-        return cls(moments, _factor_of(moments.weight * products))
+        return cls(moments, None, moments.weight * products)
 
     @classmethod
     def of_factor(cls, factor, theta, metric, moments):
@@ -164,7 +173,7 @@ class Scatter:
         rows[-1] = sqrt(self.moments.weight) * mean
         return [rows]
 
-    def sums(self, target, metric, theta):
+    def residual_sums(self, target, metric, theta):
         """Sums over rows z in a metric, with the residuals r = y - z . theta of a target.
 
         Returns

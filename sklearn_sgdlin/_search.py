@@ -268,7 +268,8 @@ class SearchingEpoch:
         sketch = self.sketch
         if self.gradient is None or sketch is None or sketch.solve is None or not sketch.exact:
             return Scatter(moments, None)
-        if sketch.factor is not None and self.rows.metric.scale[-1] > 0:
+        with_intercept = self.rows.metric.scale[-1] > 0
+        if sketch.factor is not None and with_intercept and not self.objective.l2.any():
             return Scatter.of_factor(sketch.factor, theta, self.rows.metric, moments)
         slope = sketch.total @ theta - self.gradient
         hessian = sketch.total - np.diag(self.objective.l2)

@@ -54,7 +54,7 @@ def test_sums_are_those_of_all_rows(data, rng, kind, weighted, fit_intercept):
     z = metric.scale * np.column_stack([X - metric.centre, np.ones(N_ROWS)])
     theta = rng.normal(size=5)
     for target, y in enumerate(targets):
-        square, slope, hessian = scatter.sums(target, metric, theta)
+        square, slope, hessian = scatter.residual_sums(target, metric, theta)
         residual = y - z @ theta
         assert_allclose(square, h @ residual**2, rtol=1e-9)
         size = np.sqrt((h @ residual**2) * (h @ z**2))
