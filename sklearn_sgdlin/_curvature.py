@@ -184,7 +184,7 @@ def triangular_factor(blocks):
     """Return the triangular factor R of a QR decomposition of rows, block after block.
 
     It has the singular values of the rows, to rounding errors of the largest. Products of the
-    rows have their squares, and lose half of their digits. No more rows than columns are
+    rows have their squares, and lose half of their digits. Fewer rows than columns are
     returned as they are.
     """
     stack, n_stacked = [], 0
@@ -195,7 +195,7 @@ def triangular_factor(blocks):
             stack = [np.linalg.qr(np.concatenate(stack), mode="r")]
             n_stacked = len(stack[0])
     rows = np.concatenate(stack)
-    return rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r")
+    return rows if len(rows) < rows.shape[1] else np.linalg.qr(rows, mode="r")
 
 
 def append_rows(factor, rows):

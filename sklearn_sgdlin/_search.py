@@ -64,6 +64,23 @@ def survey_sums(rows, theta, directions):
     return rows.products(np.column_stack([-theta, directions]), residuals=True)
 
 
+def residual_sums(rows, theta):
+    """Return the sums over rows of squared residuals and of z times residuals, of dense rows z.
+
+    Products with sparse rows are differences, which have fewer digits far from zero.
+    """
+    square, sums = 0.0, np.zeros(len(theta))
+    for chunk, y, weight in rows.chunks():
+        start = 0
+        for z, part in chunk.parts(weight):
+            residual = y[start : start + len(z)] - z @ theta
+            start += len(z)
+            weighted = residual if part is None else part * residual
+            square += weighted @ residual
+            sums += weighted @ z
+    return float(square), sums[:, np.newaxis]
+
+
 def conjugate_steps(
     times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, before=(), patient=True
 ):
@@ -314,19 +331,30 @@ class SearchingEpoch:
             self.gradient = np.zeros_like(theta)
             return theta - step - mend, gradient @ (step + mend) / 2, rest @ mend / 2
         theta = self.start + self.sketch.project(theta - self.start)
+        new_loss, gradient = self._exact_sums(theta)
         step = solve(gradient)
+        left = gradient @ step / 2
         for _ in range(NEWTON_STEPS):
-            theta = theta - step
-            nothing = np.empty((len(theta), 0))
-            new_loss, gradient, _ = survey(self.rows, self.objective, theta, nothing)
-            step = solve(gradient)
-            left = gradient @ step / 2
-            if new_loss <= PREDICTION**2 * (self.sketch.size * theta @ theta) / 2:
+            nearer = theta - step
+            last_loss, (loss_there, gradient) = new_loss, self._exact_sums(nearer)
+            if loss_there < last_loss:
+                theta, new_loss, step = nearer, loss_there, solve(gradient)
+                left = gradient @ step / 2
+            rounding = PREDICTION**2 * (self.sketch.size * theta @ theta) / 2
+            if last_loss / 2 <= loss_there and new_loss <= rounding:
                 left = 0.0  # residuals are rounding errors of predictions
-            if left <= enough:
+            if left <= enough or loss_there >= last_loss:
                 break
+        if 0 < left <= enough:
+            theta = theta - step
         self.gradient = np.zeros_like(theta)
-        return theta - step, loss - new_loss, left
+        return theta, loss - new_loss, left
+
+    def _exact_sums(self, theta):
+        """Return the objective and its gradient, from the same rows that have been factorised."""
+        sums = self.rows.total(residual_sums, theta)
+        nothing = np.empty((len(theta), 0))
+        return quadratic_model(self.rows.weight, self.objective, theta, nothing, *sums)[:2]
 
     def _conjugate(self, theta, enough, **how):
         times = partial(hessian_times, self.rows, self.objective)
