@@ -31,9 +31,10 @@ SKETCH_WORK_LEAST = 6e10  # unless there are no more than so many
 DENSE_WORK = 50  # products, that making an entry of sparse X dense costs as much as
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
-PANEL = 8  # columns, that are eliminated together
+PANEL = 16  # columns, that are eliminated together
 FACTOR_ROWS = 3  # per coordinate, that are factorised together
-PIVOT_RATIO = 1e-3  # of a column's own square, up to which products lose no more than 3 digits
+PIVOT_RATIO = 1e-7  # of a column's own square: rounding errors are below 1e-8 of a step
+WELL_CONDITIONED = 1e-3  # the same, where it costs little to do better: products lose 3 digits
 RANK_TOLERANCE = 1e-12  # relative eigenvalue below which a direction is a combination of others
 DEPENDENT = 1e-13  # relative singular value of the rows below which there is no such direction
 TINY = np.finfo(np.float64).tiny  # the square of a column without a part in anything
@@ -151,7 +152,8 @@ class CurvatureSketch:
         self.total.flat[:: self.n_coordinates + 1] += l2
         rank = self.n_coordinates if l2.any() else min(self.n_rows, self.n_coordinates)
         if self.exact and blocks is not None:
-            self.solve, self.sure = cholesky_solver(self.total.copy(), rank)
+            pivot_ratio = WELL_CONDITIONED if self.cheap else PIVOT_RATIO
+            self.solve, self.sure = cholesky_solver(self.total.copy(), rank, pivot_ratio)
             if not self.sure:
                 self._by_rows(blocks, weight, l2)
         else:
@@ -187,15 +189,22 @@ def triangular_factor(blocks):
     rows have their squares, and lose half of their digits. Fewer rows than columns are
     returned as they are.
     """
-    stack, n_stacked = [], 0
+    factor, stack, n_stacked = None, [], 0
     for block in blocks:
         stack.append(block)
         n_stacked += len(block)
         if n_stacked >= FACTOR_ROWS * block.shape[1]:
-            stack = [np.linalg.qr(np.concatenate(stack), mode="r")]
-            n_stacked = len(stack[0])
-    rows = np.concatenate(stack)
-    return rows if len(rows) < rows.shape[1] else np.linalg.qr(rows, mode="r")
+            factor, stack, n_stacked = _appended(factor, stack), [], 0
+    if factor is None and n_stacked < stack[0].shape[1]:
+        return np.concatenate(stack)
+    return _appended(factor, stack) if stack else factor
+
+
+def _appended(factor, stack):
+    rows = np.asfortranarray(stack[0] if len(stack) == 1 else np.concatenate(stack))
+    n_columns = rows.shape[1]
+    factor = np.zeros((n_columns, n_columns), order="F") if factor is None else factor
+    return append_rows(factor, rows)
 
 
 def append_rows(factor, rows):
@@ -222,7 +231,7 @@ def factor_by_products(rows, n_first):
     first = products[:n_first, :n_first] * np.multiply.outer(unit[:n_first], unit[:n_first])
     first.flat[:: n_first + 1] = 1.0
     factor, failed = dpotrf(first.T, overwrite_a=True)
-    if failed or (factor.diagonal() ** 2 <= PIVOT_RATIO).any():
+    if failed or (factor.diagonal() ** 2 <= WELL_CONDITIONED).any():
         return None
     whole = np.zeros(products.shape, order="F")
     whole[:n_first, :n_first] = factor * length[:n_first]
@@ -302,10 +311,11 @@ def _independent(upper):
     return len(upper) > 0 and bool(upper.diagonal().all()) and dtrcon(upper)[0] > DEPENDENT
 
 
-def cholesky_solver(hessian, rank):
+def cholesky_solver(hessian, rank, pivot_ratio):
     """Return a function that multiplies with the inverse, and whether it is well-conditioned.
 
-    As far as the pivots tell; None where there is no Cholesky factor.
+    That it is where no pivot is below a ratio of its diagonal entry. The function is None where
+    there is no Cholesky factor.
     """
     n_coordinates = len(hessian)
     if rank < n_coordinates:
@@ -315,7 +325,7 @@ def cholesky_solver(hessian, rank):
     factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
     if failed:
         return None, False
-    sure = bool((factor.diagonal() ** 2 > PIVOT_RATIO * diagonal).all())
+    sure = bool((factor.diagonal() ** 2 > pivot_ratio * diagonal).all())
     return lambda gradient: dpotrs(factor, gradient)[0], sure
 
 
@@ -325,7 +335,7 @@ def inverse_of(hessian, rank):
     And whether it is well-conditioned, as far as the pivots tell.
     """
     n_coordinates = len(hessian)
-    solve, sure = cholesky_solver(hessian.copy(), rank)
+    solve, sure = cholesky_solver(hessian.copy(), rank, PIVOT_RATIO)
     if solve is not None:
         return solve, sure
     if rank > n_coordinates // 2:

@@ -14,6 +14,7 @@ from scipy.sparse import issparse
 
 from ._curvature import (
     RANK_TOLERANCE,
+    WELL_CONDITIONED,
     LeastSquares,
     append_rows,
     cholesky_solver,
@@ -230,7 +231,7 @@ def _least_squares(rows, values, l2):
     n_features = len(values)
     hessian = rows.T @ rows
     hessian.flat[:: n_features + 1] += l2
-    solve, sure = cholesky_solver(hessian, n_features)
+    solve, sure = cholesky_solver(hessian, n_features, WELL_CONDITIONED)
     if sure:
         return solve(rows.T @ values)
     penalty = np.diag(np.full(n_features + 1, sqrt(l2)))[:-1]

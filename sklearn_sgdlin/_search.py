@@ -27,6 +27,7 @@ REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
 CONJUGATE_STEPS = 30  # an epoch, at most
 RECENT = 10  # steps, whose decrease tells how much is left, if nothing else does
 PREDICTION = 2 * np.finfo(np.float64).eps  # of |z| |theta|: rounding error of a prediction
+GAIN = 0.25  # of what is left: a step that leaves more does no more than rounding errors
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 
 
@@ -335,15 +336,16 @@ class SearchingEpoch:
         step = solve(gradient)
         left = gradient @ step / 2
         for _ in range(NEWTON_STEPS):
-            nearer = theta - step
-            last_loss, (loss_there, gradient) = new_loss, self._exact_sums(nearer)
-            if loss_there < last_loss:
-                theta, new_loss, step = nearer, loss_there, solve(gradient)
-                left = gradient @ step / 2
+            nearer, last = theta - step, left
+            loss_there, gradient = self._exact_sums(nearer)
+            step_there = solve(gradient)
+            left_there = gradient @ step_there / 2
+            if left_there < last:  # the loss itself may have too few digits to tell
+                theta, new_loss, step, left = nearer, loss_there, step_there, left_there
             rounding = PREDICTION**2 * (self.sketch.size * theta @ theta) / 2
-            if last_loss / 2 <= loss_there and new_loss <= rounding:
+            if left >= GAIN * last and new_loss <= rounding:
                 left = 0.0  # residuals are rounding errors of predictions
-            if left <= enough or loss_there >= last_loss:
+            if left <= enough or left >= GAIN * last:
                 break
         if 0 < left <= enough:
             theta = theta - step
