@@ -366,8 +366,11 @@ class ExactClusterEpoch(ClusterEpoch):
     def _survey(self, theta, directions):
         if self.sketch.solve is None:
             rows = self.rows
-            *self.sums, self.sketch.total = self.known.sums(rows.target, rows.metric, theta)
-            self.sketch.finish(rows.weight, self.objective.l2)
+            *self.sums, self.sketch.total = self.known.residual_sums(
+                rows.target, rows.metric, theta
+            )
+            blocks = partial(self.known.rows, rows.metric)
+            self.sketch.finish(rows.weight, self.objective.l2, blocks)
         none = np.empty((len(theta), 0))
         loss, gradient, _ = quadratic_model(
             self.rows.weight, self.objective, theta, none, *self.sums
@@ -440,7 +443,7 @@ def _train(settings, data, target, seed, start):
 
 def _epoch(rows, objective, tol, scatter):
     """Choose by the number of columns."""
-    if scatter.products is not None:
+    if scatter.factor is not None:
         return ExactClusterEpoch(rows, objective, tol, scatter)
     kind = NewtonClusterEpoch if rows.n_coordinates <= NEWTON_COORDINATES else ClusterEpoch
     return kind(rows, objective, tol)

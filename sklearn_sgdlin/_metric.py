@@ -23,6 +23,7 @@ from ._columns import column_moments
 from ._sweep import moments
 
 MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
+CONSTANT = 4 * np.finfo(np.float64).eps  # of the mean: a standard deviation of rounding errors
 NEAR = 0.9  # of the last step: near enough for a scale
 CHUNK_BYTES = 1 << 20  # of X at a time: stays in the second-level cache, and is worth a thread
 
@@ -173,13 +174,11 @@ class Moments:
     def spread(self, fit_intercept):
         """Variance of every column (mean square without intercept); 0 where constant.
 
-        A column is constant where its variance is within its rounding error: that of one
-        chunk in a chunk's sums, and of one merge for each chunk.
+        A column is constant where its entries differ from its mean by no more than their own
+        rounding errors, whether the moments come from one pass or were merged row by row.
         """
         variance = self.deviation / self.weight
-        roundings = min(self.rows, MOMENT_ROWS) + self.rows / MOMENT_ROWS
-        rounding = (roundings * np.finfo(np.float64).eps * self.mean) ** 2
-        variance[variance <= rounding] = 0.0
+        variance[variance <= (CONSTANT * self.mean) ** 2] = 0.0
         return variance if fit_intercept else variance + self.mean**2
 
 

@@ -131,8 +131,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     average : bool, default=True
         Whether to return the best of averages of the path (`fit`), or an average of the path
         that forgets its start (`partial_fit`); or the last iterate. Where squared error has no
-        penalty, or "l2", and no bounds, and X up to 64 columns, `partial_fit` keeps sums of their
-        products, and from ``2 * (n_features + 1)`` rows on returns the optimum of all rows seen:
+        penalty, or "l2", and no bounds, and X up to 64 columns, `partial_fit` keeps a triangular
+        factor of all rows seen, and from ``2 * (n_features + 1)`` rows on returns their optimum:
         the model of `fit`, in chunks of any size.
 
     max_iter : int, default=1000
@@ -247,6 +247,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     as it is if it is a C-ordered array or a CSR matrix of float64 or float32; others are
     copied once. Sparse rows are centred without being made dense, at the cost of their stored
     entries.
+
+    A column whose standard deviation is within four rounding errors of its mean counts as
+    constant, and has the coefficient 0. Where columns are combinations of others, but for 1e-13 of
+    their length, squared error without penalty has the shortest coefficients in scaled columns:
+    copies of a column have equal ones.
 
     Compiled loops do not hold the interpreter's lock, and with less than 2048 columns BLAS runs
     in one thread during `fit`, so that fits in several threads or processes do not wait for each

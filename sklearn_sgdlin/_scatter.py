@@ -1,37 +1,62 @@
 """How few columns vary together: all that squared error needs to know of the rows.
 
-Scatters of parts of the rows add up, so the optimum of a stream is known without its rows.
+The triangular factor of rows has all their products, and twice as many digits of what columns
+have in common. Factors of parts of the rows merge into that of all, so the optimum of a stream is
+known without its rows.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
 
 import numpy as np
 from scipy.sparse import issparse
 
-from ._curvature import inverse_of
+from ._curvature import (
+    RANK_TOLERANCE,
+    WELL_CONDITIONED,
+    LeastSquares,
+    append_rows,
+    cholesky_solver,
+    factor_by_products,
+    triangular_factor,
+)
 from ._metric import MOMENT_ROWS, Moments, chunk_rows, consecutive, slices, with_last
 from ._sweep import standardise
-from ._threads import transposed_product
 
 FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
+PRODUCT_ROWS = 4  # per column, from which their products cost less than to transform them
 LEAST_ROWS = 2  # per coordinate: with fewer, the optimum is that of their noise
-LOOKS = 2  # where rounding errors of a step matter: the second mends those of the first
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Moments of the columns of X and of the targets, and sums of their products; mergeable.
+    """Moments of the columns of X and of the targets, and a factor of their products; mergeable.
 
     Attributes
     ----------
     moments : Moments
         Of the columns of X, then of the targets.
-    products : ndarray of shape (n_features, n_features + n_targets) or None
-        Weighted sums of the deviations of the columns of X times those of all columns.
+    triangle : ndarray of shape (n_features + n_targets,) * 2 or None
+        Triangular factor of the deviations of the columns of X, then of the targets, from their
+        means, times the roots of the weights.
+    sums : ndarray of shape (n_features, n_features + n_targets) or None
+        Products of these deviations, where just these are known.
     """
 
     moments: Moments
-    products: np.ndarray | None
+    triangle: np.ndarray | None
+    sums: np.ndarray | None = None
+
+    @cached_property
+    def factor(self):
+        """The triangular factor, or None; that of sums takes more time than a small fit has."""
+        return self.triangle if self.sums is None else _factor_of(self.sums)
+
+    @property
+    def products(self):
+        """Weighted sums of the deviations of all columns times those of all columns, or None."""
+        return None if self.factor is None else self.factor.T @ self.factor
 
     @classmethod
     def of(cls, X, targets, sample_weight, with_products):
@@ -44,38 +69,45 @@ class Scatter:
         sample_weight : ndarray of shape (n_rows,) or None
         with_products : bool
         """
-        n_features = X.shape[1]
+        n_columns = X.shape[1] + len(targets)
         alone = len(targets[0]) == 1 and sample_weight is None
         if with_products and not alone and (sample_weight is None or sample_weight.any()):
             return cls._with_products(X, targets, sample_weight)
-        nothing = np.zeros((n_features, n_features + len(targets))) if with_products else None
+        nothing = np.zeros((n_columns, n_columns), order="F") if with_products else None
         return cls(moments_of(X, targets, sample_weight), nothing)
 
     @classmethod
     @np.errstate(over="ignore", invalid="ignore")  # the check at the end tells the user
     def _with_products(cls, X, targets, sample_weight):
-        """Take distances from the mean of some rows, so that few digits of squares cancel."""
+        """Factorise the rows beside a column of ones, whose part in the others are their means.
+
+        Distances are from the mean of some rows, so that few digits cancel.
+        """
         n_rows, n_features = X.shape
         near = _near_mean(X, targets, sample_weight)
-        gram = np.zeros((n_features + 1, n_features + 1))
-        cross, square = np.zeros((n_features + 1, len(targets))), 0.0
-        step = min(chunk_rows(n_features + 1), n_rows)
-        buffer = np.ones((step, n_features + 1))
+        n_columns = 1 + len(near)
+        factor = np.zeros((n_columns, n_columns), order="F")
+        step = min(chunk_rows(n_columns), n_rows)
+        distances, by_products = np.ones((step, n_features + 1)), True
         for part in slices(n_rows, step):
-            z, distance = buffer[: part.stop - part.start], targets[:, part].T - near[n_features:]
-            _write_distances(X, part, near[:n_features], z)
-            weighted = z if sample_weight is None else z * sample_weight[part, np.newaxis]
-            gram += transposed_product(weighted, z)
-            cross += transposed_product(weighted, distance)
-            square += weighted[:, -1] @ distance**2
-        sums, weight = np.append(gram[-1, :-1], cross[-1]), float(gram[-1, -1])
-        products = np.hstack([gram[:-1, :-1], cross[:-1]])
-        products -= np.multiply.outer(sums[:n_features] / weight, sums)
-        deviation = np.append(products.diagonal(), square - sums[n_features:] ** 2 / weight)
+            n = part.stop - part.start
+            _write_distances(X, part, near[:n_features], distances[:n])
+            rows = np.ones((n, n_columns), order="F")
+            rows[:, 1 : n_features + 1] = distances[:n, :-1]
+            rows[:, n_features + 1 :] = targets[:, part].T - near[n_features:]
+            if sample_weight is not None:
+                rows *= np.sqrt(sample_weight[part])[:, np.newaxis]
+            by_products = by_products and n >= PRODUCT_ROWS * n_columns
+            tile = factor_by_products(rows, n_features + 1) if by_products else None
+            by_products = tile is not None  # the next rows are like these
+            factor = append_rows(factor, tile if by_products else rows)
+        weight = float(n_rows if sample_weight is None else sample_weight.sum())
         n_rows = n_rows if sample_weight is None else np.count_nonzero(sample_weight)
-        moments = Moments(n_rows, weight, near + sums / weight, np.maximum(deviation, 0.0))
+        deviations = np.asfortranarray(factor[1:, 1:])
+        mean = near + factor[0, 1:] / factor[0, 0]
+        moments = Moments(n_rows, weight, mean, (deviations**2).sum(axis=0))
         moments.of_columns(slice(n_features)).check(X)
-        return cls(moments, products)
+        return cls(moments, deviations)
 
     @classmethod
     @np.errstate(over="ignore")  # who goes on with them finds out
@@ -93,28 +125,57 @@ class Scatter:
         moments : Moments
             Of X and y.
         """
-        scale = metric.scale[:-1]
-        unit = np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0)
-        products = np.empty((len(scale), len(scale) + 1))
+        unit = _inverse_scale(metric)
+        products = np.empty((len(unit), len(unit) + 1))
         products[:, :-1] = hessian[:-1, :-1] * np.multiply.outer(unit, unit)
         products[:, -1] = slope[:-1] * unit
         gap = moments.mean - with_last(metric.centre, 0.0)
         products -= np.multiply.outer(gap[:-1], gap)
-        return cls(moments, moments.weight * products)
+        return cls(moments, None, moments.weight * products)
+
+    @classmethod
+    def of_factor(cls, factor, theta, metric, moments):
+        """Return it as a fit knows it that ended at the optimum theta, with an intercept.
+
+        Parameters
+        ----------
+        factor : ndarray of shape (n_rows, n_coordinates)
+            Rows with the mean products of z.
+        theta : ndarray of shape (n_coordinates,)
+        metric : Metric
+            Of z.
+        moments : Moments
+            Of X and y.
+        """
+        columns = [factor[:, -1], factor[:, :-1] * _inverse_scale(metric), factor @ theta]
+        rows = sqrt(moments.weight) * np.column_stack(columns)
+        whole = np.zeros((rows.shape[1], rows.shape[1]), order="F")
+        whole = append_rows(whole, np.asfortranarray(rows))
+        return cls(moments, np.asfortranarray(whole[1:, 1:]))
 
     def merge(self, other):
         """Scatter of both sets of rows (Chan, Golub & LeVeque, 1983); see `Moments.merge`."""
         moments = self.moments.merge(other.moments)
-        if self.products is None or other.products is None:
+        if self.factor is None or other.factor is None:
             return Scatter(moments, None)
-        if self.moments.weight == 0:
-            return other
+        if self.moments.weight == 0 or other.moments.weight == 0:
+            return Scatter(moments, (other if self.moments.weight == 0 else self).factor)
         gap = other.moments.mean - self.moments.mean
-        weight = self.moments.weight * (other.moments.weight / moments.weight)
-        between = np.multiply.outer(gap[: len(self.products)], weight * gap)
-        return Scatter(moments, self.products + other.products + between)
+        between = sqrt(self.moments.weight * (other.moments.weight / moments.weight)) * gap
+        rows = [between[np.newaxis], other.factor] if other.factor.any() else [between[np.newaxis]]
+        rows = np.asfortranarray(np.concatenate(rows))
+        return Scatter(moments, append_rows(self.factor.copy(order="F"), rows))
 
-    def sums(self, target, metric, theta):
+    def rows(self, metric):
+        """Return rows of X in a metric that have the same products."""
+        n_features, scale = len(metric.centre), metric.scale
+        mean = scale * with_last(self.moments.mean[:n_features] - metric.centre, 1.0)
+        rows = np.zeros((n_features + 1, n_features + 1))
+        rows[:-1, :-1] = self.factor[:n_features, :n_features] * scale[:-1]
+        rows[-1] = sqrt(self.moments.weight) * mean
+        return [rows]
+
+    def residual_sums(self, target, metric, theta):
         """Sums over rows z in a metric, with the residuals r = y - z . theta of a target.
 
         Returns
@@ -126,9 +187,10 @@ class Scatter:
         hessian : ndarray of shape (n_coordinates, n_coordinates)
             Sum of h z z'.
         """
-        n_features, scale = len(self.products), metric.scale
+        n_features, scale = len(metric.centre), metric.scale
         weight, mean = self.moments.weight, self.moments.mean
-        of_X, of_y = self.products[:, :n_features], self.products[:, n_features + target]
+        products = self.products
+        of_X, of_y = products[:n_features, :n_features], products[:n_features, n_features + target]
         mean_z = scale * with_last(mean[:n_features] - metric.centre, 1.0)
         mean_residual = mean[n_features + target] - mean_z @ theta
         coef = scale[:-1] * theta[:-1]
@@ -140,33 +202,65 @@ class Scatter:
         hessian[:-1, :-1] += scale[:-1, np.newaxis] * of_X * scale[:-1]
         return square, slope[:, np.newaxis], hessian
 
-    def tells_optimum(self, fit_intercept):
-        """Whether products are known, of enough rows."""
-        if self.products is None:
+    def tells_optimum(self, n_features, fit_intercept):
+        """Whether a factor is known, of enough rows."""
+        if self.factor is None:
             return False
-        return self.moments.rows >= LEAST_ROWS * (len(self.products) + fit_intercept)
+        return self.moments.rows >= LEAST_ROWS * (n_features + fit_intercept)
 
-    def optimum(self, fit_intercept, l2, coef, intercept):
+    def optimum(self, n_features, fit_intercept, l2):
         """Return coef and intercept of the least mean of error**2 / 2 + l2 coef**2 / 2.
 
-        Of the first target. Where the rows do not tell, as they are given.
+        Of the first target. Where columns are combinations of others, it is the shortest one in
+        columns of equal length.
         """
-        moments, n_features = self.moments, len(self.products)
-        mean = moments.mean[:n_features]
-        spread = moments.of_columns(slice(n_features)).spread(fit_intercept)
-        product = self.products / moments.weight
+        moments = self.moments
+        mean, factor = moments.mean[:n_features], self.factor
         if not fit_intercept:
-            product += np.multiply.outer(mean, moments.mean)
-        hessian, slope = product[:, :n_features], product[:, n_features]
-        if l2:
-            hessian.flat[:: n_features + 1] += l2
-        constant = spread == 0  # but for rounding errors
-        if constant.any():
-            hessian[constant], hessian[:, constant], slope[constant] = 0.0, 0.0, 0.0
-        solve, sure = inverse_of(hessian.copy(), n_features)
-        for _ in range(1 if sure else LOOKS):
-            coef = coef + solve(slope - hessian @ coef)
+            row = sqrt(moments.weight) * moments.mean[np.newaxis]
+            factor = append_rows(factor.copy(order="F"), np.asfortranarray(row))
+        rows = factor[:n_features, :n_features] / sqrt(moments.weight)
+        values = factor[:n_features, n_features] / sqrt(moments.weight)
+        constant = moments.of_columns(slice(n_features)).spread(fit_intercept) == 0
+        rows[:, constant] = 0.0  # but for rounding errors
+        coef = _least_squares(rows, values, l2) if l2 else LeastSquares(rows).solve(values)
         return coef, float(moments.mean[n_features] - mean @ coef) if fit_intercept else 0.0
+
+
+def _least_squares(rows, values, l2):
+    """Return the least of |values - rows . coef|**2 + l2 coef**2."""
+    n_features = len(values)
+    hessian = rows.T @ rows
+    hessian.flat[:: n_features + 1] += l2
+    solve, sure = cholesky_solver(hessian, n_features, WELL_CONDITIONED)
+    if sure:
+        return solve(rows.T @ values)
+    penalty = np.diag(np.full(n_features + 1, sqrt(l2)))[:-1]
+    both = triangular_factor([np.column_stack([rows, values]), penalty])
+    return LeastSquares(both[:n_features, :-1]).solve(both[:n_features, -1])
+
+
+def _inverse_scale(metric):
+    """Return the lengths that the metric gives to columns; 0 where they are constant."""
+    scale = metric.scale[:-1]
+    return np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0)
+
+
+def _factor_of(products):
+    """Return a factor of products that were summed up, of the columns of X with all columns."""
+    n_features = len(products)
+    length = np.sqrt(np.maximum(products.diagonal(), 0.0))
+    unit = np.divide(1.0, length, out=np.zeros(n_features), where=length > 0)
+    values, vectors = np.linalg.eigh(unit[:, np.newaxis] * products[:, :n_features] * unit)
+    seen = values > RANK_TOLERANCE * values.max(initial=0.0)
+    root = np.sqrt(values[seen])
+    rows = np.zeros((seen.sum(), products.shape[1]))
+    rows[:, :n_features] = (vectors[:, seen] * root).T * length
+    rows[:, n_features:] = (vectors[:, seen] / root).T @ (
+        unit[:, np.newaxis] * products[:, n_features:]
+    )
+    factor = np.zeros((products.shape[1], products.shape[1]), order="F")
+    return append_rows(factor, np.asfortranarray(rows)) if len(rows) else factor
 
 
 def moments_of(X, targets, sample_weight):

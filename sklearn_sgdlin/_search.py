@@ -26,6 +26,8 @@ REMEMBERED_LEAST = 8  # where columns are so many that
 REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
 CONJUGATE_STEPS = 30  # an epoch, at most
 RECENT = 10  # steps, whose decrease tells how much is left, if nothing else does
+PREDICTION = 2 * np.finfo(np.float64).eps  # of |z| |theta|: rounding error of a prediction
+GAIN = 0.25  # of what is left: a step that leaves more does no more than rounding errors
 ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
 
 
@@ -61,6 +63,23 @@ def quadratic_model(weight, objective, theta, directions, loss, sums):
 def survey_sums(rows, theta, directions):
     """Return the sums over rows of squared residuals, and of z times residuals and responses."""
     return rows.products(np.column_stack([-theta, directions]), residuals=True)
+
+
+def residual_sums(rows, theta):
+    """Return the sums over rows of squared residuals and of z times residuals, of dense rows z.
+
+    Products with sparse rows are differences, which have fewer digits far from zero.
+    """
+    square, sums = 0.0, np.zeros(len(theta))
+    for chunk, y, weight in rows.chunks():
+        start = 0
+        for z, part in chunk.parts(weight):
+            residual = y[start : start + len(z)] - z @ theta
+            start += len(z)
+            weighted = residual if part is None else part * residual
+            square += weighted @ residual
+            sums += weighted @ z
+    return float(square), sums[:, np.newaxis]
 
 
 def conjugate_steps(
@@ -220,7 +239,7 @@ class SearchingEpoch:
         self.by_sketch = sketch is not None and sketch.cheap  # or once it is needed
         self.least = None if self.by_sketch else LeastCurvature(rows.n_coordinates, seed)
         self.span = Span(rows.n_coordinates)
-        self.gradient, self.decreases = None, []
+        self.gradient, self.decreases, self.start = None, [], None
 
     def directions(self, theta, order, step_rule, rows_seen):
         """Return the end of the sweep, its average, and a gradient step."""
@@ -235,6 +254,7 @@ class SearchingEpoch:
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss, that of the last iterate, and the distance."""
+        self.start = theta
         directions = self.directions(theta, order, step_rule, rows_seen)
         with np.errstate(over="ignore", invalid="ignore"):
             length = np.linalg.norm(directions, axis=0)
@@ -248,7 +268,7 @@ class SearchingEpoch:
         if self.gradient is None and self.least is not None:
             self.least.add(images[:, -1])
         loss, self.gradient = old_loss, gradient
-        if not (self.by_sketch and self.sketch.sure):  # else a Newton step leads to the optimum
+        if not (self.by_sketch and self.sketch.exact):  # else Newton steps lead to the optimum
             self.span.add(directions, images)
             step, change, decrease = self.span.search(gradient)
             self.span.forget()
@@ -266,6 +286,9 @@ class SearchingEpoch:
         sketch = self.sketch
         if self.gradient is None or sketch is None or sketch.solve is None or not sketch.exact:
             return Scatter(moments, None)
+        with_intercept = self.rows.metric.scale[-1] > 0
+        if sketch.factor is not None and with_intercept and not self.objective.l2.any():
+            return Scatter.of_factor(sketch.factor, theta, self.rows.metric, moments)
         slope = sketch.total @ theta - self.gradient
         hessian = sketch.total - np.diag(self.objective.l2)
         return Scatter.of_hessian(hessian, slope, self.rows.metric, moments)
@@ -308,14 +331,32 @@ class SearchingEpoch:
             mend = solve(rest)
             self.gradient = np.zeros_like(theta)
             return theta - step - mend, gradient @ (step + mend) / 2, rest @ mend / 2
+        theta = self.start + self.sketch.project(theta - self.start)
+        new_loss, gradient = self._exact_sums(theta)
+        step = solve(gradient)
+        left = gradient @ step / 2
         for _ in range(NEWTON_STEPS):
-            theta = theta - solve(self.gradient)
-            nothing = np.empty((len(theta), 0))
-            new_loss, self.gradient, _ = survey(self.rows, self.objective, theta, nothing)
-            left = self.gradient @ solve(self.gradient) / 2
-            if left <= enough:
+            nearer, last = theta - step, left
+            loss_there, gradient = self._exact_sums(nearer)
+            step_there = solve(gradient)
+            left_there = gradient @ step_there / 2
+            if left_there < last:  # the loss itself may have too few digits to tell
+                theta, new_loss, step, left = nearer, loss_there, step_there, left_there
+            rounding = PREDICTION**2 * (self.sketch.size * theta @ theta) / 2
+            if left >= GAIN * last and new_loss <= rounding:
+                left = 0.0  # residuals are rounding errors of predictions
+            if left <= enough or left >= GAIN * last:
                 break
+        if 0 < left <= enough:
+            theta = theta - step
+        self.gradient = np.zeros_like(theta)
         return theta, loss - new_loss, left
+
+    def _exact_sums(self, theta):
+        """Return the objective and its gradient, from the same rows that have been factorised."""
+        sums = self.rows.total(residual_sums, theta)
+        nothing = np.empty((len(theta), 0))
+        return quadratic_model(self.rows.weight, self.objective, theta, nothing, *sums)[:2]
 
     def _conjugate(self, theta, enough, **how):
         times = partial(hessian_times, self.rows, self.objective)

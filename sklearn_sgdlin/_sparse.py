@@ -25,7 +25,7 @@ class SparseChunk:
     def __init__(self, X, metric):
         self.X = X
         self.scale, self.intercept_scale = metric.scale[:-1], metric.scale[-1]
-        self.offset = self.scale * metric.centre
+        self.centre, self.offset = metric.centre, self.scale * metric.centre
 
     def __matmul__(self, points):
         body = (points[:-1].T * self.scale).T
@@ -59,7 +59,8 @@ class SparseChunk:
         for part in slices(n_rows, chunk_rows(n_coordinates)):
             X = self.X[part]
             z = np.empty((X.shape[0], n_coordinates))
-            z[:, :-1] = X.toarray() * self.scale - self.offset
+            np.subtract(X.toarray(), self.centre, out=z[:, :-1])
+            z[:, :-1] *= self.scale
             z[:, -1] = self.intercept_scale
             yield z, None if weight is None else weight[part]
 

@@ -47,14 +47,14 @@ def _stream(settings, X, y, sample_weight, state, seed):
         state = State(scatter, *model, *model, 0, 0.0, seed)
     else:
         scatter = state.scatter.merge(scatter)
-    optimum = partial(scatter.optimum, settings.fit_intercept, settings.l2)
-    known = scatter.tells_optimum(settings.fit_intercept)
+    known = scatter.tells_optimum(X.shape[1], settings.fit_intercept)
+    optimum = partial(scatter.optimum, X.shape[1], settings.fit_intercept, settings.l2)
     if known and settings.implicit:
-        last = mean = optimum(state.mean_coef, state.mean_intercept)
+        last = mean = optimum()
         average_rows = state.average_rows + len(y)
     else:
         last, mean, average_rows = _sweep(settings, X, y, sample_weight, state, scatter.moments)
-        mean = optimum(*mean) if known else mean
+        mean = optimum() if known else mean
     return State(scatter, *last, *mean, state.rows_seen + len(y), average_rows, state.seed)
 
 
