@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from ._scatter import Scatter
 from ._search import conjugate_steps, response_sums
 
 STEPS = 5  # an epoch, at most
@@ -566,6 +567,14 @@ class InteriorEpoch:
         known = np.nan_to_num(value * min(distance or 0.0, self.tol) ** 2)
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         return theta, value, end_value, distance
+
+    def scatter(self, theta, moments):
+        """Return the scatter of the rows, which have these moments, as far as it is known here."""
+        quadratic = None if self.interior is None else self.interior.quadratic
+        if quadratic is None or not quadratic.matrix:
+            return Scatter(moments, None)
+        slope = quadratic.slope + quadratic.hessian @ quadratic.origin
+        return Scatter.of_hessian(quadratic.hessian, slope, self.rows.metric, moments)
 
     def _begin(self, start, theta):
         """Begin with the best model so far; where columns are many, without SGD's noise in zeros.

@@ -5,6 +5,8 @@ from math import sqrt
 
 import numpy as np
 
+from ._active_set import penalised_optimum
+from ._loss import SQUARED_ERROR
 from ._problem import Problem, check_growth, constant_model, generator, target_variance
 from ._scatter import FEATURES, Scatter
 from ._state import State, Targets
@@ -12,6 +14,7 @@ from ._threads import blas_threads
 
 FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
 FALL = 0.25  # power of t, by which the "adaptive" rate falls where the path is averaged
+PENALISED_FALL = 0.75  # with a penalty: noise that is cut off at its kinks does not average out
 FALL_ROWS = 10  # per coordinate, after which it is what it is without
 
 
@@ -39,7 +42,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     Where the scatter of all rows seen tells their optimum, that is the model, and steps which
     cannot diverge need not be taken. Else it is where a sweep leads.
     """
-    few = X.shape[1] <= FEATURES and settings.average and settings.quadratic
+    few = X.shape[1] <= FEATURES and settings.average and settings.loss == SQUARED_ERROR
     scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products=few)
     if state is None:
         model = constant_model(settings, scatter.moments)
@@ -47,6 +50,8 @@ def _stream(settings, X, y, sample_weight, state, seed):
     else:
         scatter = state.scatter.merge(scatter)
     optimum = partial(scatter.optimum, settings.fit_intercept, settings.l2)
+    if not settings.quadratic:
+        optimum = partial(penalised_optimum, scatter, settings)
     known = scatter.tells_optimum(settings.fit_intercept)
     if known and settings.implicit:
         last = mean = optimum(state.mean_coef, state.mean_intercept)
@@ -92,8 +97,8 @@ def _sweep(settings, X, y, sample_weight, state, moments):
 
 def _step_rule(settings, problem):
     """That of the problem; where the path is averaged, a falling rate leaves less noise."""
-    rate, power_t, implicit = problem.step_rule(settings, settings.learning_rate)
+    rate, power_t, *others = problem.step_rule(settings, settings.learning_rate)
     if settings.schedule == "adaptive" and settings.average:
-        power_t = FALL
+        power_t = PENALISED_FALL if problem.objective.penalised else FALL
         rate *= (FALL_ROWS * problem.rows.n_coordinates) ** power_t
-    return rate, power_t, implicit
+    return rate, power_t, *others
