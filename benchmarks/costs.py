@@ -22,7 +22,7 @@ from sklearn_sgdlin._rows import Rows
 from sklearn_sgdlin._sparse import SparseRows
 from sklearn_sgdlin._validation import validated
 
-RULE = (1.0, 0.0, True)  # learning_rate, power_t, implicit
+RULE = (1.0, 0.0, True, 1.0)  # learning_rate, power_t, implicit, norm
 
 
 def sweeps(rows, rng):

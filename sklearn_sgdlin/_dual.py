@@ -21,12 +21,13 @@ from math import sqrt
 import numpy as np
 from scipy.linalg.blas import dsymv, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs
-from scipy.sparse import issparse
+from scipy.sparse import csc_array, issparse
 
 from ._curvature import COORDINATES
 from ._metric import chunk_rows, slices
 from ._scatter import FEATURES
 from ._search import LEAST_TOL
+from ._sparse import FAR
 from ._sparse_columns import CentredColumns, OtherColumns
 from ._threads import blas_threads
 
@@ -159,7 +160,7 @@ class SparseSystem(DualSystem):
         super().__init__(X, sample_weight, mean, settings)
         self.order = X.order
         centre, largest = self.centre[X.order], self._largest(X, spread[X.order])
-        self.columns = CentredColumns(X.columns, self.root, centre)
+        self.columns = CentredColumns(*self._near(X.columns, centre, spread[X.order]))
         self.shared = self.columns.few(largest)
         self.others = OtherColumns(self.columns, largest)
         own = self.others.squares() / self.l2 + self.weight  # the diagonal beside shared columns
@@ -172,6 +173,22 @@ class SparseSystem(DualSystem):
     def size(X):
         """Of the matrix to be factorised, at most."""
         return SHARED
+
+    def _near(self, columns, centre, spread):
+        """Centre what is far from zero in every row; return the columns, the root, and the rest.
+
+        Products with such a column are differences of large numbers; of others, see `recentred`.
+        """
+        data, near = columns.data, centre.copy()
+        for j in np.flatnonzero(np.abs(centre) > FAR * np.sqrt(spread)):
+            part = slice(columns.indptr[j], columns.indptr[j + 1])
+            root = self.root[columns.indices[part]]
+            if np.count_nonzero(root) == np.count_nonzero(self.root):
+                data = data.copy() if data is columns.data else data
+                data[part] -= centre[j] * root
+                near[j] = 0.0
+        columns = csc_array((data, columns.indices, columns.indptr), shape=columns.shape)
+        return columns, self.root, near
 
     @staticmethod
     def _largest(X, spread):

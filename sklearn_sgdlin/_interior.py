@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from ._scatter import Scatter
 from ._search import conjugate_steps, response_sums
 
 STEPS = 5  # an epoch, at most
@@ -708,6 +709,14 @@ class InteriorEpoch:
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         distance = None if size is None else self._distance(value, min(size, value))
         return theta, value, end_value, distance
+
+    def scatter(self, theta, moments):
+        """Return the scatter of the rows, which have these moments, as far as it is known here."""
+        quadratic = None if self.interior is None else self.interior.quadratic
+        if quadratic is None or not quadratic.matrix:
+            return Scatter(moments, None)
+        slope = quadratic.slope + quadratic.hessian @ quadratic.origin
+        return Scatter.of_hessian(quadratic.hessian, slope, self.rows.metric, moments)
 
     def _may_have_a_matrix(self):
         work = matrix_work(self.rows)

@@ -214,6 +214,13 @@ class Metric:
         """Steps in the units of the data, as in a textbook."""
         return cls(np.zeros(n_features), np.append(np.ones(n_features), float(fit_intercept)))
 
+    def mean_square(self, moments):
+        """Mean of ||z||**2, without the intercept, of rows with these moments."""
+        with np.errstate(over="ignore"):  # in the units of the data
+            distance = self.scale[:-1] * (moments.mean - self.centre)
+            deviation = self.scale[:-1] * np.sqrt(moments.spread(True))
+            return float(distance @ distance + deviation @ deviation)
+
     def theta(self, coef, intercept):
         """Coordinates of a model."""
         model = with_last(coef, intercept + self.centre @ coef)

@@ -45,6 +45,11 @@ class Objective:
         """Whether the penalty has no kink and no bound."""
         return not (self.l1.any() or np.isfinite(self.floor).any())
 
+    @cached_property
+    def penalised(self):
+        """Whether there is a penalty, or a bound."""
+        return bool(self.l2.any()) or not self.smooth
+
     def penalty(self, theta):
         """Value of the penalty at one theta, or at each column of several."""
         with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite

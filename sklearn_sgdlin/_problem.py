@@ -51,13 +51,15 @@ class Problem:
     """Rows in their metric, the objective on them, and the length of a step of rate 1.
 
     With a metric the rate has no unit: a step moves the prediction by about the spread of y
-    also where the loss bounds its multiplier, and weights count relative to their mean.
+    also where the loss bounds its multiplier, and weights count relative to their mean. `norm` is
+    the mean of ||z||**2 without the intercept, 1 if that is 0.
     """
 
     rows: Rows
     moments: Moments
     objective: Objective
     unit: float
+    norm: float
 
     @classmethod
     def of(cls, settings, X, y, sample_weight, moments):
@@ -67,11 +69,11 @@ class Problem:
     @classmethod
     def on(cls, rows_in, settings, moments):
         """Pose it on ``rows_in(metric)``, wherever they are."""
+        columns = moments.of_columns(slice(-1))
         if settings.precondition:
             unit, bound = settings.loss.compliance, settings.loss.bound
             if bound < inf:
                 unit = max(unit, sqrt(target_variance(settings, moments)) / bound) or 1.0
-            columns = moments.of_columns(slice(-1))
             metric = Metric.standard(columns, settings.fit_intercept, unit * settings.l2)
             unit *= moments.rows / moments.weight
         else:
@@ -80,7 +82,8 @@ class Problem:
         objective = Objective.of(
             settings.loss, settings.l1, settings.l2, settings.positive, metric.scale
         )
-        return cls(rows_in(metric), moments, objective, unit)
+        norm = metric.mean_square(columns) or 1.0
+        return cls(rows_in(metric), moments, objective, unit, norm)
 
     def searched_in(self, standard):
         """Return the problem with the steps of this one, and all else in those coordinates.
@@ -93,9 +96,9 @@ class Problem:
         return Problem(rows, self.moments, standard.objective, self.unit)
 
     def step_rule(self, settings, rate):
-        """learning_rate, power_t, implicit of one sweep."""
+        """learning_rate, power_t, implicit of one sweep, and the mean of ||z||**2 below."""
         power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
-        return rate * self.unit, power_t, settings.implicit
+        return rate * self.unit, power_t, settings.implicit, self.norm
 
 
 def _sweep_in(rows, objective, metric, order, _, step_rule, rows_seen, theta):

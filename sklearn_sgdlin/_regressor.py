@@ -82,7 +82,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``alpha / 2 * ||w||^2``, ``alpha * ||w||_1``, or the sum of both, as above. The
         intercept is never penalised. With "l1" and "elasticnet" coefficients that should be
-        zero are exactly 0.0. With n rows of weight 1, `Ridge` calls this alpha ``n * alpha``;
+        zero are exactly 0.0; in `partial_fit` only where it knows the optimum, see `average`, as
+        the average of a path that leaves zero now and then is not zero. With n rows of weight 1,
+        `Ridge` calls this alpha ``n * alpha``;
         `Lasso` and `ElasticNet` call it alpha.
 
     alpha : float, default=0.0001
@@ -114,8 +116,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
         lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
         never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
-        "adaptive" is ``learning_rate * (10 * (n_features + 1) / t)**0.25``, and constant with
-        ``average=False``, so that the last iterate follows a drift.
+        "adaptive" is ``learning_rate * (10 * (n_features + 1) / t)**0.25``, to the power 0.75 with
+        a penalty or `positive`, and constant with ``average=False``, so that the last iterate
+        follows a drift.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -130,9 +133,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     average : bool, default=True
         Whether to return the best of averages of the path (`fit`), or an average of the path
-        that forgets its start (`partial_fit`); or the last iterate. Where squared error has no
-        penalty, or "l2", and no bounds, and X up to 64 columns, `partial_fit` keeps a triangular
-        factor of all rows seen, and from ``2 * (n_features + 1)`` rows on returns their optimum:
+        that forgets its start (`partial_fit`); or the last iterate. With squared error and up to
+        64 columns `partial_fit` keeps a triangular factor of all rows seen, and from
+        ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty:
         the model of `fit`, in chunks of any size.
 
     max_iter : int, default=1000

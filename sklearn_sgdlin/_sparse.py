@@ -1,14 +1,14 @@
 """Rows of a CSR matrix, centred without being made dense."""
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
 from ._metric import chunk_rows, consecutive, slices
-from ._rows import AVERAGE_EVERY, CACHE_LINE, DOUBLE, PER_LINE, Rows
+from ._rows import CACHE_LINE, DOUBLE, PER_LINE, Rows
 from ._sweep import sparse_products, sweep_sparse
 
-PENALTY_COLUMNS = 1 << 10  # beyond, the step of the penalty is taken as much less often
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
+FAR = 100.0  # from a centre to zero, in units of the metric: squares lose four digits
 COORDINATE = 4  # numbers the sweep needs of a column: iterate, average, scale and offset
 
 
@@ -19,13 +19,33 @@ def aligned_table(n_rows, n_columns):
     return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
+def recentred(X, centre, scale):
+    """Return X with far columns stored in every row, less their centre, and the centres left.
+
+    Products with such a column are differences of large numbers. A far column is stored in nearly
+    all rows, as the variance is at least that of its zeros; where weights say otherwise, it stays.
+    """
+    far = np.abs(scale * centre) > FAR
+    if far.any():
+        far &= 2 * np.bincount(X.indices, minlength=X.shape[1]) > X.shape[0]
+    if not far.any():
+        return X, centre
+    n_rows, columns, entries = X.shape[0], np.flatnonzero(far), X.tocoo()
+    near = ~far[entries.col]
+    dense = X[:, columns].toarray() - centre[columns]
+    row = np.append(entries.row[near], np.repeat(np.arange(n_rows), len(columns)))
+    column = np.append(entries.col[near], np.tile(columns, n_rows))
+    data = np.append(entries.data[near], dense.ravel())
+    return csr_array((data, (row, column)), shape=X.shape), np.where(far, 0.0, centre)
+
+
 class SparseChunk:
     """Rows z = (scale * (x - centre), scale of the intercept) of a CSR matrix, as an operator."""
 
-    def __init__(self, X, metric):
+    def __init__(self, X, centre, scale):
         self.X = X
-        self.scale, self.intercept_scale = metric.scale[:-1], metric.scale[-1]
-        self.centre, self.offset = metric.centre, self.scale * metric.centre
+        self.scale, self.intercept_scale = scale[:-1], scale[-1]
+        self.centre, self.offset = centre, self.scale * centre
 
     def __matmul__(self, points):
         body = (points[:-1].T * self.scale).T
@@ -69,10 +89,11 @@ class SparseRows(Rows):
     """`Rows` of a CSR matrix: every pass costs as much as there are stored entries."""
 
     def __init__(self, X, y, sample_weight, metric):
+        X, self._centre = recentred(X, metric.centre, metric.scale[:-1])
         super().__init__(X, y, sample_weight, metric)
         self.n_entries = X.nnz
-        # Else as in dense rows, so that both take the same path.
-        self._penalty_every = AVERAGE_EVERY * max(X.shape[1] // PENALTY_COLUMNS, 1)
+        per_entry = self.n_rows * X.shape[1] // max(X.nnz, 1)  # columns that its turn costs
+        self._penalty_every = 1 << max(per_entry.bit_length() - 1, 1)
 
     def _place(self, metric):
         """Make room for a table of all that the steps need of a column."""
@@ -91,7 +112,7 @@ class SparseRows(Rows):
             blocks,
             self._block_rows,
             within,
-            self.metric.centre,
+            self._centre,
             self.metric.scale,
             objective.loss,
             objective.l1,
@@ -119,7 +140,7 @@ class SparseRows(Rows):
                 self.X.indptr,
                 self.y if residuals and part.start == 0 else None,
                 self.sample_weight,
-                self.metric.centre,
+                self._centre,
                 self.metric.scale,
                 slopes[part],
                 totals[part],
@@ -131,7 +152,7 @@ class SparseRows(Rows):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
         for part in slices(self.n_rows, step):
-            z = SparseChunk(consecutive(self.X, part), self.metric)
+            z = SparseChunk(consecutive(self.X, part), self._centre, self.metric.scale)
             yield z, self.y[part], self._weight_of(part)
 
 

@@ -5,6 +5,8 @@ from math import sqrt
 
 import numpy as np
 
+from ._active_set import penalised_optimum
+from ._loss import SQUARED_ERROR
 from ._metric import Moments
 from ._problem import Problem, check_growth, constant_model, generator, target_variance
 from ._scatter import FEATURES, Scatter
@@ -13,6 +15,7 @@ from ._threads import blas_threads
 
 FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
 FALL = 0.25  # power of t, by which the "adaptive" rate falls where the path is averaged
+PENALISED_FALL = 0.75  # with a penalty: noise that is cut off at its kinks does not average out
 FALL_ROWS = 10  # per coordinate, after which it is what it is without
 
 
@@ -40,7 +43,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     Where the scatter of all rows seen tells their optimum, that is the model, and steps which
     cannot diverge need not be taken. Else it is where a sweep leads.
     """
-    few = X.shape[1] <= FEATURES and settings.average and settings.quadratic
+    few = X.shape[1] <= FEATURES and settings.average and settings.loss == SQUARED_ERROR
     scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products=few)
     if state is None:
         model = constant_model(settings, scatter.moments)
@@ -49,6 +52,9 @@ def _stream(settings, X, y, sample_weight, state, seed):
         scatter = state.scatter.merge(scatter)
     known = scatter.tells_optimum(X.shape[1], settings.fit_intercept)
     optimum = partial(scatter.optimum, X.shape[1], settings.fit_intercept, settings.l2)
+    if not settings.quadratic:
+        start = state.mean_coef, state.mean_intercept
+        optimum = partial(penalised_optimum, scatter, settings, *start)
     if known and settings.implicit:
         last = mean = optimum()
         average_rows = state.average_rows + len(y)
@@ -97,8 +103,8 @@ def _sweep(settings, X, y, sample_weight, state, moments):
 
 def _step_rule(settings, problem):
     """That of the problem; where the path is averaged, a falling rate leaves less noise."""
-    rate, power_t, implicit = problem.step_rule(settings, settings.learning_rate)
+    rate, power_t, *others = problem.step_rule(settings, settings.learning_rate)
     if settings.schedule == "adaptive" and settings.average:
-        power_t = FALL
+        power_t = PENALISED_FALL if problem.objective.penalised else FALL
         rate *= (FALL_ROWS * problem.rows.n_coordinates) ** power_t
-    return rate, power_t, implicit
+    return rate, power_t, *others

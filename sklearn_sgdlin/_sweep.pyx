@@ -12,7 +12,7 @@ costs little more than a sequential one. X is read where it is, float32 or float
 arithmetic is double.
 """
 
-from libc.math cimport INFINITY, pow
+from libc.math cimport INFINITY, fabs, pow
 
 from sklearn_sgdlin._prefetch cimport prefetch
 
@@ -71,6 +71,7 @@ cdef struct Schedule:           # rate of a step: learning_rate / rows_seen**pow
     double learning_rate
     double power_t
     bint implicit
+    double norm                 # mean of ||z||**2 without the intercept
 
 
 cdef struct Penalty:            # of each coordinate, see _objective.py
@@ -108,6 +109,26 @@ cdef inline double step_along(double residual, double rate, double softness,
     if outside == 0:                # also where the softness is
         return 0
     return rate * clip(outside * (1 / softness), loss.lower, loss.upper)
+
+
+cdef inline double rate_of_penalty(double residual, double step, double rate, double softness,
+                                   double norm, Loss loss, Schedule schedule) noexcept nogil:
+    """The rate of the penalty that balances the step of a row.
+
+    An implicit step is shorter than an explicit one; a penalty at the full rate would win. A loss
+    without bounds shortens all steps along z alike, by compliance / softness. Its rows of large
+    norm move theta most and are shortened most, so they count by their norm. With bounds, what
+    counts is how much shorter the step has become.
+    """
+    cdef double outside
+    if not schedule.implicit:
+        return rate
+    if loss.lower == -INFINITY and loss.upper == INFINITY:
+        return rate * (loss.compliance / softness) * (norm / schedule.norm)
+    outside = residual - clip(residual, -loss.dead_zone, loss.dead_zone)
+    if outside == 0:
+        return rate * (loss.compliance / softness) if loss.compliance > 0 else rate
+    return step / clip(outside / loss.compliance, loss.lower, loss.upper)
 
 
 cdef inline void write_row(const floating* x, Py_ssize_t n_features, const double* centre,
@@ -154,6 +175,13 @@ cdef inline double change(double step_1, double last_1, double step_2, double la
         return scale * (step_1 * last_1 + step_2 * last_2) - offset * (step_1 + step_2)
 
 
+cdef inline double shrink(double t, double l1, double l2, double floor) noexcept nogil:
+    """The point that minimises l1 |u| + l2 u**2 / 2 + (u - t)**2 / 2 over u >= floor."""
+    t -= clip(t, -l1, l1)
+    t /= 1 + l2
+    return t if t > floor else floor
+
+
 cdef inline Products step_and_multiply(
     unaliased theta, double step_1, unaliased last_1, double step_2, unaliased last_2,
     const floating* x_1, const floating* x_2, Py_ssize_t n_features,
@@ -196,32 +224,36 @@ cdef inline Products step_and_multiply(
                     first_norm + s * s, second_norm + s * s, cross + s * s)
 
 
-cdef inline double shrink(double t, double l1, double l2, double floor) noexcept nogil:
-    """The point that minimises l1 |u| + l2 u**2 / 2 + (u - t)**2 / 2 over u >= floor."""
-    if t > l1:
-        t -= l1
-    elif t < -l1:
-        t += l1
-    else:
-        t = 0
-    t /= 1 + l2
-    return t if t > floor else floor
+cdef inline double midway(double before, double after) noexcept nogil:
+    """The point of the penalty's step that is averaged: its middle, for its ends are extremes.
+
+    Zeros count as zeros, and what is near zero as at most twice as far from it.
+    """
+    cdef double size = fabs(after)
+    return after + clip((before - after) / 2, -size, size)
 
 
 cdef inline void step_and_average(
     unaliased theta, double step_1, const double* last_1, double step_2, const double* last_2,
-    Py_ssize_t n_features, const double* offset, const double* scale, Penalty penalty, double rate,
-    unaliased mean, double weight, floating kind,
+    Py_ssize_t n_features, const double* offset, const double* scale, Penalty penalty,
+    double penalty_rate, unaliased mean, double weight, floating kind,
 ) noexcept nogil:
     """Finish the steps of the last two rows, take that of the penalty, move the average."""
     cdef Py_ssize_t j
-    cdef double t
-    for j in range(n_features):
-        t = theta[j] + change(step_1, last_1[j], step_2, last_2[j], scale[j], offset[j], kind)
-        if penalty.any:
-            t = shrink(t, rate * penalty.l1[j], rate * penalty.l2[j], penalty.floor[j])
-        theta[j] = t
-        mean[j] += weight * (t - mean[j])
+    cdef double t, before
+    if penalty.any:
+        for j in range(n_features):
+            before = theta[j] + change(step_1, last_1[j], step_2, last_2[j], scale[j], offset[j],
+                                       kind)
+            t = shrink(before, penalty_rate * penalty.l1[j], penalty_rate * penalty.l2[j],
+                       penalty.floor[j])
+            theta[j] = t
+            mean[j] += weight * (midway(before, t) - mean[j])
+    else:
+        for j in range(n_features):
+            t = theta[j] + change(step_1, last_1[j], step_2, last_2[j], scale[j], offset[j], kind)
+            theta[j] = t
+            mean[j] += weight * (t - mean[j])
     theta[n_features] += scale[n_features] * (step_1 + step_2)
     mean[n_features] += weight * (theta[n_features] - mean[n_features])
 
@@ -272,8 +304,11 @@ cdef vectorised_void sweep_rows(
     cdef Py_ssize_t n_coming = list_rows(blocks, min(tile_blocks, n_blocks), block_rows, n_rows,
                                          coming)
     cdef Products product
+    cdef bint ends
     cdef double implicit = 1 if schedule.implicit else 0
-    cdef double rate_1, rate_2, step_1 = 0, step_2 = 0
+    cdef double rate_1, rate_2, residual_1, residual_2, softness_1, softness_2
+    cdef double step_1 = 0, step_2 = 0, penalty_rate = 0, weight
+    cdef double intercept_norm = scale[n_features] * scale[n_features]
     cdef double rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
 
     while n_coming > 0:
@@ -303,24 +338,34 @@ cdef vectorised_void sweep_rows(
             if floating is double:      # only read
                 last_1 = <double*> (X + row_1 * n_features)
                 last_2 = <double*> (X + row_2 * n_features)
-            step_1 = step_along(
-                y[row_1] - product.first, rate_1,
-                loss.compliance + implicit * rate_1 * product.first_norm, loss)
-            step_2 = step_along(
-                y[row_2] - product.second - step_1 * product.cross, rate_2,
-                loss.compliance + implicit * rate_2 * product.second_norm, loss)
+            softness_1 = loss.compliance + implicit * rate_1 * product.first_norm
+            residual_1 = y[row_1] - product.first
+            step_1 = step_along(residual_1, rate_1, softness_1, loss)
+            softness_2 = loss.compliance + implicit * rate_2 * product.second_norm
+            residual_2 = y[row_2] - product.second - step_1 * product.cross
+            step_2 = step_along(residual_2, rate_2, softness_2, loss)
+            if penalty.any:
+                penalty_rate = rate_of_penalty(residual_1, step_1, rate_1, softness_1,
+                                               product.first_norm - intercept_norm, loss, schedule)
+                penalty_rate += rate_of_penalty(residual_2, step_2, rate_2, softness_2,
+                                                product.second_norm - intercept_norm, loss,
+                                                schedule)
 
             n_since += min(2, n_tile - i)
-            if n_since == AVERAGE_EVERY or i + 2 >= n_tile:
+            ends = n_since == AVERAGE_EVERY or i + 2 >= n_tile
+            weight = 0
+            if ends:
                 average.rows += n_since
-                step_and_average(theta, step_1, last_1, step_2, last_2, n_features, offset, scale,
-                                 penalty, rate * n_since, mean, (1 + average.forget) * n_since
-                                 / (average.rows + average.forget * n_since), X[0])
-                step_1 = 0
-                step_2 = 0
+                weight = (1 + average.forget) * n_since
+                weight /= average.rows + average.forget * n_since
                 rows_seen += n_since
                 n_since = 0
                 rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
+            if ends or penalty.any:
+                step_and_average(theta, step_1, last_1, step_2, last_2, n_features, offset, scale,
+                                 penalty, penalty_rate, mean, weight, X[0])
+                step_1 = 0
+                step_2 = 0
 
 
 def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sample_weight,
@@ -333,8 +378,8 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
 
     With ``z = (scale * x - offset, scale[-1])`` a row with weight h moves theta by
     ``rate * h * m * z``, where m is the multiplier of the loss: at the residual before the
-    step (explicit), or after it (implicit, the softness below), and the iterates are
-    averaged every 16 steps::
+    step (explicit), or after it (implicit, the softness below), and the iterates, midway in
+    the penalty's step, are averaged every 16 steps::
 
         m = clip(s(y - z . theta) / (compliance + rate * h * ||z||**2), lower, upper)
 
@@ -346,9 +391,10 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     within : permutation of the positions in a tile; its length is a multiple of block_rows
     offset, scale : arrays of shape (n_features,) and (n_features + 1,)
     loss : dead_zone, compliance, lower, upper
-    l1, l2, floor : arrays of shape (n_features + 1,): the penalty's step, once every 16 rows,
-        is the proximal one, ``max(shrink(theta, rate * l1) / (1 + rate * l2), floor)``
-    schedule : learning_rate, power_t, implicit
+    l1, l2, floor : arrays of shape (n_features + 1,): the penalty's step, once every 2 rows, is
+        the proximal one, ``max(shrink(theta, rate * l1) / (1 + rate * l2), floor)``, at the sum
+        of rates that balance the steps of the rows, see `rate_of_penalty`
+    schedule : learning_rate, power_t, implicit, mean of ||z||**2 without the intercept
     rows_seen : rows before this call, for the schedule
     theta, mean : arrays of shape (n_features + 1,), changed in place: iterate and average
     mean_rows, forget : rows in the average so far, and how fast it forgets them
@@ -367,7 +413,8 @@ def sweep(const floating[:, ::1] X, const double[::1] y, const double[::1] sampl
     cdef const double* weights = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
     c_penalty = penalty_of(l1, l2, floor)
-    c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit = schedule
+    (c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit,
+     c_schedule.norm) = schedule
     average.rows = mean_rows
     average.forget = forget
     if sample_weight is not None:
@@ -476,10 +523,14 @@ cdef void sweep_sparse_rows(
     const double* sample_weight, Py_ssize_t n_rows, Py_ssize_t n_features,
     const Py_ssize_t* blocks, Py_ssize_t n_blocks, Py_ssize_t block_rows, Py_ssize_t tile_blocks,
     const Py_ssize_t* visits, Py_ssize_t n_visits, const double* centre, const double* scale,
-    Coordinate* coordinates, Loss loss, Penalty penalty, Py_ssize_t every, Schedule schedule,
+    Coordinate* coordinates, Loss loss, Penalty penalty, Py_ssize_t penalty_every,
+    Schedule schedule,
     double rows_seen, double* theta, double* mean, Average* average,
 ) noexcept nogil:
     """The same steps as in `sweep_rows`, at the cost of the stored entries.
+
+    The penalty has its turn after `penalty_every` rows, a power of two; the average after 16, or
+    as many.
 
     A row is z = scale * x - offset, with offset = scale * centre. The dense part of all steps,
     -sum(step) * offset, is one number times a vector, and so is that of the average; the
@@ -492,7 +543,9 @@ cdef void sweep_sparse_rows(
     cdef Py_ssize_t first = 0, stop = 0, i, j, row, n_since = 0
     cdef double shift = 0, mean_shift = 0, mean_scale = 1, offset_norm = 0, along = 0
     cdef double intercept_scale = scale[n_features]
-    cdef double rate_h, step, weight, t, prediction, norm
+    cdef double intercept_norm = intercept_scale * intercept_scale
+    cdef double rate_h, residual, softness, step, weight, t, prediction, norm, penalty_rate = 0
+    cdef Py_ssize_t every = max(penalty_every, AVERAGE_EVERY)
     cdef double implicit = 1 if schedule.implicit else 0
     cdef double rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
     cdef double averaging = 1 if average.rows > 0 else 0
@@ -518,11 +571,15 @@ cdef void sweep_sparse_rows(
                                  indptr[row + 1] - indptr[row], coordinates, shift)
         prediction = (stored.prediction + theta[n_features] * intercept_scale
                       - along + shift * offset_norm)
-        norm = stored.norm + offset_norm + intercept_scale * intercept_scale
+        norm = stored.norm + offset_norm + intercept_norm
 
         rate_h = rate if sample_weight == NULL else rate * sample_weight[row]
-        step = step_along(y[row] - prediction, rate_h,
-                          loss.compliance + implicit * rate_h * norm, loss)
+        softness = loss.compliance + implicit * rate_h * norm
+        residual = y[row] - prediction
+        step = step_along(residual, rate_h, softness, loss)
+        if penalty.any:
+            penalty_rate += rate_of_penalty(residual, step, rate_h, softness,
+                                            norm - intercept_norm, loss, schedule)
         step_sparse(data + indptr[row], indices + indptr[row], indptr[row + 1] - indptr[row],
                     coordinates, step, averaging * step / mean_scale)
         along += step * stored.crossing
@@ -530,6 +587,7 @@ cdef void sweep_sparse_rows(
         theta[n_features] += step * intercept_scale
 
         n_since += 1
+        weight = 0
         if (n_since == every or i + 1 == n_visits
                 or (i + 1 == stop and every == AVERAGE_EVERY)):
             average.rows += n_since
@@ -539,26 +597,28 @@ cdef void sweep_sparse_rows(
                 mean_scale *= 1 - weight
             mean_shift += weight * (shift - mean_shift)
             averaging = 1
-            if penalty.any:
-                along = 0
-                for j in range(n_features):
-                    c = coordinates + j
-                    t = c.theta - shift * c.offset
-                    c.mean = c.theta + mean_scale * c.mean - mean_shift * c.offset
-                    c.theta = shrink(t, rate * n_since * penalty.l1[j],
-                                     rate * n_since * penalty.l2[j], penalty.floor[j])
-                    c.mean += weight * (c.theta - t) - c.theta
-                    along += c.theta * c.offset
-                shift = 0
-                mean_shift = 0
-                mean_scale = 1
             rows_seen += n_since
             n_since = 0
             rate = schedule.learning_rate * pow(rows_seen + 1, -schedule.power_t)
+        if penalty.any and n_since % penalty_every == 0:
+            along = 0
+            for j in range(n_features):
+                c = coordinates + j
+                t = c.theta - shift * c.offset
+                c.mean = c.theta + mean_scale * c.mean - mean_shift * c.offset
+                c.theta = shrink(t, penalty_rate * penalty.l1[j], penalty_rate * penalty.l2[j],
+                                 penalty.floor[j])
+                c.mean += weight * (midway(t, c.theta) - t) - c.theta
+                c.mean *= averaging     # nothing until the first block ends
+                along += c.theta * c.offset
+            shift = 0
+            mean_shift = 0
+            mean_scale = 1
+            penalty_rate = 0
 
     for j in range(n_features):
         c = coordinates + j
-        mean[j] = c.theta + mean_scale * c.mean - mean_shift * c.offset
+        mean[j] = max(c.theta + mean_scale * c.mean - mean_shift * c.offset, penalty.floor[j])
         theta[j] = c.theta - shift * c.offset
 
 
@@ -573,7 +633,7 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     """`sweep` for the data, indices and indptr of a CSR matrix without duplicate entries.
 
     The penalty's step, which touches every coordinate, is taken once every `penalty_every`
-    steps. Work space: `coordinates` of shape (n_features, 4), best where no row of it straddles
+    steps, a power of two. Work space: `coordinates` of shape (n_features, 4), best where no row of it straddles
     two cache lines.
     """
     cdef Loss c_loss
@@ -587,7 +647,8 @@ def sweep_sparse(const floating[::1] data, const integer[::1] indices, const int
     cdef const integer* columns = NULL
     c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
     c_penalty = penalty_of(l1, l2, floor)
-    c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit = schedule
+    (c_schedule.learning_rate, c_schedule.power_t, c_schedule.implicit,
+     c_schedule.norm) = schedule
     average.rows = mean_rows
     average.forget = forget
     if sample_weight is not None:

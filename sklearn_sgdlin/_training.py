@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -64,7 +64,8 @@ class StopRule:
     `n_iter_no_change` epochs none lowered the loss by the factor ``1 - tol``; or where the
     loss is rounding error. Where the search can tell the distance, and it is above `tol` when no
     epoch lowers the loss any more, the fit has stalled. The adaptive schedule divides the rate
-    after each such epoch.
+    after each such epoch. An epoch whose loss is not finite tells nothing: it divides the rate, and
+    training goes on.
     """
 
     def __init__(self, settings, smallest_loss):
@@ -80,12 +81,14 @@ class StopRule:
         least = (tol or 0.0) ** (2 if self.settings.average else 1)
         if distance is not None:  # known, and not near enough yet: be patient
             least /= 10
+        known = isfinite(loss)
         improved = loss < self.best_loss * (1 - least)
-        self.best_loss = min(loss, self.best_loss)
-        self.stalled = 0 if improved else self.stalled + 1
+        if known:
+            self.best_loss = min(loss, self.best_loss)
+            self.stalled = 0 if improved else self.stalled + 1
         if not improved and self.settings.schedule == "adaptive":
             self.rate = max(self.rate / RATE_DIVISOR, LEAST_RATE * self.settings.learning_rate)
-        if tol is not None:
+        if tol is not None and known:
             if loss <= self.smallest_loss or (distance is not None and distance <= tol):
                 return "converged"
             if self.stalled >= self.settings.n_iter_no_change:
@@ -255,7 +258,7 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
             check_growth(end_loss, start_loss, f"epoch {number}")
         model = metric.model(theta)
         reason = stop.after(number, loss, distance)
-        known = len(theta) <= FEATURES + 1 and isinstance(method, SearchingEpoch)
+        known = len(theta) <= FEATURES + 1 and isinstance(method, (SearchingEpoch, InteriorEpoch))
         scatter = method.scatter(theta, seen) if known else Scatter(seen, None)
         state = State(scatter, *model, *model, rows_seen, float(rows_seen), seed)
         yield Epoch(number, rate, loss, distance, state, reason)

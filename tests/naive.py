@@ -3,15 +3,25 @@
 import numpy as np
 
 
-def multiplier(residual, softness, loss):
-    """clip(s / softness, lower, upper), the bound on the side of s where softness is 0."""
-    dead_zone, _, lower, upper = loss
-    outside = np.sign(residual) * max(abs(residual) - dead_zone, 0.0)
+def outside_of(residual, loss):
+    """The residual outside the dead zone."""
+    return np.sign(residual) * max(abs(residual) - loss.dead_zone, 0.0)
+
+
+def multiplier(outside, softness, loss):
+    """clip(outside / softness, lower, upper), the bound on its side where softness is 0."""
     if outside == 0:
         return 0.0
     if softness == 0:
-        return upper if outside > 0 else lower
-    return min(max(outside / softness, lower), upper)
+        return loss.upper if outside > 0 else loss.lower
+    return min(max(outside / softness, loss.lower), loss.upper)
+
+
+def shortening(outside, softness, loss):
+    """How long an implicit step is, in units of the explicit one."""
+    if outside == 0 or loss.bound == np.inf:
+        return loss.compliance / softness if loss.compliance > 0 else 1.0
+    return multiplier(outside, softness, loss) / multiplier(outside, loss.compliance, loss)
 
 
 def shrink(theta, rate, objective):
@@ -30,26 +40,35 @@ def sweep(
     schedule,
     rows_seen,
     theta,
-    every=16,
+    average_every=16,
+    penalty_every=2,
     restarts=(),
 ):
     """Visit the rows in the given order; return the last iterate and the mean of the path.
 
-    The penalty, the average and the rate have their turn after `every` rows, and at the
-    `restarts`, numbers of steps after which a tile ends.
+    The penalty has its turn after `penalty_every` rows, the average and the rate after
+    `average_every`, and all at the `restarts`, numbers of steps after which a tile ends.
     """
-    learning_rate, power_t, implicit = schedule
-    loss, theta, mean, since = objective.loss, theta.copy(), np.zeros_like(theta), 0
+    learning_rate, power_t, implicit, mean_norm = schedule
+    loss, mean, since, penalty_rate = objective.loss, np.zeros_like(theta), 0, 0.0
     rate = learning_rate * (rows_seen + 1) ** -power_t
     for steps, row in enumerate(order, start=1):
         z = metric.scale * np.append(X[row] - metric.centre, 1.0)
         h = 1.0 if sample_weight is None else sample_weight[row]
         softness = loss.compliance + (rate * h * (z @ z) if implicit else 0.0)
-        theta = theta + rate * h * multiplier(y[row] - z @ theta, softness, loss) * z
+        outside = outside_of(y[row] - z @ theta, loss)
+        theta = theta + rate * h * multiplier(outside, softness, loss) * z
+        shorter = shortening(outside, softness, loss) if implicit and h > 0 else 1.0
+        if implicit and loss.bound == np.inf:
+            shorter *= z[:-1] @ z[:-1] / mean_norm
+        penalty_rate += rate * h * shorter
         since += 1
-        if since == every or steps in restarts or steps == len(order):
-            theta = shrink(theta, rate * since, objective)
-            mean += since * theta
+        ends = since == average_every or steps in restarts or steps == len(order)
+        if ends or since % penalty_every == 0:
+            before, theta = theta, shrink(theta, penalty_rate, objective)
+            penalty_rate = 0.0
+        if ends:
+            mean += since * (theta + np.clip((before - theta) / 2, -np.abs(theta), np.abs(theta)))
             rate = learning_rate * (rows_seen + steps + 1) ** -power_t
             since = 0
     return theta, mean / len(order)

@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_sgdlin
 from sklearn_sgdlin import SGDLinearRegressor, _curvature
+from sklearn_sgdlin._training import StopRule
 from tests.data import load
 
 COMBINATIONS = [
@@ -422,3 +423,22 @@ def test_pipeline_and_grid_search_over_the_rate():
     raw = GridSearchCV(SGDLinearRegressor(random_state=0), {"learning_rate": [1e-3, 1.0, 1e3]})
     np.testing.assert_allclose(search.best_score_, raw.fit(X, y).best_score_, atol=1e-3)
     assert np.ptp(search.cv_results_["mean_test_score"]) < 0.02
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+@pytest.mark.parametrize("distance", [None, 0.0, np.nan])
+def test_a_loss_that_is_not_finite_is_never_the_end(loss, distance):
+    settings = SGDLinearRegressor(max_iter=30)._settings()
+    stop = StopRule(settings, smallest_loss=1e-20)
+    assert stop.after(1, 1.0, None) is None
+    for number in range(2, 30):
+        assert stop.after(number, loss, distance) is None
+    assert stop.rate < settings.learning_rate
+    assert stop.after(30, loss, distance) == "max_iter"
+
+
+def test_training_goes_on_after_a_loss_that_is_not_finite():
+    stop = StopRule(SGDLinearRegressor()._settings(), smallest_loss=1e-20)
+    losses = [2.0, np.nan, 1.0] + 5 * [1.0]
+    reasons = [stop.after(number, loss, None) for number, loss in enumerate(losses, start=1)]
+    assert reasons == 7 * [None] + ["converged"]

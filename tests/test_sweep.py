@@ -21,9 +21,9 @@ PENALTIES = {
     "elasticnet, positive": (0.02, 0.1, True),
 }
 SCHEDULES = {
-    "implicit": (1.0, 0.0, True),
-    "explicit": (0.1, 0.0, False),
-    "invscaling": (2.0, 0.5, True),
+    "implicit": (1.0, 0.0, True, 0.7),
+    "explicit": (0.1, 0.0, False, 0.7),
+    "invscaling": (2.0, 0.5, True, 0.7),
 }
 
 
@@ -67,7 +67,7 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
     sequence, ends = visited(rows, order)
     start = rng.normal(size=rows.n_coordinates)
 
-    def expect(every, restarts):
+    def expect(*turns):
         return naive.sweep(
             rows.X.astype(float),
             rows.y,
@@ -78,16 +78,12 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
             rule,
             10,
             start,
-            every,
-            restarts,
+            *turns,
         )
 
     sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.metric)
-    # The penalty has its turn once in so many sparse rows that it costs no more than they do.
-    penalised = objective.l2.any() or not objective.smooth
-    sparse_turns = (sparse._penalty_every, ()) if penalised else (16, ends)
-    expected_sparse = expect(*sparse_turns)
-    for kind, expected in ((rows, expect(16, ends)), (sparse, expected_sparse)):
+    for kind, penalty_every in ((rows, 2), (sparse, sparse._penalty_every)):
+        expected = expect(16, penalty_every, ends)
         theta, mean, averaged = kind.sweep(order, objective, rule, 10, start)
         scale = np.abs(expected[0]).max()
         assert averaged == rows.n_rows
@@ -103,23 +99,26 @@ def test_average_of_a_stream_is_the_same_for_sparse_rows(rng, index):
     sparse = SparseRows(matrix, rows.y, None, rows.metric)
     start, mean, order = rng.normal(size=9), rng.normal(size=9), rows.order(rng)
     for averaged in (0.0, 700.0):
-        arguments = (order, objective, (1.0, 0.0, True), 0, start, mean, averaged, 3.0)
+        arguments = (order, objective, (1.0, 0.0, True, 1.0), 0, start, mean, averaged, 3.0)
         for ours, theirs in zip(rows.sweep(*arguments), sparse.sweep(*arguments), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_wide_sparse_rows_of_any_length_in_many_tiles(rng, shuffle):
+def test_wide_sparse_rows_of_any_length_in_many_tiles(rng, shuffle, penalty):
     X = np.where(rng.random((70, 5000)) < np.logspace(-4, -1, 70)[:, None], 1.0, 0.0)
     X[rng.random(70) < 0.3] = 0.0
     y = rng.normal(size=70)
     rows = SparseRows(csr_array(X), y, None, Metric.standard(Moments.of(X), True))
-    objective = Objective.of(LOSSES["huber"], *PENALTIES["none"], rows.metric.scale)
+    objective = Objective.of(LOSSES["huber"], *PENALTIES[penalty], rows.metric.scale)
     order = rows.order(rng if shuffle else None)
     sequence, ends = visited(rows, order)
     assert len(ends) > 5
-    start, rule = rng.normal(size=5001), (1.0, 0.0, True)
-    expected = naive.sweep(X, y, None, sequence, rows.metric, objective, rule, 0, start, 16, ends)
+    # The penalty has its turn once in so many sparse rows that it costs no more than they do.
+    turns = (16, 2, ends) if penalty == "none" else (rows._penalty_every, rows._penalty_every)
+    start, rule = rng.normal(size=5001), (1.0, 0.0, True, 1.0)
+    expected = naive.sweep(X, y, None, sequence, rows.metric, objective, rule, 0, start, *turns)
     theta, mean, _ = rows.sweep(order, objective, rule, 0, start)
     np.testing.assert_allclose(theta, expected[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12)
@@ -134,7 +133,7 @@ def test_implicit_step_minimises_its_proximal_problem(loss, residual, rate):
     z = np.array([0.6, -0.3, 1.1])
     rows = Rows(z[None, :2], np.array([residual]), None, Metric(np.zeros(2), np.r_[1.0, 1.0, 1.1]))
     objective = Objective.of(loss, 0.0, 0.0, False, rows.metric.scale)
-    theta, _, _ = rows.sweep(rows.order(), objective, (rate, 0.0, True), 0, np.zeros(3))
+    theta, _, _ = rows.sweep(rows.order(), objective, (rate, 0.0, True, 1.0), 0, np.zeros(3))
     norm = z @ z
 
     def problem(a):
@@ -173,7 +172,7 @@ def test_nan_stays_visible(rng):
     rows, objective = problem(rng, 50, 4, LOSSES["squared_error"])
     rows.X[3, 2] = np.nan
     for kind in (rows, SparseRows(csr_array(rows.X), rows.y, None, rows.metric)):
-        theta, _, _ = kind.sweep(kind.order(), objective, (1.0, 0.0, True), 0, np.zeros(5))
+        theta, _, _ = kind.sweep(kind.order(), objective, (1.0, 0.0, True, 1.0), 0, np.zeros(5))
         assert np.isnan(theta).any()
 
 
