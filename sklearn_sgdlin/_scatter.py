@@ -14,7 +14,6 @@ from ._sweep import standardise
 from ._threads import transposed_product
 
 FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
-LEAST_ROWS = 2  # per coordinate: with fewer, the optimum is that of their noise
 LOOKS = 2  # where rounding errors of a step matter: the second mends those of the first
 
 
@@ -139,16 +138,10 @@ class Scatter:
         hessian[:-1, :-1] += scale[:-1, np.newaxis] * of_X * scale[:-1]
         return square, slope[:, np.newaxis], hessian
 
-    def tells_optimum(self, fit_intercept):
-        """Whether products are known, of enough rows."""
-        if self.products is None:
-            return False
-        return self.moments.rows >= LEAST_ROWS * (len(self.products) + fit_intercept)
-
-    def optimum(self, fit_intercept, l2, coef, intercept):
+    def optimum(self, fit_intercept, l2, ridge, coef, intercept):
         """Return coef and intercept of the least mean of error**2 / 2 + l2 coef**2 / 2.
 
-        Of the first target. Where the rows do not tell, as they are given.
+        Of the first target. Every column has its own variance, times `ridge`, on top of l2. Where the rows do not tell, as they are given.
         """
         moments, n_features = self.moments, len(self.products)
         mean = moments.mean[:n_features]
@@ -157,6 +150,7 @@ class Scatter:
         if not fit_intercept:
             product += np.multiply.outer(mean, moments.mean)
         hessian, slope = product[:, :n_features], product[:, n_features]
+        hessian.flat[:: n_features + 1] *= 1 + ridge
         if l2:
             hessian.flat[:: n_features + 1] += l2
         constant = spread == 0  # but for rounding errors
