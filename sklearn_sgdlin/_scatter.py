@@ -141,7 +141,8 @@ class Scatter:
     def optimum(self, fit_intercept, l2, ridge, coef, intercept):
         """Return coef and intercept of the least mean of error**2 / 2 + l2 coef**2 / 2.
 
-        Of the first target. Every column has its own variance, times `ridge`, on top of l2. Where the rows do not tell, as they are given.
+        Of the first target. Every column has `ridge` times its own curvature on top of l2. Where
+        the rows do not tell, as they are given.
         """
         moments, n_features = self.moments, len(self.products)
         mean = moments.mean[:n_features]

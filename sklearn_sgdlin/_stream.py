@@ -18,7 +18,7 @@ RIDGE_ROWS = 2  # per coordinate, up to which a ridge keeps sums of products fro
 PIECE_ROWS = 32  # at least, of a chunk, that are swept at one rate
 PIECE_SHARE = 0.25  # of the rows seen before, that are
 RECENT_ROWS = 100  # whose residuals tell the rate
-STEP = 0.8  # of a step, in units of the spread of the residuals, where the loss bounds it
+STEP = 0.7  # of a step, in units of the spread of the residuals, where the loss bounds it
 RESTART_ROWS = 30  # recent ones, at least, that tell whether
 RESTART = 2.0  # times the spread of the residuals of the last iterate is that of the average
 LEVEL = 0.2  # nearest to 0 or 1 that a quantile is learned at, in the beginning
@@ -54,7 +54,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     with_products = few if state is None else state.scatter.products is not None
     scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products)
     if state is None:
-        model = constant_model(settings, scatter.moments)
+        model = _first_model(settings, y, sample_weight, scatter.moments)
         state = State(scatter, *model, *model, 0, 0.0, np.empty((2, 0)), False, seed)
     else:
         scatter = state.scatter.merge(scatter)
@@ -69,6 +69,15 @@ def _stream(settings, X, y, sample_weight, state, seed):
         if settings.implicit:
             state = state.walked(mean_coef, mean_intercept, len(y))
     return replace(state, scatter=scatter)
+
+
+def _first_model(settings, y, sample_weight, moments):
+    """Zero coefficients, and the quantile of y where the loss is robust: an outlier moves a mean."""
+    coef, intercept = constant_model(settings, moments)
+    if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
+        counted = y if sample_weight is None or not sample_weight.any() else y[sample_weight > 0]
+        intercept = float(np.quantile(counted, settings.loss.level))
+    return coef, intercept
 
 
 def _ridge(n_rows, n_coordinates):
