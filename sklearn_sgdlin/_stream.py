@@ -12,13 +12,14 @@ from ._state import State, Targets
 from ._threads import blas_threads
 
 FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
-FALL = 0.25  # power of t, by which the "adaptive" rate falls where the path is averaged
+FALL = 0.33  # power of t, by which the "adaptive" rate falls where the path is averaged
 FALL_ROWS = 10  # per coordinate, after which it is what it is without
+FIRST_ROWS = 2  # that tell no slope: two values may be as near to each other as any
 RIDGE_ROWS = 2  # per coordinate, up to which a ridge keeps sums of products from following noise
 PIECE_ROWS = 32  # at least, of a chunk, that are swept at one rate
 PIECE_SHARE = 0.25  # of the rows seen before, that are
 RECENT_ROWS = 100  # whose residuals tell the rate
-STEP = 0.7  # of a step, in units of the spread of the residuals, where the loss bounds it
+STEP = 0.8  # of a step, in units of the spread of the residuals, where the loss bounds it
 RESTART_ROWS = 30  # recent ones, at least, that tell whether
 RESTART = 2.0  # times the spread of the residuals of the last iterate is that of the average
 LEVEL = 0.2  # nearest to 0 or 1 that a quantile is learned at, in the beginning
@@ -58,7 +59,12 @@ def _stream(settings, X, y, sample_weight, state, seed):
         state = State(scatter, *model, *model, 0, 0.0, np.empty((2, 0)), False, seed)
     else:
         scatter = state.scatter.merge(scatter)
-    known = few and with_products
+    first = scatter.moments.rows <= FIRST_ROWS
+    known = few and with_products and not first
+    if first and settings.implicit and settings.precondition:
+        coef, intercept = constant_model(settings, scatter.moments)
+        state = state.walked(coef, intercept, len(y))
+        return replace(state, scatter=scatter, mean_coef=coef, mean_intercept=intercept)
     if not (known and settings.implicit):
         state = _sweep(settings, X, y, sample_weight, state, scatter.moments)
     if known:
@@ -72,7 +78,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
 
 
 def _first_model(settings, y, sample_weight, moments):
-    """Zero coefficients, and the quantile of y where the loss is robust: an outlier moves a mean."""
+    """Zero coefficients and the mean of y; its quantile if robust, for an outlier moves a mean."""
     coef, intercept = constant_model(settings, moments)
     if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
         counted = y if sample_weight is None or not sample_weight.any() else y[sample_weight > 0]
@@ -84,6 +90,7 @@ def _ridge(n_rows, n_coordinates):
     """Share of the curvature of each column that is added to it where rows are few."""
     if n_rows >= RIDGE_ROWS * n_coordinates:
         return 0.0
+    n_rows -= FIRST_ROWS
     return (1 + n_coordinates**2 / (4 * n_rows)) / n_rows
 
 
