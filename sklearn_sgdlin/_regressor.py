@@ -123,8 +123,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
         lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
         never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
-        "adaptive" is ``learning_rate * (10 * (n_features + 1) / t)**0.25``, and constant with
-        ``average=False``, so that the last iterate follows a drift.
+        "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.33``, and constant
+        with ``average=False``, so that the last iterate follows a drift. There a step of a loss
+        that bounds its derivative is as long as the latest residuals are large.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -142,7 +143,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         that forgets its start (`partial_fit`); or the last iterate. Where squared error has no
         penalty, or "l2", and no bounds, and X up to 64 columns, `partial_fit` keeps sums of their
         products, and from ``2 * (n_features + 1)`` rows on returns the optimum of all rows seen:
-        the model of `fit`, in chunks of any size.
+        the model of `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks
+        from row to row. Sums are kept if the first chunk, or the `fit` before it, asked for them;
+        other settings for some chunks between do not drop them.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.
