@@ -13,7 +13,7 @@ ENOUGH = 1e-10  # of the largest gradient: what is no reason to join
 STEPS = 10  # for each coefficient, at most; every step lowers the objective
 
 
-def penalised_optimum(scatter, settings, coef, intercept):
+def penalised_optimum(scatter, settings, ridge, coef):
     """Return coef and intercept of the least penalised mean squared error of the first target.
 
     Parameters
@@ -22,14 +22,17 @@ def penalised_optimum(scatter, settings, coef, intercept):
         With products.
     settings : Settings
         The penalty, its bounds, and whether there is an intercept.
-    coef, intercept : ndarray of shape (n_features,) and float
-        A model to begin with: the nearer, the fewer steps.
+    ridge : float
+        Share of the curvature of each column that is added to it.
+    coef : ndarray of shape (n_features,)
+        Coefficients to begin with: the nearer, the fewer steps.
     """
     moments, n_features = scatter.moments, len(coef)
     mean, product = moments.mean, scatter.products[:n_features] / moments.weight
     if not settings.fit_intercept:
         product += np.multiply.outer(mean[:n_features], mean)
     hessian, slope = product[:, :n_features], product[:, n_features]
+    hessian.flat[:: n_features + 1] *= 1 + ridge
     hessian.flat[:: n_features + 1] += settings.l2
     varies = moments.of_columns(slice(n_features)).spread(settings.fit_intercept) > 0
     hessian, slope = hessian[np.ix_(varies, varies)], slope[varies]

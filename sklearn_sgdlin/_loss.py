@@ -66,6 +66,17 @@ class Loss(NamedTuple):
         """Largest size of the multiplier."""
         return max(-self.lower, self.upper)
 
+    @property
+    def level(self):
+        """Share of targets above which the prediction of the least loss lies."""
+        return self.upper / (self.upper - self.lower)
+
+    def at_level(self, tail):
+        """The loss with the level no nearer to 0 or 1 than that."""
+        span = self.upper - self.lower
+        upper = span * min(max(self.level, tail), 1 - tail)
+        return self._replace(lower=upper - span, upper=upper)
+
 
 SQUARED_ERROR = Loss(dead_zone=0.0, compliance=1.0, lower=-np.inf, upper=np.inf)
 

@@ -62,18 +62,24 @@ class Problem:
     norm: float
 
     @classmethod
-    def of(cls, settings, X, y, sample_weight, moments):
-        """Pose the problem with the moments of the columns of X, and of y, last."""
-        return cls.on(partial(rows_of, X, y, sample_weight), settings, moments)
+    def of(cls, settings, X, y, sample_weight, moments, size=None):
+        """Pose the problem with the moments of the columns of X, and of y, last.
+
+        `size` is that of residuals, where it is known to be less than the spread of y.
+        """
+        return cls.on(partial(rows_of, X, y, sample_weight), settings, moments, size)
 
     @classmethod
-    def on(cls, rows_in, settings, moments):
+    def on(cls, rows_in, settings, moments, size=None):
         """Pose it on ``rows_in(metric)``, wherever they are."""
         columns = moments.of_columns(slice(-1))
         if settings.precondition:
             unit, bound = settings.loss.compliance, settings.loss.bound
             if bound < inf:
-                unit = max(unit, sqrt(target_variance(settings, moments)) / bound) or 1.0
+                spread = sqrt(target_variance(settings, moments))
+                if size is not None:
+                    spread = min(spread, size)
+                unit = max(unit, spread / bound) or 1.0
             metric = Metric.standard(columns, settings.fit_intercept, unit * settings.l2)
             unit *= moments.rows / moments.weight
         else:
@@ -93,7 +99,7 @@ class Problem:
         """
         rows = standard.rows
         rows.sweep = partial(_sweep_in, self.rows, self.objective, rows.metric)
-        return Problem(rows, self.moments, standard.objective, self.unit)
+        return Problem(rows, self.moments, standard.objective, self.unit, self.norm)
 
     def step_rule(self, settings, rate):
         """learning_rate, power_t, implicit of one sweep, and the mean of ||z||**2 below."""

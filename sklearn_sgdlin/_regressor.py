@@ -116,9 +116,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
         lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
         never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
-        "adaptive" is ``learning_rate * (10 * (n_features + 1) / t)**0.25``, to the power 0.75 with
-        a penalty or `positive`, and constant with ``average=False``, so that the last iterate
-        follows a drift.
+        "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.33``, to the power
+        0.75 with a penalty or `positive`, and constant with ``average=False``, so that the last
+        iterate follows a drift. There a step of a loss that bounds its derivative is as long as
+        the latest residuals are large.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -135,8 +136,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Whether to return the best of averages of the path (`fit`), or an average of the path
         that forgets its start (`partial_fit`); or the last iterate. With squared error and up to
         64 columns `partial_fit` keeps a triangular factor of all rows seen, and from
-        ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty:
-        the model of `fit`, in chunks of any size.
+        ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty: the model of
+        `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks from row to
+        row. The factor is kept if the first chunk, or the `fit` before it, asked for it; other
+        settings for some chunks between do not drop it.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.

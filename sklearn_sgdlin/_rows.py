@@ -208,6 +208,11 @@ class Rows:
         for z, y, weight in self.chunks():
             yield (y - (z @ points).T).T, weight
 
+    def residuals_of(self, blocks, coef, intercept):
+        """Residuals of a model in the first row of each block."""
+        first = blocks * self._block_rows
+        return self.y[first] - (self.X[first] @ coef + intercept)
+
     def constant_residuals(self, prediction):
         """Yield (residuals, sample_weight) of predicting one number."""
         for part in slices(self.n_rows, chunk_rows(1)):

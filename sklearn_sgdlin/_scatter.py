@@ -26,7 +26,6 @@ from ._sweep import standardise
 
 FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
 PRODUCT_ROWS = 4  # per column, from which their products cost less than to transform them
-LEAST_ROWS = 2  # per coordinate: with fewer, the optimum is that of their noise
 
 
 @dataclass(frozen=True)
@@ -202,17 +201,16 @@ class Scatter:
         hessian[:-1, :-1] += scale[:-1, np.newaxis] * of_X * scale[:-1]
         return square, slope[:, np.newaxis], hessian
 
-    def tells_optimum(self, n_features, fit_intercept):
-        """Whether a factor is known, of enough rows."""
-        if self.factor is None:
-            return False
-        return self.moments.rows >= LEAST_ROWS * (n_features + fit_intercept)
+    @property
+    def known(self):
+        """Whether the factor, or sums of products, are known."""
+        return self.triangle is not None or self.sums is not None
 
-    def optimum(self, n_features, fit_intercept, l2):
+    def optimum(self, n_features, fit_intercept, l2, ridge=0.0):
         """Return coef and intercept of the least mean of error**2 / 2 + l2 coef**2 / 2.
 
-        Of the first target. Where columns are combinations of others, it is the shortest one in
-        columns of equal length.
+        Of the first target. Every column has `ridge` times its own curvature on top of l2. Where
+        columns are combinations of others, it is the shortest one in columns of equal length.
         """
         moments = self.moments
         mean, factor = moments.mean[:n_features], self.factor
@@ -223,19 +221,22 @@ class Scatter:
         values = factor[:n_features, n_features] / sqrt(moments.weight)
         constant = moments.of_columns(slice(n_features)).spread(fit_intercept) == 0
         rows[:, constant] = 0.0  # but for rounding errors
-        coef = _least_squares(rows, values, l2) if l2 else LeastSquares(rows).solve(values)
+        if l2 or ridge:
+            coef = _least_squares(rows, values, l2 + ridge * (rows**2).sum(axis=0))
+        else:
+            coef = LeastSquares(rows).solve(values)
         return coef, float(moments.mean[n_features] - mean @ coef) if fit_intercept else 0.0
 
 
 def _least_squares(rows, values, l2):
-    """Return the least of |values - rows . coef|**2 + l2 coef**2."""
+    """Return the least of |values - rows . coef|**2 + l2 . coef**2, l2 of each coefficient."""
     n_features = len(values)
     hessian = rows.T @ rows
     hessian.flat[:: n_features + 1] += l2
     solve, sure = cholesky_solver(hessian, n_features, WELL_CONDITIONED)
     if sure:
         return solve(rows.T @ values)
-    penalty = np.diag(np.full(n_features + 1, sqrt(l2)))[:-1]
+    penalty = np.diag(np.sqrt(with_last(l2, 0.0)))[:-1]
     both = triangular_factor([np.column_stack([rows, values]), penalty])
     return LeastSquares(both[:n_features, :-1]).solve(both[:n_features, -1])
 

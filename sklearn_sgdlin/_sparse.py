@@ -129,6 +129,11 @@ class SparseRows(Rows):
             self._coordinates,
         )
 
+    def residuals_of(self, blocks, coef, intercept):
+        """See `Rows`; columns of X may be centred already."""
+        centred = self.metric.centre - self._centre
+        return super().residuals_of(blocks, coef, intercept + centred @ coef)
+
     def products(self, points, residuals=False):
         """See `Rows`."""
         slopes = np.ascontiguousarray(points.T).reshape(-1, self.n_coordinates)

@@ -7,6 +7,9 @@ import numpy as np
 
 from ._scatter import Scatter
 
+NEW_ROWS = 10  # per coordinate, up to which any growth of a variance counts,
+GROWTH = 2.0  # and beyond which that by this factor does
+
 
 @dataclass(frozen=True)
 class State:
@@ -25,6 +28,11 @@ class State:
         Steps taken, all epochs.
     average_rows : float
         Steps in the average.
+    residuals : ndarray of shape (2, n_recent)
+        Of some of the latest rows of a stream before they were learned, where they tell its rate:
+        those of the last iterate, and of the average.
+    fitted : bool
+        Whether the stream, if it is one, goes on from a fit.
     seed : int
         Of all random numbers: those of a sweep come from (seed, rows_seen), so a copy of
         the state in mid-stream goes on exactly as the original.
@@ -37,12 +45,55 @@ class State:
     mean_intercept: float
     rows_seen: int
     average_rows: float
+    residuals: np.ndarray
+    fitted: bool
     seed: int
 
     @property
     def moments(self):
         """Moments of the columns of X, and of y, last."""
         return self.scatter.moments
+
+    def carried_over(self, moments, fit_intercept):
+        """The same models, where columns vary more with new rows than they did before.
+
+        What a coefficient learned is worth as much less as the variance of its column has grown
+        (Ross, Mineiro & Langford, 2013); else rows of an unseen size would meet predictions of
+        any size. Predictions at the old mean stay.
+        """
+        columns = slice(len(self.coef))
+        old = self.moments.of_columns(columns).spread(fit_intercept)
+        new = moments.of_columns(columns).spread(fit_intercept)
+        few = moments.rows < NEW_ROWS * (len(self.coef) + 1)
+        grown = new > (old if few else GROWTH * old)
+        if not grown.any():
+            return self
+        share = np.divide(old, new, out=np.ones(len(old)), where=grown)
+        mean = self.moments.mean[columns]
+        models = []
+        for coef, intercept in (
+            (self.coef, self.intercept),
+            (self.mean_coef, self.mean_intercept),
+        ):
+            shift = float(mean @ (coef - share * coef)) if fit_intercept else 0.0
+            models += [share * coef, intercept + shift]
+        return replace(
+            self,
+            coef=models[0],
+            intercept=models[1],
+            mean_coef=models[2],
+            mean_intercept=models[3],
+        )
+
+    def walked(self, coef, intercept, n_rows):
+        """The state with the last iterate after so many more rows."""
+        return replace(
+            self,
+            coef=coef,
+            intercept=intercept,
+            rows_seen=self.rows_seen + n_rows,
+            average_rows=self.average_rows + n_rows,
+        )
 
     @property
     def finite(self):

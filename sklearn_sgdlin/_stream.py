@@ -1,7 +1,7 @@
 """Streams: each row is seen once, and after each chunk the model is the best that is known."""
 
-from functools import partial
-from math import sqrt
+from dataclasses import replace
+from math import inf, sqrt
 
 import numpy as np
 
@@ -14,9 +14,19 @@ from ._state import State, Targets
 from ._threads import blas_threads
 
 FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
-FALL = 0.25  # power of t, by which the "adaptive" rate falls where the path is averaged
+FALL = 0.33  # power of t, by which the "adaptive" rate falls where the path is averaged
 PENALISED_FALL = 0.75  # with a penalty: noise that is cut off at its kinks does not average out
 FALL_ROWS = 10  # per coordinate, after which it is what it is without
+FIRST_ROWS = 2  # that tell no slope: two values may be as near to each other as any
+RIDGE_ROWS = 2  # per coordinate, up to which a ridge keeps sums of products from following noise
+PIECE_ROWS = 32  # at least, of a chunk, that are swept at one rate
+PIECE_SHARE = 0.25  # of the rows seen before, that are
+RECENT_ROWS = 100  # whose residuals tell the rate
+STEP = 0.8  # of a step, in units of the spread of the residuals, where the loss bounds it
+RESTART_ROWS = 30  # recent ones, at least, that tell whether
+RESTART = 2.0  # times the spread of the residuals of the last iterate is that of the average
+LEVEL = 0.2  # nearest to 0 or 1 that a quantile is learned at, in the beginning
+LEVEL_ROWS = 70  # per coordinate, after which the level goes to that of the user
 
 
 def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
@@ -40,71 +50,176 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
 def _stream(settings, X, y, sample_weight, state, seed):
     """One chunk with one target.
 
-    Where the scatter of all rows seen tells their optimum, that is the model, and steps which
-    cannot diverge need not be taken. Else it is where a sweep leads.
+    Where sums of products are kept they tell the optimum of all rows seen, and steps which cannot
+    diverge need not be taken. Else the model is where a sweep leads. Products are kept from the
+    first chunk on or not at all, and whatever the settings of the chunks between.
     """
     few = X.shape[1] <= FEATURES and settings.average and settings.loss == SQUARED_ERROR
-    scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products=few)
+    with_products = few if state is None else state.scatter.known
+    scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products)
     if state is None:
-        model = constant_model(settings, scatter.moments)
-        state = State(scatter, *model, *model, 0, 0.0, seed)
+        model = _first_model(settings, y, sample_weight, scatter.moments)
+        state = State(scatter, *model, *model, 0, 0.0, np.empty((2, 0)), False, seed)
     else:
         scatter = state.scatter.merge(scatter)
-    known = scatter.tells_optimum(X.shape[1], settings.fit_intercept)
-    optimum = partial(scatter.optimum, X.shape[1], settings.fit_intercept, settings.l2)
-    if not settings.quadratic:
-        start = state.mean_coef, state.mean_intercept
-        optimum = partial(penalised_optimum, scatter, settings, *start)
-    if known and settings.implicit:
-        last = mean = optimum()
-        average_rows = state.average_rows + len(y)
-    else:
-        last, mean, average_rows = _sweep(settings, X, y, sample_weight, state, scatter.moments)
-        mean = optimum() if known else mean
-    return State(scatter, *last, *mean, state.rows_seen + len(y), average_rows, state.seed)
+    first = scatter.moments.rows <= FIRST_ROWS
+    known = few and with_products and not first
+    if first and settings.implicit and settings.precondition:
+        coef, intercept = constant_model(settings, scatter.moments)
+        state = state.walked(coef, intercept, len(y))
+        return replace(state, scatter=scatter, mean_coef=coef, mean_intercept=intercept)
+    if not (known and settings.implicit):
+        state = _sweep(settings, X, y, sample_weight, state, scatter.moments)
+    if known:
+        mean_coef, mean_intercept = _optimum(settings, scatter, state.mean_coef)
+        state = replace(state, mean_coef=mean_coef, mean_intercept=mean_intercept)
+        if settings.implicit:
+            state = state.walked(mean_coef, mean_intercept, len(y))
+    return replace(state, scatter=scatter)
+
+
+def _optimum(settings, scatter, coef):
+    """Return the model of least penalised squared error on all rows seen, starting from coef."""
+    ridge = _ridge(scatter.moments.rows, len(coef) + settings.fit_intercept)
+    if settings.quadratic:
+        return scatter.optimum(len(coef), settings.fit_intercept, settings.l2, ridge)
+    return penalised_optimum(scatter, settings, ridge, coef)
+
+
+def _first_model(settings, y, sample_weight, moments):
+    """Zero coefficients and the mean of y; its quantile if robust, for an outlier moves a mean."""
+    coef, intercept = constant_model(settings, moments)
+    if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
+        counted = y if sample_weight is None or not sample_weight.any() else y[sample_weight > 0]
+        intercept = float(np.quantile(counted, settings.loss.level))
+    return coef, intercept
+
+
+def _ridge(n_rows, n_coordinates):
+    """Share of the curvature of each column that is added to it where rows are few."""
+    if n_rows >= RIDGE_ROWS * n_coordinates:
+        return 0.0
+    n_rows -= FIRST_ROWS
+    return (1 + n_coordinates**2 / (4 * n_rows)) / n_rows
 
 
 def _sweep(settings, X, y, sample_weight, state, moments):
-    """One step for each row, in the metric of all rows seen.
+    """One step for each row, in the metric of all rows seen; return the state with the models.
 
-    The models are carried over in the units of the data.
-
-    Returns
-    -------
-    last, mean : coef and intercept
-        The last iterate, and the average of the path with polynomially decaying memory (Shamir
-        & Zhang, 2013).
-    average_rows : float
-        Steps in the average.
+    Besides the last iterate that is the average of the path with polynomially decaying memory
+    (Shamir & Zhang, 2013). Models are carried over in the units of the data. Rows are taken in
+    pieces: where the loss bounds its multiplier, each at the rate that residuals tell.
     """
     if settings.precondition and moments.weight != moments.rows:
         mean = moments.weight / moments.rows  # in units of it no rate overflows
         sample_weight = (np.ones(len(y)) if sample_weight is None else sample_weight) / mean
         moments = Moments(moments.rows, moments.rows, moments.mean, moments.deviation / mean)
-    problem = Problem.of(settings, X, y, sample_weight, moments)
-    rows, objective, metric = problem.rows, problem.objective, problem.rows.metric
-    theta, mean, average_rows = rows.sweep(
-        rows.order(generator(settings, state.seed, state.rows_seen) if len(y) > 1 else None),
-        objective,
-        _step_rule(settings, problem),
-        state.rows_seen,
-        metric.theta(state.coef, state.intercept),
-        metric.theta(state.mean_coef, state.mean_intercept),
-        state.average_rows,
-        FORGET,
-    )
+    before = state.rows_seen
+    if settings.precondition:
+        state = state.carried_over(moments, settings.fit_intercept)
+    rows = Problem.of(settings, X, y, sample_weight, moments).rows
+    blocks, within = rows.order(generator(settings, state.seed, before) if len(y) > 1 else None)
+    for piece in _pieces(blocks, len(y) / len(blocks), before, FALL_ROWS * rows.n_coordinates):
+        if settings.precondition and settings.loss.bound < inf:
+            state = _with_residuals(settings, rows, piece[:RECENT_ROWS], state)
+        n_rows = len(piece) * len(y) / len(blocks)
+        problem, step_rule = _problem(settings, X, y, sample_weight, state, moments, n_rows)
+        metric = problem.rows.metric
+        theta, mean, average_rows = problem.rows.sweep(
+            (piece, within),
+            problem.objective,
+            step_rule,
+            state.rows_seen,
+            metric.theta(state.coef, state.intercept),
+            metric.theta(state.mean_coef, state.mean_intercept),
+            state.average_rows,
+            FORGET,
+        )
+        mean_coef, mean_intercept = metric.model(mean)
+        state = state.walked(*metric.model(theta), round(average_rows - state.average_rows))
+        state = replace(state, mean_coef=mean_coef, mean_intercept=mean_intercept)
     if not settings.implicit:
         typical = float(settings.loss.value(sqrt(target_variance(settings, moments))))
         constant_loss = rows.constant_loss(settings.loss, constant_model(settings, moments)[1])
-        where = f"epoch 1 of this call, after {state.rows_seen} rows"
-        check_growth(objective.value(rows, theta), max(typical, constant_loss), where)
-    return metric.model(theta), metric.model(mean), average_rows
+        where = f"epoch 1 of this call, after {before} rows"
+        loss = problem.objective.value(problem.rows, theta)
+        check_growth(loss, max(typical, constant_loss), where)
+    return state
 
 
-def _step_rule(settings, problem):
-    """That of the problem; where the path is averaged, a falling rate leaves less noise."""
+def _pieces(blocks, block_rows, rows_seen, first_rows):
+    """Cut the blocks into pieces, of few rows in the beginning, none across `first_rows`."""
+    while len(blocks):
+        n_rows = max(PIECE_ROWS, PIECE_SHARE * rows_seen)
+        if rows_seen < first_rows:
+            n_rows = min(n_rows, first_rows - rows_seen)
+        n_blocks = max(round(n_rows / block_rows), 1)
+        yield blocks[:n_blocks]
+        blocks, rows_seen = blocks[n_blocks:], rows_seen + n_blocks * block_rows
+
+
+def _with_residuals(settings, rows, blocks, state):
+    """Note the residuals of both models in some rows before they are learned.
+
+    Where those of the last iterate are much the smaller ones, the average starts afresh: it still
+    remembers what the path came from.
+    """
+    models = (state.coef, state.intercept), (state.mean_coef, state.mean_intercept)
+    new = [rows.residuals_of(blocks, *model) for model in models]
+    residuals = np.hstack([state.residuals, new])[:, -RECENT_ROWS:]
+    state = replace(state, residuals=residuals)
+    last, average = _spreads(residuals, settings.loss.level)
+    if residuals.shape[1] < RESTART_ROWS or average <= RESTART * last:
+        return state
+    return replace(
+        state,
+        mean_coef=state.coef,
+        mean_intercept=state.intercept,
+        average_rows=0.0,
+        residuals=residuals[[0, 0]],
+    )
+
+
+def _spreads(residuals, level):
+    """Median absolute deviation of each row of residuals, or how far its quantile is from 0."""
+    n = residuals.shape[1]
+    ordered = np.sort(residuals, axis=1)
+    deviation = np.sort(np.abs(ordered - ordered[:, n // 2, np.newaxis]), axis=1)[:, n // 2]
+    return np.maximum(deviation, np.abs(ordered[:, int(level * (n - 1))]))
+
+
+def _problem(settings, X, y, sample_weight, state, moments, n_rows):
+    """Pose the problem of the next rows; return it with its step rule.
+
+    Where the loss bounds its multiplier, steps are in units of the spread of the residuals: were
+    they longer, most would end on their row, and the model at the median of all quantiles. The
+    implicit step to a row still is shorter on the steep side; targets are moved by what that makes
+    on average. A quantile in a tail has next to no rows to tell slopes, so in the beginning a level
+    is learned where they are denser.
+    """
+    if not state.residuals.size or settings.loss.bound == inf:
+        problem = Problem.of(settings, X, y, sample_weight, moments)
+        return problem, _step_rule(settings, problem, state.rows_seen)
+    if not state.fitted:
+        rows_at_level = LEVEL_ROWS * (X.shape[1] + 1)
+        tail = LEVEL * min(1.0, (rows_at_level / (state.rows_seen + 1)) ** 2)
+        settings = replace(settings, loss=settings.loss.at_level(tail))
+    size = STEP * float(_spreads(state.residuals, settings.loss.level)[0])
+    problem = Problem.of(settings, X, y, sample_weight, moments, size)
+    step_rule = rate, power_t, implicit, _ = _step_rule(settings, problem, state.rows_seen)
+    shift = (settings.loss.lower + settings.loss.upper) / 2
+    if shift and implicit:
+        shift *= rate * (state.rows_seen + 1 + n_rows / 2) ** -power_t
+        moved = y + (shift if sample_weight is None else shift * sample_weight)
+        problem = Problem.of(settings, X, moved, sample_weight, moments, size)
+    return problem, step_rule
+
+
+def _step_rule(settings, problem, rows_seen):
+    """That of the problem; where the path is averaged, a rate that falls leaves less noise."""
     rate, power_t, *others = problem.step_rule(settings, settings.learning_rate)
-    if settings.schedule == "adaptive" and settings.average:
+    first_rows = FALL_ROWS * problem.rows.n_coordinates
+    if settings.schedule == "adaptive" and settings.average and rows_seen >= first_rows:
         power_t = PENALISED_FALL if problem.objective.penalised else FALL
-        rate *= (FALL_ROWS * problem.rows.n_coordinates) ** power_t
+        rate *= first_rows**power_t
     return rate, power_t, *others

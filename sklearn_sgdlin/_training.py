@@ -260,7 +260,9 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
         reason = stop.after(number, loss, distance)
         known = len(theta) <= FEATURES + 1 and isinstance(method, (SearchingEpoch, InteriorEpoch))
         scatter = method.scatter(theta, seen) if known else Scatter(seen, None)
-        state = State(scatter, *model, *model, rows_seen, float(rows_seen), seed)
+        state = State(
+            scatter, *model, *model, rows_seen, float(rows_seen), np.empty((2, 0)), True, seed
+        )
         yield Epoch(number, rate, loss, distance, state, reason)
         if reason is not None:
             return

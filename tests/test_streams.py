@@ -1,9 +1,11 @@
 """Streams in earnest: chunks of any size, drift, growing columns, files larger than memory."""
 
+import importlib.util
 import itertools
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -11,12 +13,18 @@ import pytest
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from scipy.stats import norm
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._loss import make_loss
 from sklearn_sgdlin._scatter import FEATURES
 
 from .data import least_squares_mse
+
+path = Path(__file__).parents[1] / "benchmarks" / "streams.py"
+spec = importlib.util.spec_from_file_location("benchmark_of_streams", path)
+benchmark = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(benchmark)
 
 MAKERS = {
     "normal": lambda rng, n, d: rng.normal(size=(n, d)),
@@ -229,3 +237,94 @@ def test_stream_goes_on_from_a_fit_of_few_or_many_rows(rng, n_first):
     model.partial_fit(X[n_first:], y[n_first:])
     both = SGDLinearRegressor(penalty="l2", random_state=0).fit(X, y)
     assert_allclose(model.coef_, both.coef_, rtol=1e-8, atol=1e-8 * np.abs(both.coef_).max())
+
+
+@pytest.mark.parametrize("kind", benchmark.KINDS)
+def test_no_stream_costs_much_more_than_a_constant(kind):
+    number = list(benchmark.KINDS).index(kind)
+    drawn = (benchmark.Stream.draw(seed) for seed in range(number, 400, len(benchmark.KINDS)))
+    worst, whole = benchmark.ratios(next(stream for stream in drawn if 0 < stream.X.size < 40_000))
+    assert worst < benchmark.WORST
+    assert whole < benchmark.WHOLE
+
+
+@pytest.mark.parametrize("fit_first", [False, True])
+@pytest.mark.parametrize("noise", [3, 0.01])
+@pytest.mark.parametrize("level", [0.01, 0.1, 0.5, 0.9])
+def test_streams_of_quantiles_cover_as_many_rows(level, noise, fit_first):
+    coverage, excess = benchmark.near_optimum("quantile", level, noise, 0.0, 500, fit_first)
+    assert abs(coverage) < 0.01
+    # That of the optimum itself on new rows, as far as it is of first order.
+    density = norm.pdf(norm.ppf(level))
+    assert excess < 2 * level * (1 - level) / density**2 / 2000 + 1e-3
+
+
+@pytest.mark.parametrize("fit_first", [False, True])
+@pytest.mark.parametrize("noise", [3, 0.01])
+@pytest.mark.parametrize("outliers", [0.0, 0.2])
+def test_streams_with_outliers(outliers, noise, fit_first):
+    _, excess = benchmark.near_optimum("huber", 0.5, noise, outliers, 500, fit_first)
+    assert excess < 2e-3
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("chunk", [1, 10])
+@pytest.mark.parametrize("before", [0.0, 1e-2])
+def test_a_column_that_wakes_does_no_lasting_harm(rng, loss, chunk, before):
+    X = rng.normal(size=(1000, 6)) + 5
+    X[:100, :2] = before * X[:100, :2]
+    y = X @ rng.normal(size=6) + 0.1 * rng.normal(size=1000)
+    model = SGDLinearRegressor(loss=loss, epsilon=1.0, random_state=0)
+    learn(X[:150], y[:150], chunk, model)
+    assert model.score(X[150:], y[150:]) > 0
+    learn(X[150:], y[150:], chunk, model)
+    assert model.score(X[150:], y[150:]) > 0.99
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "squared_epsilon_insensitive", "huber"])
+def test_first_single_rows_cost_little(loss):
+    worst = []
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(40, 10))
+        y = X @ rng.normal(size=10) + 0.1 * rng.normal(size=40)
+        model, errors = SGDLinearRegressor(loss=loss, epsilon=1.0), []
+        model.partial_fit(X[:1], y[:1])
+        for i in range(1, len(y)):
+            errors.append((y[i] - model.predict(X[i : i + 1])[0]) ** 2)
+            model.partial_fit(X[i : i + 1], y[i : i + 1])
+        worst.append(max(errors) / y.var())
+    assert max(worst) < 100
+    assert np.median(worst) < 10
+
+
+@pytest.mark.parametrize("other", [{"average": False}, {"loss": "huber"}, {"penalty": "l1"}])
+def test_other_settings_for_a_row_do_not_drop_the_sums(rng, other):
+    X, y = make(rng, 1000, 5, "raw")
+    model = learn(X[:300], y[:300], 100)
+    usual = {name: model.get_params()[name] for name in other}
+    learn(X[300:301], y[300:301], 1, model.set_params(**other))
+    learn(X[301:], y[301:], 100, model.set_params(**usual))
+    assert abs(excess(model, X, y)) < 1e-9
+
+
+@pytest.mark.parametrize("n_before", [30, 5000])
+def test_what_a_column_learned_counts_less_where_it_grows(rng, n_before):
+    X = rng.normal(size=(n_before + 100, 3)) + 10
+    X[:n_before, 0] = 10 + 1e-6 * X[:n_before, 0]
+    y = X[:, 1] + rng.normal(size=len(X))
+    model = learn(X[:n_before], y[:n_before], 10, SGDLinearRegressor(loss="huber", random_state=0))
+    same = model._state.carried_over(model._state.moments, fit_intercept=True)
+    assert_array_equal(same.coef, model._state.coef)
+    learn(X[n_before:], y[n_before:], 1, model)
+    assert np.abs(model.coef_[0]) < 5
+
+
+def test_chunks_of_any_size_lead_to_much_the_same_quantile(rng):
+    X, y = make(rng, 10_000, 5)
+    models = [
+        learn(X, y, chunk, SGDLinearRegressor(loss="quantile", quantile=0.8, random_state=0))
+        for chunk in (10, 100, 10_000)
+    ]
+    predictions = np.array([model.predict(X) for model in models])
+    assert np.ptp(predictions, axis=0).max() < 0.2 * y.std()
