@@ -24,6 +24,7 @@ STOP_REASONS = ["converged", "stalled", "max_iter"]  # that of several targets i
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
 MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
+ROUNDING_DISTANCE = 1e-6  # its square, relative to the loss, is a rounding error of that
 ROUNDING = 1024 * np.finfo(np.float64).eps  # of the size of y: residuals with nothing to learn
 
 
@@ -92,7 +93,8 @@ class StopRule:
             if loss <= self.smallest_loss or (distance is not None and distance <= tol):
                 return "converged"
             if self.stalled >= self.settings.n_iter_no_change:
-                return "stalled" if self.settings.average else "converged"
+                near = distance is not None and distance <= ROUNDING_DISTANCE
+                return "converged" if near or not self.settings.average else "stalled"
         return "max_iter" if number == self.settings.max_iter else None
 
 

@@ -438,7 +438,7 @@ def test_a_loss_that_is_not_finite_is_never_the_end(loss, distance):
 
 
 def test_training_goes_on_after_a_loss_that_is_not_finite():
-    stop = StopRule(SGDLinearRegressor()._settings(), smallest_loss=1e-20)
+    stop = StopRule(SGDLinearRegressor(average=False)._settings(), smallest_loss=1e-20)
     losses = [2.0, np.nan, 1.0] + 5 * [1.0]
     reasons = [stop.after(number, loss, None) for number, loss in enumerate(losses, start=1)]
     assert reasons == 7 * [None] + ["converged"]
