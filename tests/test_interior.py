@@ -149,17 +149,19 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 def test_penalised_data_of_many_columns(rng, loss, matrix, monkeypatch):
     # Few columns matter: as near the optimum as in narrow data, zeros exactly zero.
     if not matrix:
-        monkeypatch.setattr(_interior, "COORDINATES", 1000)
-    X = rng.normal(size=(400, 1100))
-    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=400)
+        monkeypatch.setattr(_interior, "COORDINATES", 500)
+    X = rng.normal(size=(250, 600))
+    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=250)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
-    model = SGDLinearRegressor(loss, random_state=0, **options).fit(X, y)
+    model = SGDLinearRegressor(loss, random_state=0, **options)
     better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # products alone prove less than that
+        if not matrix:  # products alone find the optimum, but cannot always prove it
+            warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
         better.fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
-    assert 20 <= np.count_nonzero(model.coef_) < 500
+    assert 20 <= np.count_nonzero(model.coef_) < 300
 
 
 def test_no_warning_where_nothing_is_left_to_gain(rng):
