@@ -24,6 +24,7 @@ from ._sweep import moments
 
 MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
 CONSTANT = 4 * np.finfo(np.float64).eps  # of the mean: a standard deviation of rounding errors
+LEAST_SQUARE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps  # with all its digits
 NEAR = 0.9  # of the last step: near enough for a scale
 CHUNK_BYTES = 1 << 20  # of X at a time: stays in the second-level cache, and is worth a thread
 
@@ -175,11 +176,14 @@ class Moments:
         """Variance of every column (mean square without intercept); 0 where constant.
 
         A column is constant where its entries differ from its mean by no more than their own
-        rounding errors, whether the moments come from one pass or were merged row by row.
+        rounding errors, whether the moments come from one pass or were merged row by row; or so
+        little that their squares lose digits, below 1e-146.
         """
         variance = self.deviation / self.weight
         variance[variance <= (CONSTANT * self.mean) ** 2] = 0.0
-        return variance if fit_intercept else variance + self.mean**2
+        spread = variance if fit_intercept else variance + self.mean**2
+        spread[spread < LEAST_SQUARE] = 0.0
+        return spread
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,9 @@ def test_intercept_where_the_penalty_leaves_no_coefficient(rng, alpha):
 @pytest.mark.parametrize("options", KINKED)
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("size", [0.0, 1e-170])
-def test_rows_without_any_number(options, fit_intercept, sparse, size):
-    X = np.full((50, 3), size)
+@pytest.mark.parametrize("size", [0.0, 1e-170, 1e-160, 1e-150])
+def test_rows_without_numbers_whose_squares_count(rng, options, fit_intercept, sparse, size):
+    X = size * rng.normal(size=(50, 3))
     model = SGDLinearRegressor(fit_intercept=fit_intercept, random_state=0, **options)
     model.fit(csr_array(X) if sparse else X, np.arange(50.0))
     assert not model.coef_.any()
