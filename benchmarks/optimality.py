@@ -204,7 +204,7 @@ def excess(problem, model):
     What rounding errors of predictions and the reference's own error explain does not count.
     """
     *model_of_reference, bound = optimum(problem)
-    least = np.nanmin([problem.objective(*model_of_reference), bound])
+    least = max(np.nanmin([problem.objective(*model_of_reference), bound]), 0.0)
     value = problem.objective(model.coef_, model.intercept_)
     size = ROUNDING * (np.abs(problem.dense) @ np.abs(model.coef_) + np.abs(problem.y))
     loss = problem.loss._replace(dead_zone=0.0)

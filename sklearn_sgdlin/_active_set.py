@@ -22,7 +22,7 @@ def penalised_optimum(scatter, settings, ridge, coef):
         With products.
     settings : Settings
         The penalty, its bounds, and whether there is an intercept.
-    ridge : float
+    ridge : ndarray of shape (n_features,)
         Share of the curvature of each column that is added to it.
     coef : ndarray of shape (n_features,)
         Coefficients to begin with: the nearer, the fewer steps.

@@ -112,6 +112,7 @@ class Moments:
         return row
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # the check at the end tells the user
     def _of_sparse(cls, X, sample_weight):
         """From the stored entries of a CSR or CSC matrix, and their number."""
         rows, weight = X.shape[0], float(X.shape[0])

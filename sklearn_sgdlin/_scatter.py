@@ -221,7 +221,7 @@ class Scatter:
         values = factor[:n_features, n_features] / sqrt(moments.weight)
         constant = moments.of_columns(slice(n_features)).spread(fit_intercept) == 0
         rows[:, constant] = 0.0  # but for rounding errors
-        if l2 or ridge:
+        if l2 or np.any(ridge):
             coef = _least_squares(rows, values, l2 + ridge * (rows**2).sum(axis=0))
         else:
             coef = LeastSquares(rows).solve(values)

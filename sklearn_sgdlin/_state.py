@@ -9,6 +9,7 @@ from ._scatter import Scatter
 
 NEW_ROWS = 10  # per coordinate, up to which any growth of a variance counts,
 GROWTH = 2.0  # and beyond which that by this factor does
+WAKING = 100.0  # by which a variance grows where all before tells next to nothing of a column
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class State:
         those of the last iterate, and of the average.
     fitted : bool
         Whether the stream, if it is one, goes on from a fit.
+    grown_at : ndarray of shape (n_features,)
+        Rows seen when the variance of each column last grew by the factor `WAKING`.
     seed : int
         Of all random numbers: those of a sweep come from (seed, rows_seen), so a copy of
         the state in mid-stream goes on exactly as the original.
@@ -47,12 +50,22 @@ class State:
     average_rows: float
     residuals: np.ndarray
     fitted: bool
+    grown_at: np.ndarray
     seed: int
 
     @property
     def moments(self):
         """Moments of the columns of X, and of y, last."""
         return self.scatter.moments
+
+    def with_growth(self, moments, fit_intercept):
+        """The state that knows which columns vary much more with new rows."""
+        columns = slice(len(self.coef))
+        old = self.moments.of_columns(columns).spread(fit_intercept)
+        grown = moments.of_columns(columns).spread(fit_intercept) > WAKING * old
+        if not grown.any():
+            return self
+        return replace(self, grown_at=np.where(grown, self.moments.rows, self.grown_at))
 
     def carried_over(self, moments, fit_intercept):
         """The same models, where columns vary more with new rows than they did before.

@@ -59,9 +59,12 @@ def _stream(settings, X, y, sample_weight, state, seed):
     scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products)
     if state is None:
         model = _first_model(settings, y, sample_weight, scatter.moments)
-        state = State(scatter, *model, *model, 0, 0.0, np.empty((2, 0)), False, seed)
+        no_residuals, grown_at = np.empty((2, 0)), np.zeros(X.shape[1])
+        state = State(scatter, *model, *model, 0, 0.0, no_residuals, False, grown_at, seed)
     else:
         scatter = state.scatter.merge(scatter)
+        if state.moments.rows > FIRST_ROWS:
+            state = state.with_growth(scatter.moments, settings.fit_intercept)
     first = scatter.moments.rows <= FIRST_ROWS
     known = few and with_products and not first
     if first and settings.implicit and settings.precondition:
@@ -71,19 +74,20 @@ def _stream(settings, X, y, sample_weight, state, seed):
     if not (known and settings.implicit):
         state = _sweep(settings, X, y, sample_weight, state, scatter.moments)
     if known:
-        mean_coef, mean_intercept = _optimum(settings, scatter, state.mean_coef)
+        mean_coef, mean_intercept = _optimum(settings, scatter, state)
         state = replace(state, mean_coef=mean_coef, mean_intercept=mean_intercept)
         if settings.implicit:
             state = state.walked(mean_coef, mean_intercept, len(y))
     return replace(state, scatter=scatter)
 
 
-def _optimum(settings, scatter, coef):
-    """Return the model of least penalised squared error on all rows seen, starting from coef."""
-    ridge = _ridge(scatter.moments.rows, len(coef) + settings.fit_intercept)
+def _optimum(settings, scatter, state):
+    """Return the model of least penalised squared error on all rows seen, with a ridge if few."""
+    n_features = len(state.mean_coef)
+    ridge = _ridge(scatter.moments.rows - state.grown_at, n_features + settings.fit_intercept)
     if settings.quadratic:
-        return scatter.optimum(len(coef), settings.fit_intercept, settings.l2, ridge)
-    return penalised_optimum(scatter, settings, ridge, coef)
+        return scatter.optimum(n_features, settings.fit_intercept, settings.l2, ridge)
+    return penalised_optimum(scatter, settings, ridge, state.mean_coef)
 
 
 def _first_model(settings, y, sample_weight, moments):
@@ -96,11 +100,10 @@ def _first_model(settings, y, sample_weight, moments):
 
 
 def _ridge(n_rows, n_coordinates):
-    """Share of the curvature of each column that is added to it where rows are few."""
-    if n_rows >= RIDGE_ROWS * n_coordinates:
-        return 0.0
-    n_rows -= FIRST_ROWS
-    return (1 + n_coordinates**2 / (4 * n_rows)) / n_rows
+    """Share of the curvature of each column that is added to it where rows that tell it are few."""
+    n_told = np.maximum(n_rows - FIRST_ROWS, 1)
+    ridge = (1 + n_coordinates**2 / (4 * n_told)) / n_told
+    return np.where(n_rows < RIDGE_ROWS * n_coordinates, ridge, 0.0)
 
 
 def _sweep(settings, X, y, sample_weight, state, moments):
@@ -139,7 +142,8 @@ def _sweep(settings, X, y, sample_weight, state, moments):
         state = state.walked(*metric.model(theta), round(average_rows - state.average_rows))
         state = replace(state, mean_coef=mean_coef, mean_intercept=mean_intercept)
     if not settings.implicit:
-        typical = float(settings.loss.value(sqrt(target_variance(settings, moments))))
+        spread = sqrt(target_variance(settings, moments))
+        typical = float(settings.loss._replace(dead_zone=0.0).value(spread))
         constant_loss = rows.constant_loss(settings.loss, constant_model(settings, moments)[1])
         where = f"epoch 1 of this call, after {before} rows"
         loss = problem.objective.value(problem.rows, theta)

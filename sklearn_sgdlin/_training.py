@@ -262,9 +262,9 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
         reason = stop.after(number, loss, distance)
         known = len(theta) <= FEATURES + 1 and isinstance(method, (SearchingEpoch, InteriorEpoch))
         scatter = method.scatter(theta, seen) if known else Scatter(seen, None)
-        state = State(
-            scatter, *model, *model, rows_seen, float(rows_seen), np.empty((2, 0)), True, seed
-        )
+        no_residuals, grown_at = np.empty((2, 0)), np.zeros(len(model[0]))
+        steps = rows_seen, float(rows_seen)
+        state = State(scatter, *model, *model, *steps, no_residuals, True, grown_at, seed)
         yield Epoch(number, rate, loss, distance, state, reason)
         if reason is not None:
             return

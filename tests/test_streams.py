@@ -328,3 +328,30 @@ def test_chunks_of_any_size_lead_to_much_the_same_quantile(rng):
     ]
     predictions = np.array([model.predict(X) for model in models])
     assert np.ptp(predictions, axis=0).max() < 0.2 * y.std()
+
+
+@pytest.mark.parametrize("penalty", [None, "l2", "l1"])
+@pytest.mark.parametrize("seed", range(9, 14))
+def test_columns_that_wake_late_are_told_by_their_own_rows(seed, penalty):
+    # Sums of products with more than enough rows, of which hardly any tells the columns.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(220, 10))
+    X[:100, :3] = 0 if seed % 2 else 0.01 * X[:100, :3]
+    y = X @ rng.normal(size=10) / np.sqrt(10) + 0.1 * rng.normal(size=220)
+    model, errors = SGDLinearRegressor(penalty=penalty, random_state=0), np.empty(220)
+    for i in range(220):
+        errors[i] = (y[i] - model.predict(X[i : i + 1])[0] if i else y[i]) ** 2
+        model.partial_fit(X[i : i + 1], y[i : i + 1])
+    assert errors[100:].max() < 30 * y.var()
+    assert errors[100:210].mean() < 3 * y.var()
+
+
+@pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive"])
+def test_explicit_steps_where_the_constant_costs_nothing(rng, loss):
+    X, y = rng.normal(size=(400, 1)), 0.01 * rng.normal(size=400)
+    model = SGDLinearRegressor(
+        loss, epsilon=0.025, update="explicit", learning_rate=0.01, random_state=0
+    )
+    for start in range(0, 400, 4):
+        model.partial_fit(X[start : start + 4], y[start : start + 4])
+    assert np.abs(model.predict(X)).max() < 0.1
