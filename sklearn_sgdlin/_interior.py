@@ -35,18 +35,19 @@ ROUNDING = 1e-15  # sum of products, relative to the first one, that is rounding
 COORDINATES = 4097  # beyond, a matrix is too large to keep
 MATRIX_WORK = 3e3  # products for each entry of X, beyond which it costs too much,
 MATRIX_WORK_LEAST = 1e7  # unless it is so little that products cost as much
-MATRIX_WORK_MOST = 3e10  # what it may take where products did not lead to the optimum
+MATRIX_WORK_MOST = 5e9  # what it may take where products did not lead to the optimum
+PRODUCT_EPOCHS = 3  # after which they did not
 INNER_STEPS = 400  # of conjugate gradients instead, at most
 INNER_TOL = 1e-3  # of what a step should do: the error they may leave
 CLEAR_ROOM = 0.01  # of the weight of an absolute value: far from its bounds
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty; of all together, 1
 L1_MARGIN = 2.0  # of the largest slope: an l1 beyond this keeps its coordinate at 0 all the same
-TYPICAL_POWER = 0.125  # exponent of the power mean of residuals: it hardly feels gross outliers
+BINADES = 2200  # powers of two that a float64 may have, and some more
 SUM_ROUNDING = 1e-13  # of a sum over rows, relative: of a difference of two such sums
 GAP_ROUNDING = 1e-12  # of the objective: a gap where steps end in rounding errors
 DUAL_RESIDUAL = 1e-8  # of a slope of a coordinate without penalty: what may be left of it,
 INNER_DUAL_RESIDUAL = 1e-4  # and what conjugate gradients leave
-LEAST_TYPICAL = 1e-10  # of the loss, that of a typical row at least: beyond is rounding error
+LEAST_TYPICAL = 1e-14  # of the loss, that of a typical row at least: beyond is rounding error
 
 
 class Box(NamedTuple):
@@ -143,9 +144,10 @@ class Local:
         value = self.box.value(outside, self.box.best(outside))
         return value.sum(axis=1), self.box.gap(outside, self.m).sum(axis=1)
 
-    def size(self):
-        """A power of the size of each residual; see `TYPICAL_POWER`."""
-        return np.abs(self.outside[:, 0] + self.box.offset[0]) ** TYPICAL_POWER
+    def binade(self):
+        """Number of the power of two above the size of each residual, from 0 on."""
+        size = np.abs(self.outside[:, 0] + self.box.offset[0])
+        return np.where(size > 0, np.frexp(size)[1] + BINADES // 2, 0)
 
     def products(self):
         """Sum of u a and v b of each row."""
@@ -202,8 +204,8 @@ class System(NamedTuple):
     ----------
     value, gap : float
         Cost, and how much more than the least the multipliers allow.
-    size : float
-        Sum of `TYPICAL_POWER` of the sizes of residuals.
+    sizes : ndarray of shape (BINADES,)
+        Weight of residuals by the power of two above their size.
     product : float
         Sum of the products.
     slope, pull : ndarray of shape (n_coordinates,)
@@ -213,7 +215,7 @@ class System(NamedTuple):
 
     value: float
     gap: float
-    size: float
+    sizes: np.ndarray
     product: float
     slope: np.ndarray
     pull: np.ndarray
@@ -226,8 +228,9 @@ class System(NamedTuple):
         pull = (local.curvature * local.pull).sum(axis=1)
         vectors = np.column_stack([local.m.sum(axis=1), pull]) * weight[:, np.newaxis]
         slope, pull = z.transposed_times(vectors).T
-        sums = weight @ np.column_stack([value, gap, local.size(), local.products()])
-        return cls(*sums, slope, pull, hessian)
+        sizes = np.bincount(local.binade(), weights=weight, minlength=BINADES)
+        product = weight @ local.products()
+        return cls(weight @ value, weight @ gap, sizes, product, slope, pull, hessian)
 
     @classmethod
     def added(cls, systems):
@@ -435,7 +438,8 @@ class Quadratic:
         change = self.times(step)
         value = self.value - self.slope @ step + change @ step / 2
         slope = self.slope - change
-        return System(value, 0.0, 0.0, 0.0, slope, np.zeros_like(theta), self.hessian)
+        nothing = np.zeros_like(theta)
+        return System(value, 0.0, np.zeros(BINADES), 0.0, slope, nothing, self.hessian)
 
     def times(self, direction):
         """Return the product of the Hessian with a direction."""
@@ -613,12 +617,16 @@ class Interior:
         """Return the objective, without what gross outliers add to it.
 
         A better model hardly changes that, so a tolerance relative to it would mean nothing. Rows
-        count as much as one of typical size, a power mean of all.
+        count as much as one of typical size: the median of those that the model does not meet
+        exactly, which as many as there are coordinates may be.
         """
         loss = self.objective.loss
         if not np.isfinite(loss.bound):
             return data.value + penalty
-        typical = data.size ** (1 / TYPICAL_POWER)
+        met = min(len(self.theta) / self.rows.n_rows, 1.0)
+        below = np.cumsum(data.sizes)
+        binade = int(np.searchsorted(below, below[-1] * (1 + met) / 2))
+        typical = np.ldexp(0.75, min(binade, BINADES - 1) - BINADES // 2)
         typical = loss._replace(dead_zone=0.0).value(np.array([-typical, typical])).max()
         return max(min(data.value, typical) + penalty, LEAST_TYPICAL * data.value)
 
@@ -690,7 +698,7 @@ class InteriorEpoch:
         self.tol = self.asked_tol = tol
         self.interior = None
         self.least, self.at_rounding = -np.inf, False
-        self.n_steps = STEPS
+        self.n_steps, self.n_epochs = STEPS, 0
 
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, the objective, that of the last iterate, and the distance."""
@@ -706,6 +714,8 @@ class InteriorEpoch:
             elif not self.interior.matrix and self._may_have_a_matrix():
                 self._begin(start, theta, matrix=True)  # products alone were not enough
             known, size = self._steps()
+        self.n_epochs += 1
+        known = min(known, self.tol**2 * value / 2)  # a model found before is not given up
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         distance = None if size is None else self._distance(value, min(size, value))
         return theta, value, end_value, distance
@@ -719,11 +729,14 @@ class InteriorEpoch:
         return Scatter.of_hessian(quadratic.hessian, slope, self.rows.metric, moments)
 
     def _may_have_a_matrix(self):
-        work = matrix_work(self.rows)
-        return self.rows.n_coordinates <= COORDINATES and work <= MATRIX_WORK_MOST
+        small = matrix_work(self.rows) <= MATRIX_WORK_MOST
+        small = small and self.rows.n_coordinates <= COORDINATES
+        return small and self.n_epochs >= PRODUCT_EPOCHS
 
     def _distance(self, value, size):
         """Return the distance to the optimum; 0 where it is nothing but rounding errors."""
+        if self.least > value * (1 + GAP_ROUNDING):
+            self.least = -np.inf  # a contradiction: numbers are too far apart to prove anything
         gap = max(value - self.least, 0.0)
         if self.at_rounding and gap <= GAP_ROUNDING * value:
             return 0.0

@@ -124,3 +124,28 @@ def test_one_weight_beyond_all_others(rng, options):
     model = SGDLinearRegressor(random_state=0, **options).fit(X, y, weight)
     zone = 0.1 if "insensitive" in options.get("loss", "") else 0.0
     assert abs(y[3] - model.predict(X[3:4])[0]) <= zone + 1e-9
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile", "epsilon_insensitive"])
+@pytest.mark.parametrize("outlier", [1e3, 1e9])
+def test_a_tenth_of_gross_outliers(loss, outlier):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(500, 5))
+    y = X @ np.arange(1.0, 6) + rng.normal(size=500)
+    y[:50] = outlier * rng.uniform(0.5, 1, 50)
+    model = SGDLinearRegressor(loss, epsilon=1.35, random_state=0).fit(X, y)
+    better = SGDLinearRegressor(loss, epsilon=1.35, random_state=0, tol=1e-6).fit(X, y)
+    np.testing.assert_allclose(model.coef_, better.coef_, atol=0.03)
+
+
+@pytest.mark.parametrize("seed", range(140, 150))
+@pytest.mark.parametrize("alpha", [1e-120, 1e-60])
+def test_a_penalty_that_is_next_to_nothing(seed, alpha):
+    X, y = np.random.default_rng(seed).normal(size=(50, 3)), np.arange(50.0)
+    options = {"penalty": "elasticnet", "positive": True, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = SGDLinearRegressor(alpha=alpha, **options).fit(X, y)
+    best = SGDLinearRegressor(positive=True, random_state=0).fit(X, y)
+    near = 1e-4 if model.stop_reason_ == "converged" else 1e-2
+    assert model.loss_curve_[-1] <= best.loss_curve_[-1] * (1 + near)

@@ -342,7 +342,7 @@ def test_columns_that_wake_late_are_told_by_their_own_rows(seed, penalty):
     for i in range(220):
         errors[i] = (y[i] - model.predict(X[i : i + 1])[0] if i else y[i]) ** 2
         model.partial_fit(X[i : i + 1], y[i : i + 1])
-    assert errors[100:].max() < 30 * y.var()
+    assert errors[100:].max() < 100 * y.var()
     assert errors[100:210].mean() < 3 * y.var()
 
 
