@@ -715,7 +715,8 @@ class InteriorEpoch:
                 self._begin(start, theta, matrix=True)  # products alone were not enough
             known, size = self._steps()
         self.n_epochs += 1
-        known = min(known, self.tol**2 * value / 2)  # a model found before is not given up
+        known = min(known, self.tol**2 * value / 2)  # a model found before is not given up,
+        known = max(known, SUM_ROUNDING / 64 * value)  # but for rounding errors
         theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
         distance = None if size is None else self._distance(value, min(size, value))
         return theta, value, end_value, distance
