@@ -518,23 +518,36 @@ def _solve_twice(hessian, diagonal, factor, rhs, start=None):
     return first + cho_solve(factor, left, check_finite=False)
 
 
+def squares_of_rows(rows):
+    """Return the weighted sum of the square of each coordinate of the rows."""
+    total = 0.0
+    for z, y, weight in rows.chunks():
+        total += z.squares(np.ones(len(y)) if weight is None else weight)
+    return (total,)
+
+
 def bounded_l1(rows, objective, theta):
     """Return the objective with no more l1 than keeps a coordinate at 0.
 
-    No slope of a model that is as good as theta is larger than the mean of its multipliers' sizes,
-    since the mean of ||z||**2 is 1. Any l1 beyond that has the same optimum, but numbers far apart.
+    No slope of a model that is as good as theta is larger than the root mean squares of its
+    multipliers and of the coordinate, multiplied. Any l1 beyond that has the same optimum, but
+    numbers far apart.
     """
     loss, largest = objective.loss, objective.loss.bound
     if not np.isfinite(largest):
         largest = sqrt(2 * objective.value(rows, theta) / loss.compliance)
-    return replace(objective, l1=np.minimum(objective.l1, L1_MARGIN * largest))
+    (squares,) = rows.total(squares_of_rows)
+    largest = L1_MARGIN * largest * np.sqrt(squares / rows.weight)
+    return replace(objective, l1=np.minimum(objective.l1, largest))
 
 
 class Interior:
     """A model on its way through the inside of all bounds."""
 
     def __init__(self, rows, objective, theta, matrix=None):
-        self.rows, self.objective, self.theta = rows, bounded_l1(rows, objective, theta), theta
+        self.rows, self.objective, self.theta = rows, objective, theta
+        if objective.l1.any():
+            self.objective = bounded_l1(rows, objective, theta)
         self.first_product = None
         objective, loss = self.objective, objective.loss
         bounded = np.isfinite(loss.bound) or loss.dead_zone > 0

@@ -141,6 +141,21 @@ def test_every_loss_and_penalty_reaches_the_objective_of_one_machine(client, mem
         assert model.n_iter_ <= 2 * local.n_iter_
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_l1_in_the_units_of_large_columns(client, loss, share):
+    rng = np.random.default_rng(0)
+    X = 100 * rng.normal(size=(400, 3))
+    y = X @ [1, 0.5, 0] + rng.normal(size=400)
+    options = {"penalty": "l1", "epsilon": 1.0, "precondition": False, "random_state": 0}
+    options["alpha"] = share * (1e4 if loss == "squared_error" else 50)
+    local = SGDLinearRegressor(loss, **options).fit(X, y)
+    model = DaskSGDLinearRegressor(loss, client=client, **options).fit(cut(X, 2), cut(y, 2))
+    assert model.stop_reason_ == "converged"
+    np.testing.assert_allclose(model.coef_, local.coef_, atol=1e-3)
+    np.testing.assert_array_equal(model.coef_ == 0, local.coef_ == 0)
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "quantile"])
 def test_kinks_without_a_matrix(client, monkeypatch, loss):
     monkeypatch.setattr(_interior, "COORDINATES", 1)  # as if the columns were too many
