@@ -15,19 +15,20 @@ from threadpoolctl import threadpool_limits
 from timing import medians, slope
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._loss import SQUARED_ERROR
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._objective import Objective
-from sklearn_sgdlin._rows import Rows
-from sklearn_sgdlin._sparse import SparseRows
 from sklearn_sgdlin._validation import validated
+from sklearn_sgdlin.data.csr import SparseRows
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.model.loss import SQUARED_ERROR
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.objective import Objective
+from sklearn_sgdlin.model.scaling import Scaling
 
 RULE = (1.0, 0.0, True, 1.0)  # learning_rate, power_t, implicit, norm
 
 
 def sweeps(rows, rng):
     """One pass over the rows in each order, as functions without arguments."""
-    objective = Objective.of(SQUARED_ERROR, 0.0, 0.0, False, rows.metric.scale)
+    objective = Objective.of(SQUARED_ERROR, 0.0, 0.0, False, rows.scaling.scale)
     start = np.zeros(rows.n_coordinates)
     orders = {"file order": rows.order(), "shuffled": rows.order(rng)}
     return {
@@ -43,7 +44,9 @@ def passes(fewer, budget):
         X, y = columns_of_any_unit(rng, n_rows // fewer, n_features)
         functions = {"sum": X.sum}
         for dtype in ("float64", "float32"):
-            rows = Rows(X.astype(dtype, copy=False), y, None, Metric.standard(Moments.of(X), True))
+            rows = Rows(
+                X.astype(dtype, copy=False), y, None, Scaling.from_moments(Moments.of(X), True)
+            )
             functions |= {f"{dtype}, {name}": f for name, f in sweeps(rows, rng).items()}
         seconds = medians(functions, budget)
         unit = seconds.pop("sum")
@@ -60,7 +63,7 @@ def sparse_passes(fewer, budget):
     rng = np.random.default_rng(0)
     for n_features in (10_000, 1_000_000):
         X, y = hashed(rng, 200_000 // fewer, n_features, 10)
-        rows = SparseRows(X, y, None, Metric.standard(Moments.of(X), True))
+        rows = SparseRows(X, y, None, Scaling.from_moments(Moments.of(X), True))
         seconds = medians({"sum": X.data.sum} | sweeps(rows, rng), budget)
         unit = seconds.pop("sum")
         costs = "; ".join(

@@ -12,8 +12,8 @@ import time
 import numpy as np
 from distributed import Client, LocalCluster, wait
 
-from sklearn_sgdlin._cluster import Cluster
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor
+from sklearn_sgdlin.methods.distributed import Cluster
 
 N_PARTS = 8
 

@@ -18,7 +18,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._loss import LOSSES, make_loss
+from sklearn_sgdlin.model.loss import LOSSES, make_loss
 
 EXCESS = 1e-4  # above the least objective, relative to it
 ROUNDING = 1e-12  # of a prediction, relative to the sum of sizes of its terms

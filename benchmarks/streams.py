@@ -16,7 +16,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._loss import make_loss
+from sklearn_sgdlin.model.loss import make_loss
 
 N_STREAMS = 200
 LOSSES = (

@@ -18,21 +18,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._callbacks import FitTasks
 from ._early_stopping import Validation, hold_out
-from ._history import History, last_chunks, with_chunk
-from ._loss import LOSSES, make_loss
-from ._problem import DivergedError, Settings
-from ._stream import stream
-from ._training import epochs
+from ._fit import epochs
+from ._partial_fit import stream
+from ._report import FitTasks, History, last_chunks, with_chunk
 from ._validation import validated, validated_rows
+from .model.loss import LOSSES, make_loss
+from .model.settings import DivergedError, Settings
 
 
 def _seed_of(random_state):
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-_seed_of_int = lru_cache(_seed_of)  # a generator of its own costs as much as many a small fit
+_seed_of_int = lru_cache(_seed_of)  # a sweep_rng of its own costs as much as many a small fit
 
 
 def _documentation_link(project_urls):
@@ -165,7 +164,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     warm_start : bool, default=False
         Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
-        keeps: the metric, the schedule, `t_` and `loss_curve_` start afresh. It saves nothing
+        keeps: the scaling, the schedule, `t_` and `loss_curve_` start afresh. It saves nothing
         where `fit` solves a system of its own, as with fewer rows than columns.
 
     shuffle : bool, default=True
@@ -393,7 +392,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets; each of several gets the model it would get alone, but for the epoch
+            MultiTargetState; each of several gets the model it would get alone, but for the epoch
             that `early_stopping` chooses for all of them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows.
@@ -453,7 +452,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, one or many, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets; each of several gets the model it would get alone.
+            MultiTargetState; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows. A chunk whose weights are
             all 0 is none.
@@ -706,7 +705,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         self._state = state
         if self.average:
-            self.coef_, self.intercept_ = state.mean_coef.copy(), state.mean_intercept
+            self.coef_, self.intercept_ = state.returned_coef.copy(), state.returned_intercept
         else:
             self.coef_, self.intercept_ = state.coef.copy(), state.intercept
         self.t_ = state.rows_seen

@@ -6,17 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._curvature import CurvatureSketch
 from ._early_stopping import hold_out
-from ._interior import Conditions, System, joined
 from ._regressor import SGDLinearRegressor
-from ._scatter import Scatter
-from ._search import survey_sums
-from ._sparse import rows_of
 from ._validation import validated, without_rows
+from .data.csr import make_rows
+from .linalg.hessian_estimate import HessianEstimate
+from .methods.kkt import NewtonSystem, RowKKT, joined
+from .methods.search import quadratic_sums
+from .model.cross_products import CrossProducts
 
 NEWTON_COORDINATES = 1025  # beyond, a worker's own Hessian is too large to keep
-PIECES = 16  # of a partition at least: visited in random order, so partitions mix in a sweep
+PARTITION_PIECES = (
+    16  # of a partition at least: visited in random order, so partitions mix in a sweep
+)
 
 
 class Form(NamedTuple):
@@ -116,7 +118,7 @@ class Shard:
         forms : dict of int to Form
         size : tuple
             The number of rows, the sum of their weights, and the number of entries.
-        scatter : Scatter or None
+        scatter : CrossProducts or None
             With products where there are no more coordinates than given. None where partitions
             differ in form.
         """
@@ -128,15 +130,15 @@ class Shard:
             self.parts[i] = X, y, weight
             with named(number):
                 few = X.shape[1] < matrix_coordinates
-                scatters.append(Scatter.of(X, y, weight, with_products=few))
+                scatters.append(CrossProducts.of(X, y, weight, with_products=few))
             n_rows = X.shape[0]
             sizes.append((n_rows, n_rows if weight is None else weight.sum(), X.size))
         alike = len(set(self.forms.values())) == 1
         return self.forms, np.sum(sizes, axis=0), merged(scatters) if alike else None
 
-    def pose(self, target, metric, l2, seed):
-        """See the rows of a target through a metric; the Hessian has `l2` on its diagonal."""
-        rows = [rows_of(X, y[target], weight, metric) for X, y, weight in self.parts]
+    def pose(self, target, scaling, l2, seed):
+        """See the rows of a target through a scaling; the Hessian has `l2` on its diagonal."""
+        rows = [make_rows(X, y[target], weight, scaling) for X, y, weight in self.parts]
         self.targets[target] = LocalProblem(rows, l2, seed)
 
     def do(self, target, name, problem, *args):
@@ -164,7 +166,7 @@ class LocalProblem:
         self.n_coordinates = rows[0].n_coordinates
         self.sketch = None
         if self.n_coordinates <= NEWTON_COORDINATES:
-            self.sketch = CurvatureSketch(self.n_rows, self.n_coordinates, seed)
+            self.sketch = HessianEstimate(self.n_rows, self.n_coordinates, seed)
 
     def sweep(self, seed, n_stretches, objective, step_rule, rows_seen, theta):
         """Sweep all partitions; return the end and the averages of stretches, as columns.
@@ -176,7 +178,7 @@ class LocalProblem:
         pieces = []
         for part in self.rows:
             blocks, within = part.order(rng)
-            pieces += [(part, piece, within) for piece in np.array_split(blocks, PIECES)]
+            pieces += [(part, piece, within) for piece in np.array_split(blocks, PARTITION_PIECES)]
         pieces = [piece for piece in pieces if len(piece[1])]
         order = np.arange(len(pieces)) if rng is None else rng.permutation(len(pieces))
         points, iterate = [], theta
@@ -194,16 +196,16 @@ class LocalProblem:
         """Return the sums of a task over the partitions; see `Rows.total`."""
         return added(task(part, *args) for part in self.rows)
 
-    def survey(self, theta, directions):
-        """Return the sums of a survey, having brought the local inverse Hessian up to date."""
+    def gradient_and_hessian_products(self, theta, directions):
+        """Return sums for the gradient and Hessian products; the local inverse is up to date."""
         if self.sketch is not None:
             self.sketch.fill(self.rows, self.weight, self.l2)
-        return self.total(survey_sums, theta, directions)
+        return self.total(quadratic_sums, theta, directions)
 
     def sweep_and_sum(self, seed, objective, step_rule, rows_seen, theta):
-        """Sweep in one stretch; return it, and the sums of a survey at its start."""
+        """Sweep in one stretch; return it, and the sums for the gradient at its start."""
         points = self.sweep(seed, 1, objective, step_rule, rows_seen, theta)
-        return points, self.total(survey_sums, theta, np.empty((self.n_coordinates, 0)))
+        return points, self.total(quadratic_sums, theta, np.empty((self.n_coordinates, 0)))
 
     def newton(self, gradient):
         """Return the local inverse Hessian times a gradient."""
@@ -211,16 +213,14 @@ class LocalProblem:
 
     def hold_conditions(self, weight, *args):
         """Keep the conditions of the optimum for all partitions; return products a row."""
-        self.conditions = [
-            Conditions(part.chunks, part.n_rows, weight, *args) for part in self.rows
-        ]
+        self.conditions = [RowKKT(part.chunks, part.n_rows, weight, *args) for part in self.rows]
         return self.conditions[0].n_products
 
     def condition(self, name, *args):
-        """Return what a method of `Conditions` tells of all partitions."""
+        """Return what a method of `RowKKT` tells of all partitions."""
         told = [getattr(conditions, name)(*args) for conditions in self.conditions]
         join = {
-            "assess": System.added,
+            "assess": NewtonSystem.added,
             "times": partial(np.sum, axis=0),
             "look": joined,
             "reach": partial(np.min, axis=0),

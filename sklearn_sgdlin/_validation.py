@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_non_negative, validate_data
 
-from ._columns import strictly_increasing
+from .kernels.csc import strictly_increasing
 
 FLOATS = [np.float64, np.float32]
 INDICES = [np.int32, np.int64]  # of sparse matrices, in the compiled loops
@@ -121,9 +121,6 @@ def _has_nat(array):
         first = array.slice(0, 1)
     # The first row tells the type of all.
     return np.asarray(first).dtype.kind in "mM" and np.isnat(np.asarray(array)).any()
-
-
-# ---------------------------------------------------------------- sparse matrices
 
 
 def check_structure(X):

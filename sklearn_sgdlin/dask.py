@@ -10,18 +10,18 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._cluster import (
-    PATIENCE,
+from ._regressor import SGDLinearRegressor
+from ._shard import merged, named
+from ._validation import validated, without_rows
+from .methods.distributed import (
+    WORKER_POLL_SECONDS,
     Cluster,
     ClusterData,
     ClusterValidation,
     check_versions,
     cluster_epochs,
 )
-from ._metric import Moments
-from ._regressor import SGDLinearRegressor
-from ._shard import merged, named
-from ._validation import validated, without_rows
+from .model.moments import Moments
 
 try:
     import dask
@@ -36,7 +36,7 @@ except ImportError as error:
 
 __all__ = ["DaskSGDLinearRegressor"]
 
-WITHOUT_WORKERS = 30.0  # seconds a cluster may be without workers, as while one is restarted
+NO_WORKER_SECONDS = 30.0  # seconds a cluster may be without workers, as while one is restarted
 
 
 def _is_collection(data):
@@ -121,9 +121,9 @@ def _r2_score(of_y, residual):
             stacklevel=3,
         )
         return float("nan")
-    varies = of_y.spread(True) > 0
+    varies = of_y.variance(True) > 0
     constant = np.where(residual > 0, 0.0, 1.0)
-    score = 1 - np.divide(residual, of_y.deviation, out=1 - constant, where=varies)
+    score = 1 - np.divide(residual, of_y.sum_of_squares, out=1 - constant, where=varies)
     return float(score.mean())
 
 
@@ -146,12 +146,12 @@ def _wait(client, futures):
     n_without = 0
     while True:
         try:
-            wait(futures, timeout=PATIENCE)
+            wait(futures, timeout=WORKER_POLL_SECONDS)
         except CancelledError:
             return
         except TimeoutError:
             n_without = 0 if client.nthreads() else n_without + 1
-            if n_without * PATIENCE > WITHOUT_WORKERS:
+            if n_without * WORKER_POLL_SECONDS > NO_WORKER_SECONDS:
                 raise RuntimeError("The cluster has no workers to load partitions.") from None
         else:
             return
@@ -169,7 +169,7 @@ def _same_parameters(init):
 class DaskSGDLinearRegressor(SGDLinearRegressor):
     """`SGDLinearRegressor` on data that lie on the workers of a Dask cluster.
 
-    Every worker sweeps its own partitions from the shared model in the shared metric. The models
+    Every worker sweeps its own partitions from the shared model in the shared scaling. The models
     the workers reach are directions of the same search as on one machine. An exact Newton step
     follows where columns are few; else the Newton steps of the workers, each the shared gradient
     times the inverse of the worker's own Hessian, are directions, too [1]_. So the objective
@@ -251,7 +251,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         X : dask array, dask dataframe or list of delayed
             Rows, in any units, in partitions.
         y : dask array, dask series or list of delayed
-            Targets; each of several gets the model it would get alone.
+            MultiTargetState; each of several gets the model it would get alone.
         sample_weight : dask array, dask series or list of delayed, default=None
             Weights, not negative; a row of weight k counts as k rows.
         X_val : array-like of shape (n_val, n_features), default=None
@@ -285,7 +285,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in memory.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+            MultiTargetState.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative.
 
@@ -345,7 +345,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         X : dask array, dask dataframe or list of delayed; or array-like in memory
             Rows.
         y : dask array, dask series or list of delayed; or array-like in memory
-            Targets.
+            MultiTargetState.
         sample_weight : as y, default=None
             Weights.
 

@@ -35,7 +35,7 @@ def sweep(
     y,
     sample_weight,
     order,
-    metric,
+    scaling,
     objective,
     schedule,
     rows_seen,
@@ -53,7 +53,7 @@ def sweep(
     loss, mean, since, penalty_rate = objective.loss, np.zeros_like(theta), 0, 0.0
     rate = learning_rate * (rows_seen + 1) ** -power_t
     for steps, row in enumerate(order, start=1):
-        z = metric.scale * np.append(X[row] - metric.centre, 1.0)
+        z = scaling.scale * np.append(X[row] - scaling.centre, 1.0)
         h = 1.0 if sample_weight is None else sample_weight[row]
         softness = loss.compliance + (rate * h * (z @ z) if implicit else 0.0)
         outside = outside_of(y[row] - z @ theta, loss)

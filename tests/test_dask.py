@@ -26,8 +26,10 @@ distributed = pytest.importorskip("distributed", reason=reason)
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from sklearn_sgdlin import SGDLinearRegressor, _cluster, _interior  # noqa: E402
+from sklearn_sgdlin import SGDLinearRegressor  # noqa: E402
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
+from sklearn_sgdlin.methods import distributed as rounds  # noqa: E402
+from sklearn_sgdlin.methods import interior_point  # noqa: E402
 
 from .data import load  # noqa: E402
 from .test_family import objective  # noqa: E402
@@ -114,7 +116,7 @@ FAMILY = [
 def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(
     client, many, monkeypatch, name, order
 ):
-    monkeypatch.setattr(_cluster, "MATRIX_COORDINATES", 0)  # as if the columns were too many
+    monkeypatch.setattr(rounds, "MATRIX_COORDINATES", 0)  # as if the columns were too many
     X, y = ordered(*load(name), order)
     local = SGDLinearRegressor(random_state=0).fit(X, y)
     least = objective(local, X, y, local.coef_, local.intercept_)
@@ -158,7 +160,7 @@ def test_l1_in_the_units_of_large_columns(client, loss, share):
 
 @pytest.mark.parametrize("loss", ["squared_error", "quantile"])
 def test_kinks_without_a_matrix(client, monkeypatch, loss):
-    monkeypatch.setattr(_interior, "COORDINATES", 1)  # as if the columns were too many
+    monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", 1)  # as if columns were many
     X, y = load("rare binary")
     model = DaskSGDLinearRegressor(loss, penalty="l1", client=client, alpha=1e-2, random_state=0)
     model.fit(cut(X, 4), cut(y / y.std(), 4))
@@ -168,9 +170,9 @@ def test_kinks_without_a_matrix(client, monkeypatch, loss):
     assert model.stop_reason_ == "converged"
 
 
-@pytest.mark.parametrize("matrix_coordinates", [0, _cluster.MATRIX_COORDINATES])
+@pytest.mark.parametrize("matrix_coordinates", [0, rounds.MATRIX_COORDINATES])
 def test_partitions_that_lack_a_category(many, rng, monkeypatch, matrix_coordinates):
-    monkeypatch.setattr(_cluster, "MATRIX_COORDINATES", matrix_coordinates)
+    monkeypatch.setattr(rounds, "MATRIX_COORDINATES", matrix_coordinates)
     # Each worker's own Hessian is singular where all its rows agree.
     category = np.repeat(np.arange(16), 200)
     X = np.column_stack([np.eye(16)[category], rng.normal(size=(3200, 10))])
@@ -268,7 +270,7 @@ def test_partitions_that_lie_on_several_workers(client):
     parts_y = [
         client.scatter(part, workers=workers[:1], hash=False) for part in np.array_split(y, 4)
     ]
-    cluster = _cluster.Cluster(
+    cluster = rounds.Cluster(
         client,
         {number: (*part, None) for number, part in enumerate(zip(parts_X, parts_y, strict=True))},
     )
@@ -455,7 +457,7 @@ def test_early_stopping(client, given):
 def messages(monkeypatch):
     """Mean bytes sent to a worker and back from it, call by call."""
     calls = []
-    ask_each = _cluster.Cluster.ask_each
+    ask_each = rounds.Cluster.ask_each
 
     def counted(self, name, args):
         answers = ask_each(self, name, args)
@@ -463,7 +465,7 @@ def messages(monkeypatch):
         calls.append((name, size / len(answers)))
         return answers
 
-    monkeypatch.setattr(_cluster.Cluster, "ask_each", counted)
+    monkeypatch.setattr(rounds.Cluster, "ask_each", counted)
     return calls
 
 
@@ -621,7 +623,7 @@ def test_data_that_are_lost_while_the_workers_take_hold_of_them_are_an_error(cli
     X, y = (client.scatter(array, hash=False) for array in load("one column"))
     y.cancel()
     with pytest.raises(RuntimeError, match=r"that held the partitions \[0\] was lost"):
-        _cluster.Cluster(client, {0: (X, y, None)})
+        rounds.Cluster(client, {0: (X, y, None)})
 
 
 def test_collections_that_do_not_fit_together_are_named(client):

@@ -11,7 +11,7 @@ from sklearn.metrics import make_scorer, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor, _history
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor, _report
 from tests.data import load
 
 
@@ -82,7 +82,7 @@ def test_stream():
 
 
 def test_points_of_a_long_stream_lie_at_their_last_chunk(monkeypatch):
-    monkeypatch.setattr(_history, "POINTS", 10)
+    monkeypatch.setattr(_report, "POINTS", 10)
     X, y = load("normal")
     model = SGDLinearRegressor(random_state=0)
     for row in range(50):

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from sklearn_sgdlin import SGDLinearRegressor, _dual
-from sklearn_sgdlin._dual import DenseSystem, DualEpoch, SparseSystem
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._nearest import NearestSystem
-from sklearn_sgdlin._rows import Rows
-from sklearn_sgdlin._sparse_columns import SortedColumns
-from sklearn_sgdlin._training import Shared
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._fit import Shared
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.data.sorted_csc import SortedColumns
+from sklearn_sgdlin.methods import dual
+from sklearn_sgdlin.methods.dual import DenseSystem, DualEpoch, SparseSystem
+from sklearn_sgdlin.methods.min_norm import NearestSystem
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.scaling import Scaling
 
 
 def words(rng, n_rows, n_features, per_row=20):
@@ -100,7 +102,7 @@ def test_sorted_columns_are_those_of_the_rows(rng, dtype, index):
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("make", [words, rare, far, repeated])
 def test_products_are_those_of_the_matrices(rng, make, fit_intercept, monkeypatch):
-    monkeypatch.setattr(_dual, "SHARED", 50)
+    monkeypatch.setattr(dual, "SHARED", 50)
     X, weight, l2 = make(rng, 60, 400), rng.exponential(size=60) * (rng.random(60) < 0.8), 0.1
     system = system_of(X, weight, l2, fit_intercept)
     Z, mean = centred(X, weight, fit_intercept)
@@ -116,7 +118,7 @@ def test_products_are_those_of_the_matrices(rng, make, fit_intercept, monkeypatc
 def test_the_matrix_near_it_is_exact_but_for_the_others_and_these_but_for_a_diagonal(
     rng, monkeypatch
 ):
-    monkeypatch.setattr(_dual, "SHARED", 50)
+    monkeypatch.setattr(dual, "SHARED", 50)
     X, values = words(rng, 60, 400), rng.normal(size=60)
     system = system_of(X, np.ones(60), 0.1)
     Z, _ = centred(X, np.ones(60), True)
@@ -138,8 +140,8 @@ def test_the_gap_bounds_the_excess_wherever_the_point_is(seed, l2):
     X = words(rng, 12, 30, 5)
     y, weight = target(rng, X), rng.exponential(size=12)
     system = system_of(X, weight, l2)
-    metric = Metric.standard(Moments.of(X, weight), True)
-    epoch = DualEpoch(Rows(X.toarray(), y, weight, metric), system, 0.0)
+    scaling = Scaling.from_moments(Moments.of(X, weight), True)
+    epoch = DualEpoch(Rows(X.toarray(), y, weight, scaling), system, 0.0)
     point = rng.normal(size=12) * np.abs(y).max() / weight.sum()
     gap, loss = epoch._gap(point, epoch.y - system.times(point))
     model = SGDLinearRegressor()
@@ -187,10 +189,8 @@ def test_targets_share_the_system(rng, make, monkeypatch):
     X = make(rng, 200, 4500)
     Y = np.column_stack([target(rng, X) for _ in range(3)])
     built = []
-    factorise = _dual.DualSystem._factorise
-    monkeypatch.setattr(
-        _dual.DualSystem, "_factorise", lambda *args: built.append(factorise(*args))
-    )
+    factorise = dual.DualSystem._factorise
+    monkeypatch.setattr(dual.DualSystem, "_factorise", lambda *args: built.append(factorise(*args)))
     together = SGDLinearRegressor(penalty="l2", random_state=0).fit(X, Y)
     assert len(built) == 1
     for y, coef in zip(Y.T, together.coef_, strict=True):
@@ -242,13 +242,13 @@ def test_where_it_is_of_no_use(rng, settings):
 def test_dense_rows_are_unknowns_where_they_are_few(n_rows, n_features, serves):
     X = np.broadcast_to(0.0, (n_rows, n_features))
     settings = SGDLinearRegressor(penalty="l2")._settings()
-    assert _dual.kind_of_system(X, settings) is (DenseSystem if serves else None)
+    assert dual.kind_of_system(X, settings) is (DenseSystem if serves else None)
     assert NearestSystem.serves(X, SGDLinearRegressor()._settings()) == serves
 
 
 def test_a_dense_system_of_more_columns_than_are_added_at_a_time(rng, monkeypatch):
-    monkeypatch.setattr(_dual, "BLOCK_COLUMNS", 7)
-    monkeypatch.setattr(_dual, "chunk_rows", lambda n_columns: 1)
+    monkeypatch.setattr(dual, "BLOCK_COLUMNS", 7)
+    monkeypatch.setattr(dual, "chunk_rows", lambda n_columns: 1)
     X, weight, values = far(rng, 30, 100), rng.exponential(size=30), rng.normal(size=30)
     system = system_of(X, weight, 0.1)
     Z, _ = centred(X, weight, True)

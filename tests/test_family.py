@@ -8,10 +8,12 @@ from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, QuantileRegressor, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_sgdlin import SGDLinearRegressor, _curvature, _metric
-from sklearn_sgdlin._interior import COORDINATES
-from sklearn_sgdlin._loss import LOSSES, make_loss
-from sklearn_sgdlin._rows import Rows
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.linalg import hessian_estimate
+from sklearn_sgdlin.methods.interior_point import MATRIX_COORDINATES_MOST as COORDINATES
+from sklearn_sgdlin.model import moments
+from sklearn_sgdlin.model.loss import LOSSES, make_loss
 from tests.data import load
 
 ALPHAS = [1e-6, 1e-3, 0.1, 10.0]
@@ -286,8 +288,8 @@ def test_each_target_is_the_model_it_is_alone(rng, member, container, method):
 
 def test_targets_that_share_a_sketch_are_the_models_they_are_alone(rng, monkeypatch):
     # The first needs no sketch; the second, of a signal where there is little curvature, does.
-    monkeypatch.setattr(_curvature, "CHEAP_COORDINATES", 0)
-    monkeypatch.setattr(_curvature, "CHEAP_WORK", 0)
+    monkeypatch.setattr(hessian_estimate, "CHEAP_COORDINATES", 0)
+    monkeypatch.setattr(hessian_estimate, "CHEAP_WORK", 0)
     X = rng.normal(size=(12_000, 60)) * np.logspace(0, -1.5, 60) @ rng.normal(size=(60, 60))
     Y = np.column_stack([rng.normal(size=12_000), X @ rng.normal(size=60)])
     Y[:, 1] += 0.1 * rng.normal(size=12_000)
@@ -309,12 +311,14 @@ def test_loss_curve_of_several_targets_is_their_mean(rng):
 def test_moments_and_curvature_are_those_of_all_targets(rng, monkeypatch):
     X, y = make_data(rng, 2000)
     read = []
-    of, finish = _metric.Moments.of, _curvature.CurvatureSketch.finish
+    of, finish = moments.Moments.of, hessian_estimate.HessianEstimate.finish
     monkeypatch.setattr(
-        _metric.Moments, "of", lambda X, *args: read.append(X.shape[1]) or of(X, *args)
+        moments.Moments, "of", lambda X, *args: read.append(X.shape[1]) or of(X, *args)
     )
     monkeypatch.setattr(
-        _curvature.CurvatureSketch, "finish", lambda *args: read.append("sketch") or finish(*args)
+        hessian_estimate.HessianEstimate,
+        "finish",
+        lambda *args: read.append("sketch") or finish(*args),
     )
     SGDLinearRegressor(random_state=0).fit(X, np.column_stack([y, y**2, -y]))
     assert (read.count(8), read.count(1), read.count("sketch")) == (1, 3, 1)
@@ -352,7 +356,7 @@ def test_warm_start_with_one_target_written_either_way(rng):
 
 def test_warm_grid_over_alpha_takes_fewer_passes(rng, monkeypatch):
     # Wide and ill-conditioned, without a matrix; elsewhere an epoch is enough from anywhere.
-    monkeypatch.setattr(_curvature, "COORDINATES", 1024)
+    monkeypatch.setattr(hessian_estimate, "COORDINATES", 1024)
     X = np.cumsum(rng.normal(size=(1500, 1100)), axis=1)
     y = X[:, ::50] @ rng.normal(size=22) + rng.normal(size=1500)
     passes = []

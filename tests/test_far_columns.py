@@ -6,11 +6,12 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._loss import LOSSES, make_loss
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._objective import Objective
-from sklearn_sgdlin._rows import Rows
-from sklearn_sgdlin._sparse import SparseRows
+from sklearn_sgdlin.data.csr import SparseRows
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.model.loss import LOSSES, make_loss
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.objective import Objective
+from sklearn_sgdlin.model.scaling import Scaling
 
 from . import naive
 
@@ -46,10 +47,10 @@ def test_sums_and_steps_are_those_of_dense_rows(rng, dtype, lacking):
     X = X.astype(dtype)
     weight = rng.uniform(1, 2, size=300)
     weight[:lacking] = X[:lacking, 0] = 0.0  # rows of no weight may lack the column
-    metric = Metric.standard(Moments.of(X.astype(float), weight), fit_intercept=True)
-    objective = Objective.of(make_loss("huber"), 1e-3, 1e-3, False, metric.scale)
-    dense = Rows(X, y, weight, metric)
-    sparse = SparseRows(csr_array(X), y, weight, metric)
+    scaling = Scaling.from_moments(Moments.of(X.astype(float), weight), fit_intercept=True)
+    objective = Objective.of(make_loss("huber"), 1e-3, 1e-3, False, scaling.scale)
+    dense = Rows(X, y, weight, scaling)
+    sparse = SparseRows(csr_array(X), y, weight, scaling)
     assert sparse.X.nnz < X.size
     start, order, rule = rng.normal(size=4), dense.order(), (1.0, 0.0, True, 0.7)
     for ours, theirs in zip(
@@ -72,17 +73,17 @@ def test_sums_and_steps_are_those_of_dense_rows(rng, dtype, lacking):
 
 def test_near_columns_are_read_where_they_are(rng):
     X = csr_array(rng.normal(size=(50, 4)) + 3.0)
-    metric = Metric.standard(Moments.of(X), fit_intercept=True)
-    assert SparseRows(X, np.zeros(50), None, metric).X is X
+    scaling = Scaling.from_moments(Moments.of(X), fit_intercept=True)
+    assert SparseRows(X, np.zeros(50), None, scaling).X is X
 
 
 def test_sweep_of_a_far_column_is_the_naive_loop(rng):
     X, y = time_stamps(rng, 100, 17.0)
-    metric = Metric.standard(Moments.of(X), fit_intercept=True)
-    objective = Objective.of(make_loss("squared_error"), 0.0, 0.0, False, metric.scale)
-    rows, rule = SparseRows(csr_array(X), y, None, metric), (1.0, 0.0, True, 1.0)
+    scaling = Scaling.from_moments(Moments.of(X), fit_intercept=True)
+    objective = Objective.of(make_loss("squared_error"), 0.0, 0.0, False, scaling.scale)
+    rows, rule = SparseRows(csr_array(X), y, None, scaling), (1.0, 0.0, True, 1.0)
     theta, mean, _ = rows.sweep(rows.order(), objective, rule, 0, np.zeros(4))
-    args = X, y, None, range(100), metric, objective, rule, 0, np.zeros(4)
+    args = X, y, None, range(100), scaling, objective, rule, 0, np.zeros(4)
     for ours, theirs in zip((theta, mean), naive.sweep(*args), strict=True):
         assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 

@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import SGDLinearRegressor, _history
-from sklearn_sgdlin._history import History, chunks_per_point, last_chunks, with_chunk
-from sklearn_sgdlin._training import Epoch
+from sklearn_sgdlin import SGDLinearRegressor, _report
+from sklearn_sgdlin._fit import Epoch
+from sklearn_sgdlin._report import History, chunks_per_point, last_chunks, with_chunk
 from tests.data import load
 
 
@@ -109,7 +109,7 @@ def test_lines_align_whatever_the_numbers():
 
 @pytest.mark.parametrize("points", [2, 10, 100])
 def test_the_curve_of_an_endless_stream_gets_coarser(monkeypatch, points):
-    monkeypatch.setattr(_history, "POINTS", points)
+    monkeypatch.setattr(_report, "POINTS", points)
     losses, rates, chunks = [], [], np.random.default_rng(0).exponential(size=9 * points)
     for number, loss in enumerate(chunks, 1):
         losses, rates = with_chunk(losses, rates, number, float(loss), 1 / number)
@@ -125,7 +125,7 @@ def test_the_curve_of_an_endless_stream_gets_coarser(monkeypatch, points):
 
 
 def test_a_long_stream_keeps_a_curve_of_bounded_length(monkeypatch):
-    monkeypatch.setattr(_history, "POINTS", 8)
+    monkeypatch.setattr(_report, "POINTS", 8)
     X, y = load("one column")
     model, losses, lengths = SGDLinearRegressor(random_state=0), [], set()
     for row in range(100):

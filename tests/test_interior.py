@@ -12,13 +12,16 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_sgdlin import SGDLinearRegressor, _interior
-from sklearn_sgdlin._interior import Box, Interior, Local
-from sklearn_sgdlin._loss import LOSSES, make_loss
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._objective import Objective
-from sklearn_sgdlin._rows import Rows
-from sklearn_sgdlin._sparse import SparseRows
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin.data.csr import SparseRows
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.methods import interior_point
+from sklearn_sgdlin.methods.interior_point import PrimalDualIterate
+from sklearn_sgdlin.methods.kkt import LinearizedKKT, MultiplierBounds
+from sklearn_sgdlin.model.loss import LOSSES, make_loss
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.objective import Objective
+from sklearn_sgdlin.model.scaling import Scaling
 
 LOSS_ROWS = {name: make_loss(name, epsilon=0.3, quantile=0.8) for name in LOSSES}
 residuals = st.one_of(st.floats(-10, 10), st.sampled_from([-0.3, 0.0, 0.3]))
@@ -28,16 +31,16 @@ PENALTIES = {"none": (0.0, 0.0, False), "l1": (0.1, 0.0, False), "positive": (0.
 def make_interior(rng, name, penalty, weighted=False):
     X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
     h = rng.uniform(0.1, 2, 300) if weighted else None
-    metric = Metric.standard(Moments.of(X, h), True)
+    scaling = Scaling.from_moments(Moments.of(X, h), True)
     l1, l2, positive = PENALTIES[penalty]
-    objective = Objective.of(LOSS_ROWS[name], l1, l2, positive, metric.scale)
-    return Interior(Rows(X, y, h, metric), objective, np.zeros(7))
+    objective = Objective.of(LOSS_ROWS[name], l1, l2, positive, scaling.scale)
+    return PrimalDualIterate(Rows(X, y, h, scaling), objective, np.zeros(7))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @given(residual=residuals)
 def test_sides_of_a_box_add_up_to_the_loss(name, residual):
-    box = Box.of(LOSS_ROWS[name])
+    box = MultiplierBounds.of(LOSS_ROWS[name])
     outside = residual - box.offset
     value = box.value(outside, box.best(outside)).sum()
     np.testing.assert_allclose(value, LOSS_ROWS[name].value(residual), atol=1e-12)
@@ -46,7 +49,7 @@ def test_sides_of_a_box_add_up_to_the_loss(name, residual):
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "squared_error"])
 @given(residual=residuals, product=st.floats(1e-6, 10))
 def test_start_is_inside_and_fits_the_residual(name, residual, product):
-    box = Box.of(LOSS_ROWS[name])
+    box = MultiplierBounds.of(LOSS_ROWS[name])
     outside = np.atleast_2d(residual - box.offset)
     m, u, v = box.start(outside, product, 1.0)
     assert np.all((box.lower < m) & (m < box.upper))
@@ -60,10 +63,10 @@ def test_start_is_inside_and_fits_the_residual(name, residual, product):
 
 @pytest.mark.parametrize("name", ["huber", "squared_epsilon_insensitive", "quantile"])
 def test_direct_step_solves_the_linear_conditions(rng, name):
-    box = Box.of(LOSS_ROWS[name])
+    box = MultiplierBounds.of(LOSS_ROWS[name])
     outside = rng.normal(size=(5, 1)) - box.offset
     state = box.start(outside, 0.5, 1.0)
-    local, response = Local(box, outside, state), rng.normal(size=5)
+    local, response = LinearizedKKT(box, outside, state), rng.normal(size=5)
     m, u, v = state
     dm, du, dv = local.direct(response)
     fit = outside - response[:, None] - box.compliance * (m + dm) - (u + du) + (v + dv)
@@ -106,7 +109,7 @@ def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, monkeypatch, n
         name, penalty="l1", alpha=l1, positive=positive, epsilon=0.3, quantile=0.8, random_state=0
     )
     reference = clone(model).fit(X, y)
-    monkeypatch.setattr(_interior, "COORDINATES", 1)
+    monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", 1)
     for data in (X, csr_array(X)):
         model.fit(data, y)
         assert model.loss_curve_[-1] < reference.loss_curve_[-1] * (1 + 1e-5)
@@ -118,10 +121,10 @@ def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, monkeypatch, n
 @given(rows=hnp.arrays(float, (7, 3), elements=st.floats(-4, 4)), seed=st.integers(0, 99))
 def test_squares_are_the_diagonal_of_the_gram_matrix(rows, seed):
     rng = np.random.default_rng(seed)
-    weight, metric = rng.uniform(size=7), Metric(rng.normal(size=3), rng.uniform(0.1, 2, size=4))
+    weight, scaling = rng.uniform(size=7), Scaling(rng.normal(size=3), rng.uniform(0.1, 2, size=4))
     for kind in (
-        Rows(rows, weight, None, metric),
-        SparseRows(csr_array(rows), weight, None, metric),
+        Rows(rows, weight, None, scaling),
+        SparseRows(csr_array(rows), weight, None, scaling),
     ):
         for z, _, _ in kind.chunks():
             np.testing.assert_allclose(z.squares(weight), np.diag(z.gram(weight)), atol=1e-12)
@@ -149,7 +152,7 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 def test_penalised_data_of_many_columns(rng, loss, matrix, monkeypatch):
     # Few columns matter: as near the optimum as in narrow data, zeros exactly zero.
     if not matrix:
-        monkeypatch.setattr(_interior, "COORDINATES", 500)
+        monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", 500)
     X = rng.normal(size=(250, 600))
     y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=250)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}

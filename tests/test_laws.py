@@ -165,7 +165,7 @@ def test_same_seed_same_model_and_other_seed_other_path():
 
 
 def test_weights_of_one_chunk_count_against_those_of_another(rng):
-    # Heavy rows after light ones: the metric is that of the heavy ones.
+    # Heavy rows after light ones: the scaling is that of the heavy ones.
     X, y = rng.normal(size=(400, 2)), rng.normal(size=400)
     X[200:] += 10
     model = SGDLinearRegressor(random_state=0)

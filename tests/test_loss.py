@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_sgdlin._loss import LOSSES, SQUARED_ERROR, make_loss
+from sklearn_sgdlin.model.loss import LOSSES, SQUARED_ERROR, make_loss
 
 ROWS = {name: make_loss(name, epsilon=0.3, quantile=0.8) for name in LOSSES}
 residuals = st.one_of(st.floats(-10, 10), st.sampled_from([-0.3, 0.0, 0.3]))

@@ -5,8 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import SGDLinearRegressor, _training
-from sklearn_sgdlin._metric import Metric, Moments
+from sklearn_sgdlin import SGDLinearRegressor, _fit
+from sklearn_sgdlin.methods import min_norm
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.scaling import Scaling
 
 OPTIONS = {"random_state": 0}
 
@@ -24,14 +26,14 @@ def data(rng, kind, n_rows=60, n_features=300):
 
 def nearest(X, y, weight, fit_intercept, start=None):
     """Coefficients and intercept, by a pseudo-inverse of all rows."""
-    metric = Metric.standard(Moments.of(X, weight), fit_intercept)
-    last = np.full((len(y), 1), metric.scale[-1])
-    z = np.hstack([(X - metric.centre) * metric.scale[:-1], last])
+    scaling = Scaling.from_moments(Moments.of(X, weight), fit_intercept)
+    last = np.full((len(y), 1), scaling.scale[-1])
+    z = np.hstack([(X - scaling.centre) * scaling.scale[:-1], last])
     root = np.sqrt(weight)
     constant = np.zeros(X.shape[1]), weight @ y / weight.sum() if fit_intercept else 0.0
-    theta = metric.theta(*(constant if start is None else start))
+    theta = scaling.to_scaled(*(constant if start is None else start))
     step = np.linalg.pinv(z * root[:, np.newaxis], rcond=1e-7) @ (root * (y - z @ theta))
-    return metric.model(theta + step)
+    return scaling.to_original(theta + step)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -89,12 +91,12 @@ def test_targets_share_the_system(rng, monkeypatch):
     X, y = data(rng, "plain")
     Y, built = np.column_stack([y, y[::-1]]), []
 
-    class Watched(_training.NearestSystem):
+    class Watched(min_norm.NearestSystem):
         def __init__(self, rows):
             built.append(self)
             super().__init__(rows)
 
-    monkeypatch.setattr(_training, "NearestSystem", Watched)
+    monkeypatch.setattr(_fit, "NearestSystem", Watched)
     together = SGDLinearRegressor(**OPTIONS).fit(X, Y)
     assert len(built) == 1
     for target, coef in zip(Y.T, together.coef_, strict=True):
@@ -109,7 +111,7 @@ def test_where_it_is_of_no_use(rng, options, monkeypatch):
     def unexpected(*args):
         raise AssertionError
 
-    monkeypatch.setattr(_training.NearestSystem, "__init__", unexpected)
+    monkeypatch.setattr(min_norm.NearestSystem, "__init__", unexpected)
     X, y = data(rng, "plain")
     SGDLinearRegressor(max_iter=2, tol=None, learning_rate=1e-3, **options, **OPTIONS).fit(X, y)
     with pytest.raises(AssertionError):
@@ -124,7 +126,7 @@ def test_rows_that_are_nearly_equal(rng, n_near, distance):
     y = rng.normal(size=50)
     model = SGDLinearRegressor(fit_intercept=False, **OPTIONS).fit(X, y)
     assert model.stop_reason_ == "converged"
-    scale = Metric.standard(Moments.of(X, None), False).scale[:-1]
+    scale = Scaling.from_moments(Moments.of(X, None), False).scale[:-1]
     basis, size, rows = np.linalg.svd(X * scale, full_matrices=False)
     seen = size > 1e-12 * size[0]
     expected = ((y @ basis[:, seen]) / size[seen]) @ rows[seen] * scale
@@ -140,7 +142,7 @@ def test_rows_of_weight_zero_change_nothing(rng, monkeypatch):
     X, y = data(rng, "plain")
     weight = (np.arange(60) % 3 > 0).astype(float)
     few = SGDLinearRegressor(**OPTIONS).fit(X[weight > 0], y[weight > 0])
-    monkeypatch.setattr(_training.NearestSystem, "_by_reflections", None)
+    monkeypatch.setattr(min_norm.NearestSystem, "_by_reflections", None)
     all_rows = SGDLinearRegressor(**OPTIONS).fit(X, y, weight)
     close = 1e-8 * np.abs(few.coef_).max()
     np.testing.assert_allclose(all_rows.coef_, few.coef_, rtol=1e-6, atol=close)

@@ -10,7 +10,7 @@ from sklearn.linear_model import HuberRegressor, Lasso
 
 from benchmarks.optimality import EXCESS, check, draw
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._loss import LOSSES
+from sklearn_sgdlin.model.loss import LOSSES
 
 LARGEST = 3000  # entries of X: larger problems only in the benchmark
 KINKED = [*({"loss": loss} for loss in LOSSES if loss != "squared_error")]

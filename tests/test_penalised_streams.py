@@ -7,8 +7,8 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._active_set import least
-from sklearn_sgdlin._loss import LOSSES, make_loss
+from sklearn_sgdlin.methods.active_set import least
+from sklearn_sgdlin.model.loss import LOSSES, make_loss
 
 PENALTIES = {
     "l1": {"penalty": "l1"},

@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_sgdlin
-from sklearn_sgdlin import SGDLinearRegressor, _curvature
-from sklearn_sgdlin._training import StopRule
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._fit import StopRule
+from sklearn_sgdlin.linalg import hessian_estimate
 from tests.data import load
 
 COMBINATIONS = [
@@ -54,7 +55,7 @@ def test_fitted_attributes(options):
 
 
 def test_loss_curve_falls(monkeypatch):
-    monkeypatch.setattr(_curvature, "COORDINATES", 0)  # else one epoch is all it takes
+    monkeypatch.setattr(hessian_estimate, "COORDINATES", 0)  # else one epoch is all it takes
     X, y = load("autoregressive")
     model = SGDLinearRegressor(learning_rate=1e-3, tol=1e-8, random_state=0).fit(X, y)
     assert len(model.loss_curve_) >= 2

@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._scatter import Scatter
 from sklearn_sgdlin._shard import merged
+from sklearn_sgdlin.model.cross_products import CrossProducts
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.scaling import Scaling
 
 N_ROWS, CUTS = 9000, (0, 10, 5000, 9000)  # a part longer than the rows its distances are from
 
@@ -23,11 +24,11 @@ def data(rng):
 
 
 def scatter_of(X, targets, weight, cuts=CUTS, with_products=True):
-    """Scatter of the parts between cuts, merged."""
+    """CrossProducts of the parts between cuts, merged."""
     parts = [slice(*ends) for ends in pairwise(cuts)]
     return merged(
         [
-            Scatter.of(
+            CrossProducts.of(
                 X[part], targets[:, part], None if weight is None else weight[part], with_products
             )
             for part in parts
@@ -47,14 +48,14 @@ def test_sums_are_those_of_all_rows(data, rng, kind, weighted, fit_intercept):
     columns = np.column_stack([X, *targets])
     centred = columns - np.average(columns, axis=0, weights=h)
     assert_allclose(scatter.moments.mean, np.average(columns, axis=0, weights=h), rtol=1e-13)
-    assert_allclose(scatter.moments.deviation, h @ centred**2, rtol=1e-10)
+    assert_allclose(scatter.moments.sum_of_squares, h @ centred**2, rtol=1e-10)
     assert_allclose(scatter.products[:4], (centred[:, :4].T * h) @ centred, rtol=1e-9)
     assert scatter.moments.rows == np.count_nonzero(h)
-    metric = Metric.standard(scatter.moments.of_columns(slice(4)), fit_intercept)
-    z = metric.scale * np.column_stack([X - metric.centre, np.ones(N_ROWS)])
+    scaling = Scaling.from_moments(scatter.moments.of_columns(slice(4)), fit_intercept)
+    z = scaling.scale * np.column_stack([X - scaling.centre, np.ones(N_ROWS)])
     theta = rng.normal(size=5)
     for target, y in enumerate(targets):
-        square, slope, hessian = scatter.residual_sums(target, metric, theta)
+        square, slope, hessian = scatter.residual_sums(target, scaling, theta)
         residual = y - z @ theta
         assert_allclose(square, h @ residual**2, rtol=1e-9)
         size = np.sqrt((h @ residual**2) * (h @ z**2))
@@ -74,7 +75,9 @@ def test_constant_columns_and_parts_of_no_weight_add_nothing(data):
     assert_array_equal(scatter.products, alone.products)
     moments = scatter_of(X, targets, weight, with_products=False)
     assert moments.products is None
-    assert_allclose(scatter.moments.deviation, moments.moments.deviation, atol=1e-12, rtol=1e-10)
+    assert_allclose(
+        scatter.moments.sum_of_squares, moments.moments.sum_of_squares, atol=1e-12, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("row", [0, 8000])
@@ -94,4 +97,4 @@ def test_what_is_not_finite_is_named_as_in_moments(data, row, value, weight_ther
     with pytest.raises(ValueError, match=message):
         Moments.of(X, weight)
     with pytest.raises(ValueError, match=message):
-        Scatter.of(X, targets, weight, with_products=True)
+        CrossProducts.of(X, targets, weight, with_products=True)

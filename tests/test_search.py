@@ -3,13 +3,21 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import SGDLinearRegressor, _curvature, _search
-from sklearn_sgdlin._curvature import CurvatureSketch, LeastCurvature
-from sklearn_sgdlin._loss import SQUARED_ERROR
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._objective import Objective
-from sklearn_sgdlin._rows import DenseChunk, Rows
-from sklearn_sgdlin._search import Span, conjugate_steps, extrapolated, hessian_times, survey
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin.data.dense import DenseChunk, Rows
+from sklearn_sgdlin.linalg import cg, hessian_estimate
+from sklearn_sgdlin.linalg.cg import conjugate_gradient, extrapolate_remaining_decrease
+from sklearn_sgdlin.linalg.eigenvalue_bound import SmallestEigenvalueBound
+from sklearn_sgdlin.linalg.hessian_estimate import HessianEstimate
+from sklearn_sgdlin.methods.search import (
+    SearchSubspace,
+    gradient_and_hessian_products,
+    hessian_times,
+)
+from sklearn_sgdlin.model.loss import SQUARED_ERROR
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.objective import Objective
+from sklearn_sgdlin.model.scaling import Scaling
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "weighted"])
@@ -17,11 +25,11 @@ def rows(request, rng):
     X = rng.normal(size=(4000, 6)) @ rng.normal(size=(6, 6)) + 3
     weight = rng.uniform(0, 3, 4000) if request.param else None
     y = X @ rng.normal(size=6) + rng.normal(size=4000)
-    return Rows(X, y, weight, Metric.standard(Moments.of(X, weight), True))
+    return Rows(X, y, weight, Scaling.from_moments(Moments.of(X, weight), True))
 
 
 def ridge(rows):
-    return Objective.of(SQUARED_ERROR, 0.0, 0.3, False, rows.metric.scale)
+    return Objective.of(SQUARED_ERROR, 0.0, 0.3, False, rows.scaling.scale)
 
 
 def penalty_root(rows):
@@ -30,7 +38,7 @@ def penalty_root(rows):
 
 
 def dense(rows):
-    z = rows.metric.scale * np.column_stack([rows.X - rows.metric.centre, np.ones(rows.n_rows)])
+    z = rows.scaling.scale * np.column_stack([rows.X - rows.scaling.centre, np.ones(rows.n_rows)])
     h = np.ones(rows.n_rows) if rows.sample_weight is None else rows.sample_weight
     return z, h / h.sum()
 
@@ -38,7 +46,7 @@ def dense(rows):
 def test_survey_is_loss_gradient_and_hessian_products(rows, rng):
     z, h = dense(rows)
     theta, directions = rng.normal(size=7), rng.normal(size=(7, 3))
-    loss, gradient, images = survey(rows, ridge(rows), theta, directions)
+    loss, gradient, images = gradient_and_hessian_products(rows, ridge(rows), theta, directions)
     residual = rows.y - z @ theta
     l2 = ridge(rows).l2
     np.testing.assert_allclose(loss, ((h * residual**2).sum() + l2 @ theta**2) / 2)
@@ -50,11 +58,11 @@ def test_survey_is_loss_gradient_and_hessian_products(rows, rng):
 
 def test_search_finds_the_minimum_over_the_span_of_all_directions(rows, rng):
     z, h = dense(rows)
-    theta, span, seen = np.zeros(7), Span(7), np.empty((7, 0))
+    theta, span, seen = np.zeros(7), SearchSubspace(7), np.empty((7, 0))
     for _ in range(3):
         directions = rng.normal(size=(7, 2))
         seen = np.column_stack([seen, directions])
-        loss, gradient, images = survey(rows, ridge(rows), theta, directions)
+        loss, gradient, images = gradient_and_hessian_products(rows, ridge(rows), theta, directions)
         span.add(directions, images)
         step, _, decrease = span.search(gradient)
         theta = theta + step
@@ -71,8 +79,10 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
     doubled = np.column_stack([np.zeros(7), good, good[:, 0], good.sum(axis=1)])
     steps = []
     for directions in (good, doubled):
-        _, gradient, images = survey(rows, ridge(rows), np.zeros(7), directions)
-        span = Span(7)
+        _, gradient, images = gradient_and_hessian_products(
+            rows, ridge(rows), np.zeros(7), directions
+        )
+        span = SearchSubspace(7)
         span.add(directions, images)
         steps.append(span.search(gradient)[0])
     np.testing.assert_allclose(steps[1], steps[0], rtol=1e-8, atol=1e-12)
@@ -80,9 +90,9 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
 
 @pytest.mark.parametrize("solve", [None, lambda gradient: gradient / np.arange(1, 8)])
 def test_conjugate_steps_end_at_the_minimum(rows, solve):
-    _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
+    _, gradient, _ = gradient_and_hessian_products(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
     times = partial(hessian_times, rows, ridge(rows))
-    step, change, direction, image, decreases, _ = conjugate_steps(times, gradient, 0.0, solve)
+    step, change, direction, image, decreases, _ = conjugate_gradient(times, gradient, 0.0, solve)
     np.testing.assert_allclose(gradient + change, 0.0, atol=1e-9)
     value = ridge(rows).value
     np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - sum(decreases))
@@ -90,21 +100,21 @@ def test_conjugate_steps_end_at_the_minimum(rows, solve):
 
 
 def test_conjugate_steps_end_where_little_is_left(rows, monkeypatch):
-    monkeypatch.setattr(_search, "RECENT", 2)
-    _, gradient, _ = survey(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
+    monkeypatch.setattr(cg, "DECREASE_WINDOW", 2)
+    _, gradient, _ = gradient_and_hessian_products(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
     times = partial(hessian_times, rows, ridge(rows))
-    two_steps, *_, left = conjugate_steps(times, gradient, 1e300)
+    two_steps, *_, left = conjugate_gradient(times, gradient, 1e300)
     assert two_steps.any()
-    no_step, *_, more = conjugate_steps(times, gradient, 1e300, lambda g: g)
+    no_step, *_, more = conjugate_gradient(times, gradient, 1e300, lambda g: g)
     assert not no_step.any()
     assert more == pytest.approx(gradient @ gradient / 2, rel=1e-14)
     assert 0 < left < np.inf
-    assert not conjugate_steps(times, 0 * gradient, 0.0)[0].any()
+    assert not conjugate_gradient(times, 0 * gradient, 0.0)[0].any()
 
 
 def lanczos(eigenvalues, seed=0):
     """Lanczos steps with a diagonal matrix, until they end."""
-    least = LeastCurvature(len(eigenvalues), seed)
+    least = SmallestEigenvalueBound(len(eigenvalues), seed)
     n_steps = 0
     while least.open and n_steps < 60:
         least.add(eigenvalues * least.vector)
@@ -141,8 +151,8 @@ def test_least_curvature_finds_one_that_is_far_from_the_others(rng, spread, seed
 def test_conjugate_steps_end_by_the_least_curvature(rng):
     eigenvalues = rng.uniform(0.5, 1.5, 800)
     gradient = rng.normal(size=800)
-    least = LeastCurvature(800, 0)
-    *_, decreases, left = conjugate_steps(
+    least = SmallestEigenvalueBound(800, 0)
+    *_, decreases, left = conjugate_gradient(
         lambda directions: (eigenvalues * directions.T).T, gradient, 1e-6, least=least
     )
     excess = gradient @ (gradient / eigenvalues) / 2 - sum(decreases)
@@ -153,14 +163,14 @@ def test_conjugate_steps_end_by_the_least_curvature(rng):
 def test_conjugate_steps_go_on_where_eigenvalues_are_far_apart_if_they_must(rng, patient):
     eigenvalues = np.logspace(-6, 0, 300)
     gradient = rng.normal(size=300)
-    least = LeastCurvature(300, 0)
+    least = SmallestEigenvalueBound(300, 0)
     vectors = []
 
     def times(directions):
         vectors.append(directions.ndim)
         return (eigenvalues * directions.T).T
 
-    conjugate_steps(times, gradient, 1e-9, most=20, least=least, patient=patient)
+    conjugate_gradient(times, gradient, 1e-9, most=20, least=least, patient=patient)
     assert least.far
     assert (len(vectors) == 20) == patient
     assert vectors.count(2) < 5  # a random vector as well, as long as that may help
@@ -168,12 +178,12 @@ def test_conjugate_steps_go_on_where_eigenvalues_are_far_apart_if_they_must(rng,
 
 def test_what_is_left_of_a_geometric_series():
     decreases = list(0.97 ** np.arange(40))
-    assert extrapolated(decreases) == pytest.approx(0.97**40 / 0.03)
+    assert extrapolate_remaining_decrease(decreases) == pytest.approx(0.97**40 / 0.03)
     few = decreases[:5]  # to tell how fast they fall
-    assert extrapolated(few) == pytest.approx(sum(few), rel=1e-14)
+    assert extrapolate_remaining_decrease(few) == pytest.approx(sum(few), rel=1e-14)
     fast = list(0.5 ** np.arange(40))
-    assert extrapolated(fast) == pytest.approx(sum(fast[-10:]), rel=1e-14)
-    assert extrapolated(decreases[::-1]) == np.inf
+    assert extrapolate_remaining_decrease(fast) == pytest.approx(sum(fast[-10:]), rel=1e-14)
+    assert extrapolate_remaining_decrease(decreases[::-1]) == np.inf
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
@@ -199,11 +209,11 @@ def filled(sketch, z):
 @pytest.mark.parametrize("exact", [True, False])
 def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
     if not exact:
-        monkeypatch.setattr(_curvature, "CHEAP_COORDINATES", 0)
-        monkeypatch.setattr(_curvature, "CHEAP_WORK", 0)
+        monkeypatch.setattr(hessian_estimate, "CHEAP_COORDINATES", 0)
+        monkeypatch.setattr(hessian_estimate, "CHEAP_WORK", 0)
     z = rng.normal(size=(40_000, 20)) @ rng.normal(size=(20, 20))
     hessian = z.T @ z / len(z)
-    sketch = filled(CurvatureSketch(len(z), 20, 0), z)
+    sketch = filled(HessianEstimate(len(z), 20, 0), z)
     assert sketch.exact == exact
     sketch.finish(len(z), np.zeros(20))
     inverse = np.column_stack([sketch.solve(column) for column in np.eye(20)])
@@ -214,7 +224,7 @@ def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
 @pytest.mark.parametrize("n_rows", [8, 25])
 def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
     z = rng.normal(size=(n_rows, 30))
-    sketch = CurvatureSketch(n_rows, 30, 0)
+    sketch = HessianEstimate(n_rows, 30, 0)
     sketch.add(DenseChunk(z))
     gradient = z.T @ rng.normal(size=n_rows)
     sketch.finish(n_rows, np.zeros(30))
@@ -224,11 +234,11 @@ def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
 
 
 def test_sketch_sees_a_column_that_few_rows_have(rng, monkeypatch):
-    monkeypatch.setattr(_curvature, "CHEAP_COORDINATES", 0)
-    monkeypatch.setattr(_curvature, "CHEAP_WORK", 0)
+    monkeypatch.setattr(hessian_estimate, "CHEAP_COORDINATES", 0)
+    monkeypatch.setattr(hessian_estimate, "CHEAP_WORK", 0)
     z = rng.normal(size=(50_000, 5))
     z[:, 4] = 0
     z[[7, 123, 40_000], 4] = 100.0
-    sketch = filled(CurvatureSketch(len(z), 5, 0), z)
+    sketch = filled(HessianEstimate(len(z), 5, 0), z)
     sketch.finish(1.0, np.zeros(5))
     np.testing.assert_allclose(sketch.total[4, 4], 3e4, rtol=0.3)

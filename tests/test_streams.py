@@ -16,8 +16,8 @@ from scipy.sparse import csr_array
 from scipy.stats import norm
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._loss import make_loss
-from sklearn_sgdlin._scatter import FEATURES
+from sklearn_sgdlin.model.cross_products import STREAM_GRAM_FEATURES
+from sklearn_sgdlin.model.loss import make_loss
 
 from .data import least_squares_mse
 
@@ -62,13 +62,15 @@ def test_one_pass_in_chunks_of_any_size_is_least_squares(rng, kind, n_features):
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("n_features", [FEATURES, FEATURES + 1])
+@pytest.mark.parametrize("n_features", [STREAM_GRAM_FEATURES, STREAM_GRAM_FEATURES + 1])
 def test_one_pass_over_more_columns(rng, kind, n_features):
     X, y = make(rng, 30_000, n_features, kind)
     X, X_new, y, y_new = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
     models = [learn(X, y, chunk) for chunk in (500, 10_000)]
     least = least_squares_mse(X, y)
-    largest = 1e-9 if n_features <= FEATURES else 2e-2  # then it is the average of the path
+    largest = (
+        1e-9 if n_features <= STREAM_GRAM_FEATURES else 2e-2
+    )  # then it is the average of the path
     for model in models:
         assert abs(np.mean((y - model.predict(X)) ** 2) / least - 1) < largest
     assert np.ptp([model.score(X_new, y_new) for model in models]) < 5e-3

@@ -5,12 +5,13 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array, random_array
 
-from sklearn_sgdlin._loss import LOSSES as LOSS_NAMES
-from sklearn_sgdlin._loss import make_loss
-from sklearn_sgdlin._metric import Metric, Moments
-from sklearn_sgdlin._objective import Objective
-from sklearn_sgdlin._rows import Rows
-from sklearn_sgdlin._sparse import SparseRows
+from sklearn_sgdlin.data.csr import SparseRows
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.model.loss import LOSSES as LOSS_NAMES
+from sklearn_sgdlin.model.loss import make_loss
+from sklearn_sgdlin.model.moments import Moments
+from sklearn_sgdlin.model.objective import Objective
+from sklearn_sgdlin.model.scaling import Scaling
 from tests import naive
 
 LOSSES = {name: make_loss(name, epsilon=0.4, quantile=0.3) for name in LOSS_NAMES}
@@ -36,8 +37,8 @@ def problem(rng, n_rows, n_features, loss, penalty="none", dtype=np.float64, wei
     if weighted:
         weight = rng.integers(0, 4, n_rows).astype(float)
         weight[0] = 1.0
-    metric = Metric.standard(Moments.of(X, weight), fit_intercept=True)
-    return Rows(X, y, weight, metric), Objective.of(loss, *PENALTIES[penalty], metric.scale)
+    scaling = Scaling.from_moments(Moments.of(X, weight), fit_intercept=True)
+    return Rows(X, y, weight, scaling), Objective.of(loss, *PENALTIES[penalty], scaling.scale)
 
 
 def visited(rows, order):
@@ -73,7 +74,7 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
             rows.y,
             rows.sample_weight,
             sequence,
-            rows.metric,
+            rows.scaling,
             objective,
             rule,
             10,
@@ -81,7 +82,7 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
             *turns,
         )
 
-    sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.metric)
+    sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.scaling)
     for kind, penalty_every in ((rows, 2), (sparse, sparse._penalty_every)):
         expected = expect(16, penalty_every, ends)
         theta, mean, averaged = kind.sweep(order, objective, rule, 10, start)
@@ -96,7 +97,7 @@ def test_average_of_a_stream_is_the_same_for_sparse_rows(rng, index):
     rows, objective = problem(rng, 500, 8, LOSSES["squared_error"])
     matrix = csr_array(rows.X)
     matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
-    sparse = SparseRows(matrix, rows.y, None, rows.metric)
+    sparse = SparseRows(matrix, rows.y, None, rows.scaling)
     start, mean, order = rng.normal(size=9), rng.normal(size=9), rows.order(rng)
     for averaged in (0.0, 700.0):
         arguments = (order, objective, (1.0, 0.0, True, 1.0), 0, start, mean, averaged, 3.0)
@@ -110,15 +111,15 @@ def test_wide_sparse_rows_of_any_length_in_many_tiles(rng, shuffle, penalty):
     X = np.where(rng.random((70, 5000)) < np.logspace(-4, -1, 70)[:, None], 1.0, 0.0)
     X[rng.random(70) < 0.3] = 0.0
     y = rng.normal(size=70)
-    rows = SparseRows(csr_array(X), y, None, Metric.standard(Moments.of(X), True))
-    objective = Objective.of(LOSSES["huber"], *PENALTIES[penalty], rows.metric.scale)
+    rows = SparseRows(csr_array(X), y, None, Scaling.from_moments(Moments.of(X), True))
+    objective = Objective.of(LOSSES["huber"], *PENALTIES[penalty], rows.scaling.scale)
     order = rows.order(rng if shuffle else None)
     sequence, ends = visited(rows, order)
     assert len(ends) > 5
     # The penalty has its turn once in so many sparse rows that it costs no more than they do.
     turns = (16, 2, ends) if penalty == "none" else (rows._penalty_every, rows._penalty_every)
     start, rule = rng.normal(size=5001), (1.0, 0.0, True, 1.0)
-    expected = naive.sweep(X, y, None, sequence, rows.metric, objective, rule, 0, start, *turns)
+    expected = naive.sweep(X, y, None, sequence, rows.scaling, objective, rule, 0, start, *turns)
     theta, mean, _ = rows.sweep(order, objective, rule, 0, start)
     np.testing.assert_allclose(theta, expected[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12)
@@ -131,8 +132,8 @@ def test_implicit_step_minimises_its_proximal_problem(loss, residual, rate):
     # A step along z from theta = 0 to a z minimises l(y - a z'z) + a^2 z'z / (2 rate).
     loss = LOSSES[loss]
     z = np.array([0.6, -0.3, 1.1])
-    rows = Rows(z[None, :2], np.array([residual]), None, Metric(np.zeros(2), np.r_[1.0, 1.0, 1.1]))
-    objective = Objective.of(loss, 0.0, 0.0, False, rows.metric.scale)
+    rows = Rows(z[None, :2], np.array([residual]), None, Scaling(np.zeros(2), np.r_[1.0, 1.0, 1.1]))
+    objective = Objective.of(loss, 0.0, 0.0, False, rows.scaling.scale)
     theta, _, _ = rows.sweep(rows.order(), objective, (rate, 0.0, True, 1.0), 0, np.zeros(3))
     norm = z @ z
 
@@ -151,7 +152,7 @@ def test_implicit_step_minimises_its_proximal_problem(loss, residual, rate):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_order_visits_every_row_once(rng, n_rows, n_features, shuffle):
     rows = Rows(
-        np.zeros((n_rows, n_features)), np.zeros(n_rows), None, Metric.textbook(n_features, True)
+        np.zeros((n_rows, n_features)), np.zeros(n_rows), None, Scaling.identity(n_features, True)
     )
     sequence, _ = visited(rows, rows.order(rng if shuffle else None))
     assert sorted(sequence) == list(range(n_rows))
@@ -161,7 +162,7 @@ def test_order_visits_every_row_once(rng, n_rows, n_features, shuffle):
 
 def test_shuffled_tiles_mix_the_whole_file(rng):
     # In a sorted file each tile must hold rows from everywhere, in no order.
-    rows = Rows(np.zeros((200_000, 5)), np.zeros(200_000), None, Metric.textbook(5, True))
+    rows = Rows(np.zeros((200_000, 5)), np.zeros(200_000), None, Scaling.identity(5, True))
     sequence, ends = visited(rows, rows.order(rng))
     tile = np.array(sequence[: ends[0]])
     assert np.ptp(tile) > 150_000
@@ -171,7 +172,7 @@ def test_shuffled_tiles_mix_the_whole_file(rng):
 def test_nan_stays_visible(rng):
     rows, objective = problem(rng, 50, 4, LOSSES["squared_error"])
     rows.X[3, 2] = np.nan
-    for kind in (rows, SparseRows(csr_array(rows.X), rows.y, None, rows.metric)):
+    for kind in (rows, SparseRows(csr_array(rows.X), rows.y, None, rows.scaling)):
         theta, _, _ = kind.sweep(kind.order(), objective, (1.0, 0.0, True, 1.0), 0, np.zeros(5))
         assert np.isnan(theta).any()
 
@@ -184,13 +185,13 @@ def test_products_are_sums_of_rows_times_responses(rng, n_rows, dtype, weighted,
     X = (rng.normal(size=(n_rows, 5)) * [1, 1, 10, 1e3, 1e-3] + 3).astype(dtype)
     y = rng.normal(size=n_rows)
     weight = rng.uniform(size=n_rows) if weighted else None
-    metric = Metric(rng.normal(size=5), rng.uniform(0.5, 2, 6))
+    scaling = Scaling(rng.normal(size=5), rng.uniform(0.5, 2, 6))
     rows = (
-        SparseRows(csr_array(X), y, weight, metric)
+        SparseRows(csr_array(X), y, weight, scaling)
         if kind == "sparse"
-        else Rows(X, y, weight, metric)
+        else Rows(X, y, weight, scaling)
     )
-    z = metric.scale * np.column_stack([X - metric.centre, np.ones(n_rows)])
+    z = scaling.scale * np.column_stack([X - scaling.centre, np.ones(n_rows)])
     h = np.ones(n_rows) if weight is None else weight
     points = rng.normal(size=(6, 3))
     square, totals = rows.products(points, residuals=True)
@@ -207,9 +208,9 @@ def test_products_are_sums_of_rows_times_responses(rng, n_rows, dtype, weighted,
 def test_products_of_sparse_rows_with_more_columns_than_the_cache_holds(rng):
     X = random_array((50, 20_000), density=1e-2, rng=rng, format="csr")
     X.data[:] = rng.normal(size=X.nnz)
-    metric = Metric(rng.normal(size=20_000), rng.uniform(0.5, 2, 20_001))
-    rows = SparseRows(X, rng.normal(size=50), None, metric)
-    z = metric.scale * np.column_stack([X.toarray() - metric.centre, np.ones(50)])
+    scaling = Scaling(rng.normal(size=20_000), rng.uniform(0.5, 2, 20_001))
+    rows = SparseRows(X, rng.normal(size=50), None, scaling)
+    z = scaling.scale * np.column_stack([X.toarray() - scaling.centre, np.ones(50)])
     points = rng.normal(size=(20_001, 3))
     _, totals = rows.products(points)
     np.testing.assert_allclose(totals, z.T @ (z @ points), rtol=1e-9, atol=1e-7)

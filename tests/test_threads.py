@@ -13,8 +13,9 @@ from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from sklearn_sgdlin import SGDLinearRegressor, _scatter, _training
-from sklearn_sgdlin._threads import SMALL, WIDE, OneThread
+from sklearn_sgdlin import SGDLinearRegressor, _fit
+from sklearn_sgdlin.linalg.blas import BLAS_SERIAL_MAX_SIZE, BLAS_THREADS_MIN_FEATURES, OneThread
+from sklearn_sgdlin.model import cross_products
 
 
 def blas_threads():
@@ -37,19 +38,19 @@ def seen(monkeypatch):
 
         return watching
 
-    monkeypatch.setattr(_training.CurvatureSketch, "fill", watched(_training.CurvatureSketch.fill))
-    monkeypatch.setattr(_scatter, "_near_mean", watched(_scatter._near_mean))
+    monkeypatch.setattr(_fit.HessianEstimate, "fill", watched(_fit.HessianEstimate.fill))
+    monkeypatch.setattr(cross_products, "_near_mean", watched(cross_products._near_mean))
     return numbers
 
 
 @pytest.mark.parametrize(
     ("method", "n_rows", "n_features", "threads"),
     [
-        ("fit", 2 * SMALL // 40, 40, 1),
-        ("fit", SMALL // 80, 40, 2),
-        ("fit", WIDE + 10, WIDE, 2),
-        ("partial_fit", 2 * SMALL // 40, 40, 1),
-        ("partial_fit", SMALL // 80, 40, 2),
+        ("fit", 2 * BLAS_SERIAL_MAX_SIZE // 40, 40, 1),
+        ("fit", BLAS_SERIAL_MAX_SIZE // 80, 40, 2),
+        ("fit", BLAS_THREADS_MIN_FEATURES + 10, BLAS_THREADS_MIN_FEATURES, 2),
+        ("partial_fit", 2 * BLAS_SERIAL_MAX_SIZE // 40, 40, 1),
+        ("partial_fit", BLAS_SERIAL_MAX_SIZE // 80, 40, 2),
     ],
 )
 def test_one_thread_where_more_would_wait(seen, method, n_rows, n_features, threads):
@@ -66,8 +67,8 @@ def test_an_error_gives_them_back(monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_training.SearchingEpoch, "run", fail)
-    X = np.random.default_rng(0).normal(size=(2 * SMALL // 40, 40))
+    monkeypatch.setattr(_fit.SearchingEpoch, "run", fail)
+    X = np.random.default_rng(0).normal(size=(2 * BLAS_SERIAL_MAX_SIZE // 40, 40))
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(KeyboardInterrupt):
             SGDLinearRegressor().fit(X, X[:, 0])
@@ -92,7 +93,7 @@ def before(request):
 
 
 def columns(rng):
-    return rng.normal(size=(2 * SMALL // 40, 40))
+    return rng.normal(size=(2 * BLAS_SERIAL_MAX_SIZE // 40, 40))
 
 
 def use_at_random(rng, barrier):

@@ -5,18 +5,21 @@ from math import inf, sqrt
 
 import numpy as np
 
-from ._active_set import penalised_optimum
-from ._loss import SQUARED_ERROR
-from ._metric import Moments
-from ._problem import Problem, check_growth, constant_model, generator, target_variance
-from ._scatter import FEATURES, Scatter
-from ._state import State, Targets
-from ._threads import blas_threads
+from .data.problem import Problem
+from .linalg.blas import blas_threads
+from .methods.active_set import penalised_optimum
+from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts
+from .model.loss import SQUARED_ERROR
+from .model.moments import Moments
+from .model.settings import constant_model, raise_if_diverged, sweep_rng, target_variance
+from .model.state import MultiTargetState, State
 
-FORGET = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
-FALL = 0.33  # power of t, by which the "adaptive" rate falls where the path is averaged
-PENALISED_FALL = 0.75  # with a penalty: noise that is cut off at its kinks does not average out
-FALL_ROWS = 10  # per coordinate, after which it is what it is without
+AVERAGE_DECAY = 2.0  # of the average: row t counts as t**2, mostly the last 1 / (1 + 2) of them
+RATE_POWER = 0.33  # power of t, by which the "adaptive" rate falls where the path is averaged
+PENALISED_RATE_POWER = (
+    0.75  # with a penalty: noise that is cut off at its kinks does not average out
+)
+CONSTANT_RATE_ROWS = 10  # per coordinate, after which it is what it is without
 FIRST_ROWS = 2  # that tell no slope: two values may be as near to each other as any
 RIDGE_ROWS = 2  # per coordinate, up to which a ridge keeps sums of products from following noise
 PIECE_ROWS = 32  # at least, of a chunk, that are swept at one rate
@@ -29,7 +32,7 @@ LEVEL = 0.2  # nearest to 0 or 1 that a quantile is learned at, in the beginning
 LEVEL_ROWS = 70  # per coordinate, after which the level goes to that of the user
 
 
-def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
+def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetState:
     """One sweep over a chunk, going on from a state (None: from the start).
 
     A y of shape (n_rows, n_targets) gives as many models.
@@ -39,7 +42,7 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | Targets:
             return _stream(settings, X, y, sample_weight, state, seed)
         states = (None,) * y.shape[1] if state is None else state.states
         columns = np.ascontiguousarray(y.T)
-        return Targets(
+        return MultiTargetState(
             tuple(
                 _stream(settings, X, column, sample_weight, one, seed)
                 for column, one in zip(columns, states, strict=True)
@@ -54,9 +57,9 @@ def _stream(settings, X, y, sample_weight, state, seed):
     diverge need not be taken. Else the model is where a sweep leads. Products are kept from the
     first chunk on or not at all, and whatever the settings of the chunks between.
     """
-    few = X.shape[1] <= FEATURES and settings.average and settings.loss == SQUARED_ERROR
+    few = X.shape[1] <= STREAM_GRAM_FEATURES and settings.average and settings.loss == SQUARED_ERROR
     with_products = few if state is None else state.scatter.known
-    scatter = Scatter.of(X, y[np.newaxis], sample_weight, with_products)
+    scatter = CrossProducts.of(X, y[np.newaxis], sample_weight, with_products)
     if state is None:
         model = _first_model(settings, y, sample_weight, scatter.moments)
         no_residuals, grown_at = np.empty((2, 0)), np.zeros(X.shape[1])
@@ -70,24 +73,24 @@ def _stream(settings, X, y, sample_weight, state, seed):
     if first and settings.implicit and settings.precondition:
         coef, intercept = constant_model(settings, scatter.moments)
         state = state.walked(coef, intercept, len(y))
-        return replace(state, scatter=scatter, mean_coef=coef, mean_intercept=intercept)
+        return replace(state, scatter=scatter, returned_coef=coef, returned_intercept=intercept)
     if not (known and settings.implicit):
         state = _sweep(settings, X, y, sample_weight, state, scatter.moments)
     if known:
-        mean_coef, mean_intercept = _optimum(settings, scatter, state)
-        state = replace(state, mean_coef=mean_coef, mean_intercept=mean_intercept)
+        returned_coef, returned_intercept = _optimum(settings, scatter, state)
+        state = replace(state, returned_coef=returned_coef, returned_intercept=returned_intercept)
         if settings.implicit:
-            state = state.walked(mean_coef, mean_intercept, len(y))
+            state = state.walked(returned_coef, returned_intercept, len(y))
     return replace(state, scatter=scatter)
 
 
 def _optimum(settings, scatter, state):
     """Return the model of least penalised squared error on all rows seen, with a ridge if few."""
-    n_features = len(state.mean_coef)
+    n_features = len(state.returned_coef)
     ridge = _ridge(scatter.moments.rows - state.grown_at, n_features + settings.fit_intercept)
     if settings.quadratic:
         return scatter.optimum(n_features, settings.fit_intercept, settings.l2, ridge)
-    return penalised_optimum(scatter, settings, ridge, state.mean_coef)
+    return penalised_optimum(scatter, settings, ridge, state.returned_coef)
 
 
 def _first_model(settings, y, sample_weight, moments):
@@ -107,7 +110,7 @@ def _ridge(n_rows, n_coordinates):
 
 
 def _sweep(settings, X, y, sample_weight, state, moments):
-    """One step for each row, in the metric of all rows seen; return the state with the models.
+    """One step for each row, in the scaling of all rows seen; return the state with the models.
 
     Besides the last iterate that is the average of the path with polynomially decaying memory
     (Shamir & Zhang, 2013). Models are carried over in the units of the data. Rows are taken in
@@ -116,38 +119,40 @@ def _sweep(settings, X, y, sample_weight, state, moments):
     if settings.precondition and moments.weight != moments.rows:
         mean = moments.weight / moments.rows  # in units of it no rate overflows
         sample_weight = (np.ones(len(y)) if sample_weight is None else sample_weight) / mean
-        moments = Moments(moments.rows, moments.rows, moments.mean, moments.deviation / mean)
+        moments = Moments(moments.rows, moments.rows, moments.mean, moments.sum_of_squares / mean)
     before = state.rows_seen
     if settings.precondition:
         state = state.carried_over(moments, settings.fit_intercept)
     rows = Problem.of(settings, X, y, sample_weight, moments).rows
-    blocks, within = rows.order(generator(settings, state.seed, before) if len(y) > 1 else None)
-    for piece in _pieces(blocks, len(y) / len(blocks), before, FALL_ROWS * rows.n_coordinates):
+    blocks, within = rows.order(sweep_rng(settings, state.seed, before) if len(y) > 1 else None)
+    for piece in _pieces(
+        blocks, len(y) / len(blocks), before, CONSTANT_RATE_ROWS * rows.n_coordinates
+    ):
         if settings.precondition and settings.loss.bound < inf:
             state = _with_residuals(settings, rows, piece[:RECENT_ROWS], state)
         n_rows = len(piece) * len(y) / len(blocks)
         problem, step_rule = _problem(settings, X, y, sample_weight, state, moments, n_rows)
-        metric = problem.rows.metric
+        scaling = problem.rows.scaling
         theta, mean, average_rows = problem.rows.sweep(
             (piece, within),
             problem.objective,
             step_rule,
             state.rows_seen,
-            metric.theta(state.coef, state.intercept),
-            metric.theta(state.mean_coef, state.mean_intercept),
+            scaling.to_scaled(state.coef, state.intercept),
+            scaling.to_scaled(state.returned_coef, state.returned_intercept),
             state.average_rows,
-            FORGET,
+            AVERAGE_DECAY,
         )
-        mean_coef, mean_intercept = metric.model(mean)
-        state = state.walked(*metric.model(theta), round(average_rows - state.average_rows))
-        state = replace(state, mean_coef=mean_coef, mean_intercept=mean_intercept)
+        returned_coef, returned_intercept = scaling.to_original(mean)
+        state = state.walked(*scaling.to_original(theta), round(average_rows - state.average_rows))
+        state = replace(state, returned_coef=returned_coef, returned_intercept=returned_intercept)
     if not settings.implicit:
         spread = sqrt(target_variance(settings, moments))
         typical = float(settings.loss._replace(dead_zone=0.0).value(spread))
         constant_loss = rows.constant_loss(settings.loss, constant_model(settings, moments)[1])
         where = f"epoch 1 of this call, after {before} rows"
         loss = problem.objective.value(problem.rows, theta)
-        check_growth(loss, max(typical, constant_loss), where)
+        raise_if_diverged(loss, max(typical, constant_loss), where)
     return state
 
 
@@ -168,7 +173,7 @@ def _with_residuals(settings, rows, blocks, state):
     Where those of the last iterate are much the smaller ones, the average starts afresh: it still
     remembers what the path came from.
     """
-    models = (state.coef, state.intercept), (state.mean_coef, state.mean_intercept)
+    models = (state.coef, state.intercept), (state.returned_coef, state.returned_intercept)
     new = [rows.residuals_of(blocks, *model) for model in models]
     residuals = np.hstack([state.residuals, new])[:, -RECENT_ROWS:]
     state = replace(state, residuals=residuals)
@@ -177,8 +182,8 @@ def _with_residuals(settings, rows, blocks, state):
         return state
     return replace(
         state,
-        mean_coef=state.coef,
-        mean_intercept=state.intercept,
+        returned_coef=state.coef,
+        returned_intercept=state.intercept,
         average_rows=0.0,
         residuals=residuals[[0, 0]],
     )
@@ -222,8 +227,8 @@ def _problem(settings, X, y, sample_weight, state, moments, n_rows):
 def _step_rule(settings, problem, rows_seen):
     """That of the problem; where the path is averaged, a rate that falls leaves less noise."""
     rate, power_t, *others = problem.step_rule(settings, settings.learning_rate)
-    first_rows = FALL_ROWS * problem.rows.n_coordinates
+    first_rows = CONSTANT_RATE_ROWS * problem.rows.n_coordinates
     if settings.schedule == "adaptive" and settings.average and rows_seen >= first_rows:
-        power_t = PENALISED_FALL if problem.objective.penalised else FALL
+        power_t = PENALISED_RATE_POWER if problem.objective.penalised else RATE_POWER
         rate *= first_rows**power_t
     return rate, power_t, *others

@@ -5,7 +5,7 @@ from math import isfinite
 
 import numpy as np
 
-from ._scatter import Scatter
+from .cross_products import CrossProducts
 
 NEW_ROWS = 10  # per coordinate, up to which any growth of a variance counts,
 GROWTH = 2.0  # and beyond which that by this factor does
@@ -18,12 +18,12 @@ class State:
 
     Attributes
     ----------
-    scatter : Scatter
+    scatter : CrossProducts
         Of the columns of X and y in all rows seen; with products where columns are few and the
         objective is quadratic.
     coef, intercept
         The last iterate of SGD, in the units of the data.
-    mean_coef, mean_intercept
+    returned_coef, returned_intercept
         The average of the path, or the best model known: what is returned.
     rows_seen : int
         Steps taken, all epochs.
@@ -41,11 +41,11 @@ class State:
         the state in mid-stream goes on exactly as the original.
     """
 
-    scatter: Scatter
+    scatter: CrossProducts
     coef: np.ndarray
     intercept: float
-    mean_coef: np.ndarray
-    mean_intercept: float
+    returned_coef: np.ndarray
+    returned_intercept: float
     rows_seen: int
     average_rows: float
     residuals: np.ndarray
@@ -61,8 +61,8 @@ class State:
     def with_growth(self, moments, fit_intercept):
         """The state that knows which columns vary much more with new rows."""
         columns = slice(len(self.coef))
-        old = self.moments.of_columns(columns).spread(fit_intercept)
-        grown = moments.of_columns(columns).spread(fit_intercept) > WAKING * old
+        old = self.moments.of_columns(columns).variance(fit_intercept)
+        grown = moments.of_columns(columns).variance(fit_intercept) > WAKING * old
         if not grown.any():
             return self
         return replace(self, grown_at=np.where(grown, self.moments.rows, self.grown_at))
@@ -75,8 +75,8 @@ class State:
         any size. Predictions at the old mean stay.
         """
         columns = slice(len(self.coef))
-        old = self.moments.of_columns(columns).spread(fit_intercept)
-        new = moments.of_columns(columns).spread(fit_intercept)
+        old = self.moments.of_columns(columns).variance(fit_intercept)
+        new = moments.of_columns(columns).variance(fit_intercept)
         few = moments.rows < NEW_ROWS * (len(self.coef) + 1)
         grown = new > (old if few else GROWTH * old)
         if not grown.any():
@@ -86,7 +86,7 @@ class State:
         models = []
         for coef, intercept in (
             (self.coef, self.intercept),
-            (self.mean_coef, self.mean_intercept),
+            (self.returned_coef, self.returned_intercept),
         ):
             shift = float(mean @ (coef - share * coef)) if fit_intercept else 0.0
             models += [share * coef, intercept + shift]
@@ -94,8 +94,8 @@ class State:
             self,
             coef=models[0],
             intercept=models[1],
-            mean_coef=models[2],
-            mean_intercept=models[3],
+            returned_coef=models[2],
+            returned_intercept=models[3],
         )
 
     def walked(self, coef, intercept, n_rows):
@@ -113,8 +113,8 @@ class State:
         """Whether all coefficients and intercepts are."""
         return (
             isfinite(self.intercept)
-            and isfinite(self.mean_intercept)
-            and bool(np.isfinite(self.coef).all() and np.isfinite(self.mean_coef).all())
+            and isfinite(self.returned_intercept)
+            and bool(np.isfinite(self.coef).all() and np.isfinite(self.returned_coef).all())
         )
 
     def after(self, rows_seen):
@@ -123,7 +123,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Targets:
+class MultiTargetState:
     """States of several targets, each as if it were alone, read as one."""
 
     states: tuple[State, ...]
@@ -139,14 +139,14 @@ class Targets:
         return np.array([state.intercept for state in self.states])
 
     @property
-    def mean_coef(self):
+    def returned_coef(self):
         """Averages or best models, of shape (n_targets, n_features)."""
-        return np.stack([state.mean_coef for state in self.states])
+        return np.stack([state.returned_coef for state in self.states])
 
     @property
-    def mean_intercept(self):
+    def returned_intercept(self):
         """Their intercepts, of shape (n_targets,)."""
-        return np.array([state.mean_intercept for state in self.states])
+        return np.array([state.returned_intercept for state in self.states])
 
     @property
     def rows_seen(self):
@@ -160,7 +160,7 @@ class Targets:
 
     def after(self, rows_seen):
         """The same models after so many steps."""
-        return Targets(tuple(state.after(rows_seen) for state in self.states))
+        return MultiTargetState(tuple(state.after(rows_seen) for state in self.states))
 
     @property
     def seed(self):

@@ -6,7 +6,7 @@ These are Z = X - root centre', see `_sparse_columns.py`. The loops believe the 
 `_validation.py` has checked.
 """
 
-from sklearn_sgdlin._prefetch cimport prefetch_to_write
+from sklearn_sgdlin.kernels.prefetch cimport prefetch_to_write
 
 cdef double ROUNDING = 2.0 ** -52
 

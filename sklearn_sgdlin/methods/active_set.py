@@ -7,10 +7,10 @@ would change sign (Lawson & Hanson, 1974; Lee, Battle, Raina & Ng, 2007).
 
 import numpy as np
 
-from ._curvature import inverse_of
+from ..linalg.factorization import factorize_hessian
 
 ENOUGH = 1e-10  # of the largest gradient: what is no reason to join
-STEPS = 10  # for each coefficient, at most; every step lowers the objective
+ACTIVE_SET_STEPS = 10  # for each coefficient, at most; every step lowers the objective
 
 
 def penalised_optimum(scatter, settings, ridge, coef):
@@ -18,7 +18,7 @@ def penalised_optimum(scatter, settings, ridge, coef):
 
     Parameters
     ----------
-    scatter : Scatter
+    scatter : CrossProducts
         With products.
     settings : Settings
         The penalty, its bounds, and whether there is an intercept.
@@ -34,7 +34,7 @@ def penalised_optimum(scatter, settings, ridge, coef):
     hessian, slope = product[:, :n_features], product[:, n_features]
     hessian.flat[:: n_features + 1] *= 1 + ridge
     hessian.flat[:: n_features + 1] += settings.l2
-    varies = moments.of_columns(slice(n_features)).spread(settings.fit_intercept) > 0
+    varies = moments.of_columns(slice(n_features)).variance(settings.fit_intercept) > 0
     hessian, slope = hessian[np.ix_(varies, varies)], slope[varies]
     unit = np.sqrt(hessian.diagonal())
     hessian /= np.multiply.outer(unit, unit)
@@ -60,11 +60,11 @@ def least(hessian, slope, weight, lower, start):
     x = np.maximum(start, lower)
     sign, barred = np.sign(x), np.zeros(len(x), dtype=bool)
     enough = ENOUGH * np.abs(slope).max(initial=0.0)
-    for _ in range(STEPS * len(x)):
+    for _ in range(ACTIVE_SET_STEPS * len(x)):
         active = np.flatnonzero(sign)
         goal = np.zeros_like(x)
         if len(active):
-            solve, _ = inverse_of(hessian[np.ix_(active, active)], len(active))
+            solve, _ = factorize_hessian(hessian[np.ix_(active, active)], len(active))
             goal[active] = solve((slope - weight * sign)[active])
         leaves = active[goal[active] * sign[active] <= 0]
         if len(leaves):  # go as far as to the first zero

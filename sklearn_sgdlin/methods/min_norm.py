@@ -1,7 +1,7 @@
 """Fewer rows than columns and no penalty: of all models with the least loss, the nearest one.
 
 SGD moves along rows, so it ends at the model of least loss that is nearest to its start in the
-coordinates of the metric. That one is known from a system with one unknown a row::
+coordinates of the scaling. That one is known from a system with one unknown a row::
 
     theta = start + Z' a,    Z Z' a = y - Z start
 
@@ -14,12 +14,12 @@ import numpy as np
 from scipy.linalg import svd
 from scipy.linalg.lapack import dpotrf, dpotrs, dtpqrt
 
-from ._curvature import PIVOT_RATIO, RANK_TOLERANCE
-from ._dual import add_row_products, centred_parts, few_dense_rows
-from ._threads import blas_threads
+from ..linalg.blas import blas_threads
+from ..linalg.factorization import PIVOT_RATIO, RANK_TOLERANCE
+from .dual import add_row_products, centred_parts, few_dense_rows
 
-STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
-GAIN = 0.25  # leave no more than this of the squared residuals
+MIN_NORM_STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
+MIN_NORM_GAIN = 0.25  # leave no more than this of the squared residuals
 REFLECTED = 32  # rows at a time that reflections combine: their products are those of matrices
 
 
@@ -38,10 +38,10 @@ class NearestSystem:
     """
 
     def __init__(self, rows):
-        self.rows, self.metric = rows, rows.metric
+        self.rows, self.scaling = rows, rows.scaling
         weight = np.ones(rows.n_rows) if rows.sample_weight is None else rows.sample_weight
         self.root = np.sqrt(weight)
-        self.last = rows.metric.scale[-1] * self.root  # column of the intercept
+        self.last = rows.scaling.scale[-1] * self.root  # column of the intercept
         with blas_threads(rows.n_coordinates, rows.n_rows):
             self.step = self._by_products() or self._by_reflections()
 
@@ -93,8 +93,8 @@ class NearestSystem:
 
     def _parts(self):
         """Yield the columns of Z, some megabytes at a time."""
-        for part, z in centred_parts(self.rows.X, self.metric.centre, self.root):
-            z *= self.metric.scale[part]
+        for part, z in centred_parts(self.rows.X, self.scaling.centre, self.root):
+            z *= self.scaling.scale[part]
             yield z
 
     def _times(self, step):
@@ -124,13 +124,13 @@ class NearestEpoch:
     def run(self, theta, order, step_rule, rows_seen):
         """Return the new model, its loss twice, and the distance."""
         residual, distance = self._residual(theta), None
-        for _ in range(STEPS):
+        for _ in range(MIN_NORM_STEPS):
             nearer = theta + self.system.step(residual)
             rest = self._residual(nearer)
             square, left = residual @ residual, rest @ rest
             if left < square:
                 theta, residual = nearer, rest
-            if left >= GAIN * square:
+            if left >= MIN_NORM_GAIN * square:
                 distance = 0.0
                 break
         loss = float(residual @ residual) / (2 * self.rows.weight)

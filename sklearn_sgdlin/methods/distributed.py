@@ -14,21 +14,23 @@ from importlib import metadata
 
 import numpy as np
 
-from . import __version__
-from ._curvature import CurvatureSketch
-from ._interior import System, joined
-from ._loss import SQUARED_ERROR
-from ._problem import Problem
-from ._rows import Rows
-from ._search import SearchingEpoch, hessian_times, quadratic_model
-from ._shard import NEWTON_COORDINATES, Shard, added, merged
-from ._training import _method, side_by_side, train
+from .. import __version__
+from .._fit import _method, run_targets_together, train
+from .._shard import NEWTON_COORDINATES, Shard, added, merged
+from ..data.dense import Rows
+from ..data.problem import Problem
+from ..linalg.hessian_estimate import HessianEstimate
+from ..model.loss import SQUARED_ERROR
+from .kkt import NewtonSystem, joined
+from .search import SearchingEpoch, hessian_times, normalize_sums
 
 MATRIX_COORDINATES = 101  # up to which half a matrix is no more than the directions of a round
-STRETCHES = 16  # of all workers together, at least one each
+SWEEP_AVERAGES = 16  # of all workers together, at least one each
 REFINEMENTS = 3  # searches among Newton steps in a round, at most
-GROUPS = 16  # directions of a kind at most: with more workers, means over groups of them
-PATIENCE = 2.0  # seconds to wait for a worker before asking whether it is still there
+MAX_DIRECTIONS_PER_KIND = (
+    16  # directions of a kind at most: with more workers, means over groups of them
+)
+WORKER_POLL_SECONDS = 2.0  # seconds to wait for a worker before asking whether it is still there
 
 
 def check_versions(client, addresses=None):
@@ -139,7 +141,7 @@ class Cluster:
         """Return result(timeout=...), or fail as soon as the worker is gone."""
         while True:
             try:
-                return result(timeout=PATIENCE)
+                return result(timeout=WORKER_POLL_SECONDS)
             except TimeoutError:
                 if not self._alive(address):
                     raise self._lost(address) from None
@@ -175,7 +177,7 @@ class ClusterData:
     form : Form
     sizes : ndarray of shape (n_workers, 3)
         The number of rows of each, the sum of their weights, and the number of entries.
-    scatter : Scatter
+    scatter : CrossProducts
         With products where columns are few and the objective is quadratic.
     """
 
@@ -239,16 +241,16 @@ def _in_words(form):
 class ClusterRows(Rows):
     """`Rows` of one target on the workers of a cluster; see `Rows` for what it answers."""
 
-    def __init__(self, data, target, l2, seed, metric):
-        self.cluster, self.target, self.metric = data.cluster, target, metric
+    def __init__(self, data, target, l2, seed, scaling):
+        self.cluster, self.target, self.scaling = data.cluster, target, scaling
         self.of_target = data.moments(target).of_columns(slice(-1, None))
-        self.n_coordinates = len(metric.scale)
+        self.n_coordinates = len(scaling.scale)
         weights = data.sizes[:, 1]
         self.n_rows, self.n_entries = (int(size) for size in data.sizes[:, [0, 2]].sum(axis=0))
         self.weight = float(weights.sum())
         self.shares = weights / self.weight
-        curvature = l2 * np.append(metric.scale[:-1], 0.0) ** 2
-        self._problems = [(metric, curvature, (seed, number)) for number in range(len(weights))]
+        curvature = l2 * np.append(scaling.scale[:-1], 0.0) ** 2
+        self._problems = [(scaling, curvature, (seed, number)) for number in range(len(weights))]
 
     def ask(self, name, *args):
         """Let every worker do something with its rows; return what each returned."""
@@ -282,10 +284,10 @@ class ClusterRows(Rows):
         if loss != SQUARED_ERROR:
             return super().constant_loss(loss, prediction)
         of_y = self.of_target
-        return float(of_y.deviation[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
+        return float(of_y.sum_of_squares[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
 
     def conditions(self, *args):
-        """Return the conditions of the optimum for all rows; see `Conditions`."""
+        """Return the conditions of the optimum for all rows; see `RowKKT`."""
         return ClusterConditions(self, *args)
 
     def total(self, task, *args):
@@ -304,12 +306,12 @@ class ClusterEpoch(SearchingEpoch):
         return np.column_stack([*directions, *self._more()])
 
     def _points(self, order, *args):
-        n_stretches = max(STRETCHES // len(self.rows.shares), 1)
+        n_stretches = max(SWEEP_AVERAGES // len(self.rows.shares), 1)
         return self.rows.sweeps("sweep", order, n_stretches, *args)
 
     def _survey(self, theta, directions):
-        sums = added(self.rows.ask("survey", theta, directions))
-        return quadratic_model(self.rows.weight, self.objective, theta, directions, *sums)
+        sums = added(self.rows.ask("gradient_and_hessian_products", theta, directions))
+        return normalize_sums(self.rows.weight, self.objective, theta, directions, *sums)
 
 
 class NewtonClusterEpoch(ClusterEpoch):
@@ -351,7 +353,7 @@ class ExactClusterEpoch(ClusterEpoch):
     """
 
     def __init__(self, rows, objective, tol, scatter):
-        sketch = CurvatureSketch(rows.n_rows, rows.n_coordinates, seed=0)  # no sums, so no seed
+        sketch = HessianEstimate(rows.n_rows, rows.n_coordinates, seed=0)  # no sums, so no seed
         super().__init__(rows, objective, tol, sketch)
         self.known = scatter
 
@@ -367,54 +369,57 @@ class ExactClusterEpoch(ClusterEpoch):
         if self.sketch.solve is None:
             rows = self.rows
             *self.sums, self.sketch.total = self.known.residual_sums(
-                rows.target, rows.metric, theta
+                rows.target, rows.scaling, theta
             )
-            blocks = partial(self.known.rows, rows.metric)
+            blocks = partial(self.known.rows, rows.scaling)
             self.sketch.finish(rows.weight, self.objective.l2, blocks)
         none = np.empty((len(theta), 0))
-        loss, gradient, _ = quadratic_model(
+        loss, gradient, _ = normalize_sums(
             self.rows.weight, self.objective, theta, none, *self.sums
         )
         return loss, gradient, self.sketch.total @ directions
 
 
 class ClusterConditions:
-    """`Conditions` of the rows of all workers."""
+    """`RowKKT` of the rows of all workers."""
 
     def __init__(self, rows, box, matrix):
         self.rows = rows
         self.n_products = rows.ask("hold_conditions", rows.weight, box, matrix)[0]
 
     def begin(self, *args):
-        """See `Conditions`."""
+        """See `RowKKT`."""
         self.rows.ask("condition", "begin", *args)
 
     def assess(self, theta):
-        """See `Conditions`."""
-        return System.added(self.rows.ask("condition", "assess", theta))
+        """See `RowKKT`."""
+        return NewtonSystem.added(self.rows.ask("condition", "assess", theta))
 
     def times(self, direction):
-        """See `Conditions`."""
+        """See `RowKKT`."""
         return np.sum(self.rows.ask("condition", "times", direction), axis=0)
 
     def look(self, theta, direct):
-        """See `Conditions`."""
+        """See `RowKKT`."""
         return joined(self.rows.ask("condition", "look", theta, direct))
 
     def reach(self, *step):
-        """See `Conditions`."""
+        """See `RowKKT`."""
         return np.min(self.rows.ask("condition", "reach", *step), axis=0)
 
     def move(self, *step):
-        """See `Conditions`."""
+        """See `RowKKT`."""
         self.rows.ask("condition", "move", *step)
 
 
 def grouped(directions):
     """Return the directions of the workers, or where they are many, means over groups of them."""
-    if len(directions) <= GROUPS:
+    if len(directions) <= MAX_DIRECTIONS_PER_KIND:
         return list(directions)
-    return [np.mean(directions[first::GROUPS], axis=0) for first in range(GROUPS)]
+    return [
+        np.mean(directions[first::MAX_DIRECTIONS_PER_KIND], axis=0)
+        for first in range(MAX_DIRECTIONS_PER_KIND)
+    ]
 
 
 def cluster_epochs(settings, data, seed, start):
@@ -423,7 +428,7 @@ def cluster_epochs(settings, data, seed, start):
     if not data.form.targets:
         return make(0, start=start)
     starts = [None] * len(data.targets) if start is None else zip(*start, strict=True)
-    return side_by_side(
+    return run_targets_together(
         [make(target, start=one) for target, one in zip(data.targets, starts, strict=True)]
     )
 
@@ -438,7 +443,7 @@ def _train(settings, data, target, seed, start):
         method = _epoch(rows, objective, settings.tol or 0.0, data.scatter)
     else:
         method = _method(settings, rows, objective)
-    return train(settings, problem, method, moments.times(data.unit), seed, start)
+    return train(settings, problem, method, moments.with_weights_scaled(data.unit), seed, start)
 
 
 def _epoch(rows, objective, tol, scatter):

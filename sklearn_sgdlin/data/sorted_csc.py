@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.sparse import csc_array
 
-from ._columns import add_gram, add_products, add_squares, count_entries, write_columns
-from ._metric import Moments
+from ..kernels.csc import add_gram, add_products, add_squares, count_entries, write_columns
+from ..model.moments import Moments
 
 LEVELS = 8  # of how often a column occurs, for each doubling
 

@@ -14,24 +14,25 @@ and tells how far the optimum is; see `_curvature`.
 from functools import partial
 
 import numpy as np
-from scipy.linalg.blas import daxpy
 
-from ._curvature import RANK_TOLERANCE, LeastCurvature
-from ._scatter import Scatter
+from ..linalg.cg import conjugate_gradient
+from ..linalg.eigenvalue_bound import SmallestEigenvalueBound
+from ..linalg.factorization import RANK_TOLERANCE
+from ..model.cross_products import CrossProducts
 
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 NEWTON_STEPS = 3  # an epoch, where rounding errors matter
-REMEMBERED = 80  # directions: data with fewer columns are solved exactly in a few epochs
-REMEMBERED_LEAST = 8  # where columns are so many that
-REMEMBERED_NUMBERS = 1 << 23  # more than so many numbers would be kept
-CONJUGATE_STEPS = 30  # an epoch, at most
-RECENT = 10  # steps, whose decrease tells how much is left, if nothing else does
+MAX_DIRECTIONS = 80  # directions: data with fewer columns are solved exactly in a few epochs
+MIN_DIRECTIONS = 8  # where columns are so many that
+MAX_DIRECTION_ENTRIES = 1 << 23  # more than so many numbers would be kept
 PREDICTION = 2 * np.finfo(np.float64).eps  # of |z| |theta|: rounding error of a prediction
 GAIN = 0.25  # of what is left: a step that leaves more does no more than rounding errors
-ROUNDING = 1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
+DIRECTION_ROUNDING = (
+    1e-8  # length H^(1/2) d, relative to the longest, below which it is rounding error
+)
 
 
-def survey(rows, objective, theta, directions):
+def gradient_and_hessian_products(rows, objective, theta, directions):
     """One pass over the rows: a quadratic objective and its gradient at theta, images H d.
 
     Parameters
@@ -48,19 +49,19 @@ def survey(rows, objective, theta, directions):
     gradient : ndarray of shape (n_coordinates,)
     images : ndarray of shape (n_coordinates, n_directions)
     """
-    loss, sums = rows.total(survey_sums, theta, directions)
-    return quadratic_model(rows.weight, objective, theta, directions, loss, sums)
+    loss, sums = rows.total(quadratic_sums, theta, directions)
+    return normalize_sums(rows.weight, objective, theta, directions, loss, sums)
 
 
-def quadratic_model(weight, objective, theta, directions, loss, sums):
-    """Return what `survey` returns, from the sums over all rows and their weight."""
+def normalize_sums(weight, objective, theta, directions, loss, sums):
+    """Return the loss, gradient and images from the sums over all rows and their weight."""
     sums = sums / weight
     loss = loss / (2 * weight) + float(objective.penalty(theta))
     gradient = objective.l2 * theta - sums[:, 0]
     return loss, gradient, sums[:, 1:] + objective.l2[:, None] * directions
 
 
-def survey_sums(rows, theta, directions):
+def quadratic_sums(rows, theta, directions):
     """Return the sums over rows of squared residuals, and of z times residuals and responses."""
     return rows.products(np.column_stack([-theta, directions]), residuals=True)
 
@@ -82,80 +83,6 @@ def residual_sums(rows, theta):
     return float(square), sums[:, np.newaxis]
 
 
-def conjugate_steps(
-    times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, before=(), patient=True
-):
-    """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
-
-    Parameters
-    ----------
-    times : callable
-        Multiplies with the Hessian, a direction or each column of several.
-    gradient : ndarray of shape (n_coordinates,)
-    enough : float
-        They end where the objective is no more than this above the least: as `solve` or `least`
-        tell, or else as the latest steps have lowered it.
-    solve : callable or None
-        Multiplies with about the inverse of the Hessian.
-    most : int
-        Steps.
-    least : LeastCurvature or None
-        Brought on with each step as long as it is open.
-    before : sequence of float
-        How much lower each step of earlier epochs has made it.
-    patient : bool
-        Whether to go on where eigenvalues are far apart.
-
-    Returns
-    -------
-    step, change : ndarray of shape (n_coordinates,)
-        All the way, and by how much the gradient changes.
-    direction, image : ndarray of shape (n_coordinates,)
-        The last direction d, and H d: a search that has it and the gradient goes on as if
-        there had been no end.
-    decreases : list of float
-        How much lower each step has made the objective.
-    left : float
-        How much lower it may become.
-    """
-    step, direction, image = np.zeros((3, len(gradient)))
-    residual, last_square, decreases = -gradient, np.inf, []
-    for n_steps in range(most + 1):
-        towards = residual if solve is None else solve(residual)
-        square = residual @ towards
-        left = square / 2
-        if least is not None and least.value is not None:
-            left /= least.value
-        elif solve is None and square > 0:
-            left = extrapolated([*before, *decreases]) if n_steps >= RECENT else np.inf
-        if left <= enough or n_steps == most or (least and least.far and not patient):
-            break
-        direction *= square / last_square
-        direction += towards
-        if least is not None and least.open:
-            image, probed = times(np.column_stack([direction, least.vector])).T
-            least.add(probed)
-        else:
-            image = times(direction)
-        length = square / (direction @ image)
-        daxpy(direction, step, a=length)  # step += length * direction, in one pass
-        daxpy(image, residual, a=-length)
-        last_square = square
-        decreases.append(length * square / 2)
-    return step, -gradient - residual, direction, image, decreases, left
-
-
-def extrapolated(decreases):
-    """What is left if decreases go on to fall as they did: a geometric series of their sums.
-
-    It is at least the last sum, for the steps of conjugate gradients are uneven.
-    """
-    last, sum_before = sum(decreases[-RECENT:]), sum(decreases[-2 * RECENT : -RECENT])
-    if len(decreases) < 2 * RECENT or last <= sum_before / 2:
-        return last
-    return last**2 / (sum_before - last) if last < sum_before else np.inf
-
-
 def hessian_times(rows, objective, directions):
     """H d, for a direction or each column of several; one pass over the rows."""
     (total,) = rows.total(response_sums, directions)
@@ -167,12 +94,12 @@ def response_sums(rows, directions):
     return rows.products(directions)[1:]
 
 
-class Span:
+class SearchSubspace:
     """Directions seen so far with their images, and the best step within their span."""
 
     def __init__(self, n_coordinates):
-        affordable = max(REMEMBERED_NUMBERS // n_coordinates, REMEMBERED_LEAST)
-        self.memory = min(REMEMBERED, affordable, n_coordinates)
+        affordable = max(MAX_DIRECTION_ENTRIES // n_coordinates, MIN_DIRECTIONS)
+        self.memory = min(MAX_DIRECTIONS, affordable, n_coordinates)
         self.directions = np.empty((0, n_coordinates))
         self.images = np.empty((0, n_coordinates))
         self.curvature = np.empty((0, 0))  # of each direction with each
@@ -204,7 +131,7 @@ class Span:
             How much lower the objective is after the step.
         """
         size = np.sqrt(np.maximum(self.curvature.diagonal(), 0))
-        seen = size > ROUNDING * size.max(initial=0.0)
+        seen = size > DIRECTION_ROUNDING * size.max(initial=0.0)
         size = size[seen]
         curvature = self.curvature[seen][:, seen] / (size[:, None] * size)
         eigenvalues, eigenvectors = np.linalg.eigh(curvature)
@@ -229,7 +156,7 @@ class SearchingEpoch:
     objective : Objective
     tol : float
         The distance to be reached.
-    sketch : CurvatureSketch or None
+    sketch : HessianEstimate or None
         Filled when it is needed; several targets share it.
     seed : int
     """
@@ -237,8 +164,8 @@ class SearchingEpoch:
     def __init__(self, rows, objective, tol, sketch=None, seed=0):
         self.rows, self.objective, self.tol, self.sketch = rows, objective, tol, sketch
         self.by_sketch = sketch is not None and sketch.cheap  # or once it is needed
-        self.least = None if self.by_sketch else LeastCurvature(rows.n_coordinates, seed)
-        self.span = Span(rows.n_coordinates)
+        self.least = None if self.by_sketch else SmallestEigenvalueBound(rows.n_coordinates, seed)
+        self.span = SearchSubspace(rows.n_coordinates)
         self.gradient, self.decreases, self.start = None, [], None
 
     def directions(self, theta, order, step_rule, rows_seen):
@@ -285,21 +212,21 @@ class SearchingEpoch:
         """Return the scatter of the rows, which have these moments, as far as it is known here."""
         sketch = self.sketch
         if self.gradient is None or sketch is None or sketch.solve is None or not sketch.exact:
-            return Scatter(moments, None)
-        with_intercept = self.rows.metric.scale[-1] > 0
+            return CrossProducts(moments, None)
+        with_intercept = self.rows.scaling.scale[-1] > 0
         if sketch.factor is not None and with_intercept and not self.objective.l2.any():
-            return Scatter.of_factor(sketch.factor, theta, self.rows.metric, moments)
+            return CrossProducts.of_factor(sketch.factor, theta, self.rows.scaling, moments)
         slope = sketch.total @ theta - self.gradient
         hessian = sketch.total - np.diag(self.objective.l2)
-        return Scatter.of_hessian(hessian, slope, self.rows.metric, moments)
+        return CrossProducts.of_hessian(hessian, slope, self.rows.scaling, moments)
 
     def _survey(self, theta, directions):
-        """Return what `survey` does; where the Hessian is cheap, images come from it."""
+        """Return loss, gradient and images; where the Hessian is cheap, images come from it."""
         if self.sketch is None or not self.sketch.cheap:
-            return survey(self.rows, self.objective, theta, directions)
+            return gradient_and_hessian_products(self.rows, self.objective, theta, directions)
         self.sketch.fill([self.rows], self.rows.weight, self.objective.l2)
         nothing = np.empty((len(theta), 0))
-        loss, gradient, _ = survey(self.rows, self.objective, theta, nothing)
+        loss, gradient, _ = gradient_and_hessian_products(self.rows, self.objective, theta, nothing)
         return loss, gradient, self.sketch.total @ directions
 
     def _refine(self, theta, loss):
@@ -356,11 +283,11 @@ class SearchingEpoch:
         """Return the objective and its gradient, from the same rows that have been factorised."""
         sums = self.rows.total(residual_sums, theta)
         nothing = np.empty((len(theta), 0))
-        return quadratic_model(self.rows.weight, self.objective, theta, nothing, *sums)[:2]
+        return normalize_sums(self.rows.weight, self.objective, theta, nothing, *sums)[:2]
 
     def _conjugate(self, theta, enough, **how):
         times = partial(hessian_times, self.rows, self.objective)
-        step, change, direction, image, decreases, left = conjugate_steps(
+        step, change, direction, image, decreases, left = conjugate_gradient(
             times, self.gradient, enough, before=self.decreases, **how
         )
         self.decreases = self.decreases + decreases

@@ -1,4 +1,4 @@
-"""The objective: a loss and a penalty, in the coordinates of a metric.
+"""The objective: a loss and a penalty, in the coordinates of a scaling.
 
     F(theta) = sum(h * l(y - z . theta)) / sum(h) + sum(l1 |theta| + l2 theta**2 / 2)
 
@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ._loss import Loss
-from ._metric import with_last
+from ..linalg.blocks import with_last
+from .loss import Loss
 
 
 @dataclass(frozen=True)

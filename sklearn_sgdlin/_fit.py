@@ -8,24 +8,26 @@ from math import isfinite, sqrt
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._curvature import CurvatureSketch
-from ._dual import DualEpoch, SparseSystem, kind_of_system
-from ._interior import InteriorEpoch
-from ._metric import Moments
-from ._nearest import NearestEpoch, NearestSystem
-from ._problem import Problem, check_growth, constant_model, generator
-from ._scatter import FEATURES, Scatter, moments_of
-from ._search import LEAST_TOL, SearchingEpoch
-from ._sparse_columns import SortedColumns
-from ._state import State, Targets
-from ._threads import blas_threads
+from .data.problem import Problem
+from .data.sorted_csc import SortedColumns
+from .linalg.blas import blas_threads
+from .linalg.hessian_estimate import HessianEstimate
+from .methods.base import PlainEpoch
+from .methods.dual import DualEpoch, SparseSystem, kind_of_system
+from .methods.interior_point import InteriorPoint
+from .methods.min_norm import NearestEpoch, NearestSystem
+from .methods.search import LEAST_TOL, SearchingEpoch
+from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts, moments_of
+from .model.moments import Moments
+from .model.settings import constant_model, raise_if_diverged, sweep_rng
+from .model.state import MultiTargetState, State
 
 STOP_REASONS = ["converged", "stalled", "max_iter"]  # that of several targets is the last of theirs
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
 MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
 ROUNDING_DISTANCE = 1e-6  # its square, relative to the loss, is a rounding error of that
-ROUNDING = 1024 * np.finfo(np.float64).eps  # of the size of y: residuals with nothing to learn
+LOSS_ROUNDING = 1024 * np.finfo(np.float64).eps  # of the size of y: residuals with nothing to learn
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Epoch:
     rate: float
     loss: float
     distance: float | None
-    state: State | Targets
+    state: State | MultiTargetState
     stop_reason: str | None
 
 
@@ -98,19 +100,6 @@ class StopRule:
         return "max_iter" if number == self.settings.max_iter else None
 
 
-class PlainEpoch:
-    """Sweep and take the last iterate."""
-
-    def __init__(self, rows, objective):
-        self.rows, self.objective = rows, objective
-
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, its loss twice, and no distance."""
-        theta, _, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
-        loss = self.objective.value(self.rows, theta)
-        return theta, loss, loss, None
-
-
 def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
     if not settings.average:
@@ -122,7 +111,7 @@ def _method(settings, rows, objective, shared=None):
         if NearestSystem.serves(rows.X, settings):
             return NearestEpoch(rows, shared.nearest(rows))
         return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
-    return InteriorEpoch(rows, objective, settings.tol or LEAST_TOL)
+    return InteriorPoint(rows, objective, settings.tol or LEAST_TOL)
 
 
 def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
@@ -140,7 +129,7 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
         yield from _epochs(settings, X, y, sample_weight, seed, start, shared)
         return
     starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
-    yield from side_by_side(
+    yield from run_targets_together(
         [
             _epochs(settings, X, column, sample_weight, seed, one, shared)
             for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
@@ -165,7 +154,7 @@ class Shared:
         """Of the curvature of squared error: the target has no say in it."""
         n_rows, n_features = self.X.shape
         n_entries = self.X.nnz if issparse(self.X) else self.X.size
-        return CurvatureSketch.affordable(n_rows, n_features + 1, n_entries, self.seed)
+        return HessianEstimate.affordable(n_rows, n_features + 1, n_entries, self.seed)
 
     @cached_property
     def columns(self):
@@ -194,11 +183,11 @@ class Shared:
         return Moments.of(self.X, self.sample_weight)
 
 
-def side_by_side(training):
+def run_targets_together(training):
     """Run the epochs of several targets together."""
     current = [next(target) for target in training]
     while True:
-        yield _together(current)
+        yield _combine_targets(current)
         if all(epoch.stop_reason for epoch in current):
             return
         current = [
@@ -207,7 +196,7 @@ def side_by_side(training):
         ]
 
 
-def _together(current):
+def _combine_targets(current):
     """One epoch of several targets: the mean of their losses, the largest distance."""
     last = max(current, key=lambda epoch: epoch.number)
     distances = [epoch.distance for epoch in current]
@@ -217,16 +206,16 @@ def _together(current):
         last.rate,
         float(np.mean([epoch.loss for epoch in current])),
         None if None in distances else max(distances),
-        Targets(tuple(epoch.state for epoch in current)),
+        MultiTargetState(tuple(epoch.state for epoch in current)),
         None if None in reasons else max(reasons, key=STOP_REASONS.index),
     )
 
 
 def _epochs(settings, X, y, sample_weight, seed, start, shared):
     """Train on all rows with one target."""
-    moments = shared.moments.beside(Moments.of(y[:, np.newaxis], sample_weight, "y"))
-    seen = moments.times(shared.unit)
-    if X.shape[0] * X.shape[1] <= MERGE_SIZE and not settings.unique_path:
+    moments = shared.moments.with_columns(Moments.of(y[:, np.newaxis], sample_weight, "y"))
+    seen = moments.with_weights_scaled(shared.unit)
+    if X.shape[0] * X.shape[1] <= MERGE_SIZE and not settings.model_is_unique:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
         moments = moments_of(X, y[np.newaxis], sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments)
@@ -242,14 +231,14 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
 
     The states get the moments of all rows as the user wrote and weighed them, `seen`.
     """
-    rows, metric = problem.rows, problem.rows.metric
+    rows, scaling = problem.rows, problem.rows.scaling
     constant = constant_model(settings, problem.moments)
-    theta = metric.theta(*(constant if start is None else start))
+    theta = scaling.to_scaled(*(constant if start is None else start))
     start_loss = None if settings.implicit else rows.constant_loss(settings.loss, constant[1])
     stop = StopRule(settings, _rounding_loss(settings.loss, problem.moments))
     rows_seen = 0
     for number in range(1, settings.max_iter + 1):
-        order = rows.order(generator(settings, seed, rows_seen))
+        order = rows.order(sweep_rng(settings, seed, rows_seen))
         rate = stop.rate
         with blas_threads(rows.n_rows, rows.n_coordinates):
             theta, loss, end_loss, distance = method.run(
@@ -257,11 +246,13 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
             )
         rows_seen += rows.n_rows
         if not settings.implicit:
-            check_growth(end_loss, start_loss, f"epoch {number}")
-        model = metric.model(theta)
+            raise_if_diverged(end_loss, start_loss, f"epoch {number}")
+        model = scaling.to_original(theta)
         reason = stop.after(number, loss, distance)
-        known = len(theta) <= FEATURES + 1 and isinstance(method, (SearchingEpoch, InteriorEpoch))
-        scatter = method.scatter(theta, seen) if known else Scatter(seen, None)
+        known = len(theta) <= STREAM_GRAM_FEATURES + 1 and isinstance(
+            method, (SearchingEpoch, InteriorPoint)
+        )
+        scatter = method.scatter(theta, seen) if known else CrossProducts(seen, None)
         no_residuals, grown_at = np.empty((2, 0)), np.zeros(len(model[0]))
         steps = rows_seen, float(rows_seen)
         state = State(scatter, *model, *model, *steps, no_residuals, True, grown_at, seed)
@@ -272,6 +263,6 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
 
 def _rounding_loss(loss, moments):
     """Return the loss of residuals that are rounding errors of y, relative to its mean square."""
-    mean, variance = float(moments.mean[-1]), float(moments.deviation[-1]) / moments.weight
-    size = ROUNDING * sqrt(mean * mean + variance)
+    mean, variance = float(moments.mean[-1]), float(moments.sum_of_squares[-1]) / moments.weight
+    size = LOSS_ROUNDING * sqrt(mean * mean + variance)
     return float(loss._replace(dead_zone=0.0).value(np.array([-size, size])).min())

@@ -15,13 +15,15 @@ from weakref import WeakSet
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-WIDE = 2048  # columns, from which factors of a matrix are worth threads
-SMALL = 1 << 15  # numbers, up to which BLAS starts no threads that take long to wait for
+BLAS_THREADS_MIN_FEATURES = 2048  # columns, from which factors of a matrix are worth threads
+BLAS_SERIAL_MAX_SIZE = (
+    1 << 15
+)  # numbers, up to which BLAS starts no threads that take long to wait for
 
 
 def blas_threads(n_rows, n_columns):
     """Return the context to train in: one thread, or for wide data as many as there are."""
-    if n_columns >= WIDE or n_rows * n_columns <= SMALL:
+    if n_columns >= BLAS_THREADS_MIN_FEATURES or n_rows * n_columns <= BLAS_SERIAL_MAX_SIZE:
         return nullcontext()
     return OneThread()
 

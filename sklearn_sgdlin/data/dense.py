@@ -1,11 +1,10 @@
-"""The rows of one data set seen through a metric: in shuffled sweeps, or chunk by chunk."""
+"""The rows of one data set seen through a scaling: in shuffled sweeps, or chunk by chunk."""
 
 import numpy as np
 
-from ._interior import Conditions
-from ._metric import chunk_rows, slices
-from ._sweep import add_products, standardise, sweep
-from ._threads import transposed_product
+from ..kernels.rows import add_products, standardise, sweep
+from ..linalg.blas import transposed_product
+from ..linalg.blocks import chunk_rows, slices
 
 TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
 BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from memory
@@ -30,7 +29,7 @@ def aligned_copies(first, second):
 
 
 class DenseChunk:
-    """Some rows in the coordinates of a metric, as an operator; see also `SparseChunk`."""
+    """Some rows in the coordinates of a scaling, as an operator; see also `SparseChunk`."""
 
     def __init__(self, z):
         self.z = z
@@ -60,29 +59,29 @@ class DenseChunk:
 
 
 class Rows:
-    """Rows of X with their targets and weights, in the coordinates of a metric.
+    """Rows of X with their targets and weights, in the coordinates of a scaling.
 
     Parameters
     ----------
     X : C-ordered ndarray of shape (n_rows, n_features), float32 or float64
     y : ndarray of shape (n_rows,), float64
     sample_weight : ndarray of shape (n_rows,), float64, or None for weights of one
-    metric : Metric
+    scaling : Scaling
     """
 
-    def __init__(self, X, y, sample_weight, metric):
-        self.X, self.y, self.sample_weight, self.metric = X, y, sample_weight, metric
+    def __init__(self, X, y, sample_weight, scaling):
+        self.X, self.y, self.sample_weight, self.scaling = X, y, sample_weight, scaling
         self.n_rows, n_features = X.shape
         self.n_coordinates = n_features + 1
         self.n_entries = X.size
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
-        self._place(metric)
+        self._place(scaling)
         self._plan_tiles(n_features * DOUBLE)  # float32 rows take the same path
 
-    def _place(self, metric):
-        """Put the metric where the steps read it fastest."""
-        offset = metric.scale[:-1] * metric.centre
-        self._offset, self._scale = aligned_copies(offset, metric.scale)
+    def _place(self, scaling):
+        """Put the scaling where the steps read it fastest."""
+        offset = scaling.scale[:-1] * scaling.centre
+        self._offset, self._scale = aligned_copies(offset, scaling.scale)
         self._pair = self._offset, self._offset
         if self.X.dtype != np.float64:  # then the steps write what they keep of two rows
             self._pair = aligned_copies(offset, offset)
@@ -169,7 +168,7 @@ class Rows:
         buffer = np.empty((step, self.n_coordinates))
         for part in slices(self.n_rows, step):
             z = buffer[: part.stop - part.start]
-            standardise(self.X, part.start, part.stop, self.metric.centre, self.metric.scale, z)
+            standardise(self.X, part.start, part.stop, self.scaling.centre, self.scaling.scale, z)
             yield DenseChunk(z), self.y[part], self._weight_of(part)
 
     def _weight_of(self, part):
@@ -190,14 +189,14 @@ class Rows:
             Sum of h times squared residuals, if asked for.
         totals : ndarray of the shape of points
         """
-        scale = self.metric.scale
+        scale = self.scaling.scale
         slopes = np.ascontiguousarray((points.T * scale).reshape(-1, len(scale)))
         totals = np.zeros_like(slopes)
         square = add_products(
             self.X,
             self.y if residuals else None,
             self.sample_weight,
-            self.metric.centre,
+            self.scaling.centre,
             slopes,
             totals,
         )
@@ -225,10 +224,6 @@ class Rows:
         on each and add up what they get.
         """
         return task(self, *args)
-
-    def conditions(self, *args):
-        """Return the conditions of the optimum for all rows; see `Conditions`."""
-        return Conditions(self.chunks, self.n_rows, self.weight, *args)
 
     def mean_loss(self, points, loss):
         """Weighted mean loss of a model, or of each column of several, in one pass."""

@@ -12,24 +12,24 @@ from math import sqrt
 import numpy as np
 from scipy.sparse import issparse
 
-from ._curvature import (
-    RANK_TOLERANCE,
+from ..kernels.rows import standardise
+from ..linalg.blocks import chunk_rows, consecutive, slices, with_last
+from ..linalg.factorization import RANK_TOLERANCE, cholesky_solver
+from ..linalg.least_squares import (
     WELL_CONDITIONED,
     LeastSquares,
     append_rows,
-    cholesky_solver,
     factor_by_products,
     triangular_factor,
 )
-from ._metric import MOMENT_ROWS, Moments, chunk_rows, consecutive, slices, with_last
-from ._sweep import standardise
+from .moments import MOMENT_ROWS, Moments
 
-FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
+STREAM_GRAM_FEATURES = 64  # up to which a stream sums up products: more cost more than all the rest
 PRODUCT_ROWS = 4  # per column, from which their products cost less than to transform them
 
 
 @dataclass(frozen=True)
-class Scatter:
+class CrossProducts:
     """Moments of the columns of X and of the targets, and a factor of their products; mergeable.
 
     Attributes
@@ -110,7 +110,7 @@ class Scatter:
 
     @classmethod
     @np.errstate(over="ignore")  # who goes on with them finds out
-    def of_hessian(cls, hessian, slope, metric, moments):
+    def of_hessian(cls, hessian, slope, scaling, moments):
         """Return it as a fit on one target knows it.
 
         Parameters
@@ -119,21 +119,21 @@ class Scatter:
             Mean of z z'.
         slope : ndarray of shape (n_coordinates,)
             Mean of z y.
-        metric : Metric
+        scaling : Scaling
             Of z.
         moments : Moments
             Of X and y.
         """
-        unit = _inverse_scale(metric)
+        unit = _inverse_scale(scaling)
         products = np.empty((len(unit), len(unit) + 1))
         products[:, :-1] = hessian[:-1, :-1] * np.multiply.outer(unit, unit)
         products[:, -1] = slope[:-1] * unit
-        gap = moments.mean - with_last(metric.centre, 0.0)
+        gap = moments.mean - with_last(scaling.centre, 0.0)
         products -= np.multiply.outer(gap[:-1], gap)
         return cls(moments, None, moments.weight * products)
 
     @classmethod
-    def of_factor(cls, factor, theta, metric, moments):
+    def of_factor(cls, factor, theta, scaling, moments):
         """Return it as a fit knows it that ended at the optimum theta, with an intercept.
 
         Parameters
@@ -141,41 +141,41 @@ class Scatter:
         factor : ndarray of shape (n_rows, n_coordinates)
             Rows with the mean products of z.
         theta : ndarray of shape (n_coordinates,)
-        metric : Metric
+        scaling : Scaling
             Of z.
         moments : Moments
             Of X and y.
         """
-        columns = [factor[:, -1], factor[:, :-1] * _inverse_scale(metric), factor @ theta]
+        columns = [factor[:, -1], factor[:, :-1] * _inverse_scale(scaling), factor @ theta]
         rows = sqrt(moments.weight) * np.column_stack(columns)
         whole = np.zeros((rows.shape[1], rows.shape[1]), order="F")
         whole = append_rows(whole, np.asfortranarray(rows))
         return cls(moments, np.asfortranarray(whole[1:, 1:]))
 
     def merge(self, other):
-        """Scatter of both sets of rows (Chan, Golub & LeVeque, 1983); see `Moments.merge`."""
+        """CrossProducts of both sets of rows (Chan, Golub & LeVeque, 1983); see `Moments.merge`."""
         moments = self.moments.merge(other.moments)
         if self.factor is None or other.factor is None:
-            return Scatter(moments, None)
+            return CrossProducts(moments, None)
         if self.moments.weight == 0 or other.moments.weight == 0:
-            return Scatter(moments, (other if self.moments.weight == 0 else self).factor)
+            return CrossProducts(moments, (other if self.moments.weight == 0 else self).factor)
         gap = other.moments.mean - self.moments.mean
         between = sqrt(self.moments.weight * (other.moments.weight / moments.weight)) * gap
         rows = [between[np.newaxis], other.factor] if other.factor.any() else [between[np.newaxis]]
         rows = np.asfortranarray(np.concatenate(rows))
-        return Scatter(moments, append_rows(self.factor.copy(order="F"), rows))
+        return CrossProducts(moments, append_rows(self.factor.copy(order="F"), rows))
 
-    def rows(self, metric):
-        """Return rows of X in a metric that have the same products."""
-        n_features, scale = len(metric.centre), metric.scale
-        mean = scale * with_last(self.moments.mean[:n_features] - metric.centre, 1.0)
+    def rows(self, scaling):
+        """Return rows of X in a scaling that have the same products."""
+        n_features, scale = len(scaling.centre), scaling.scale
+        mean = scale * with_last(self.moments.mean[:n_features] - scaling.centre, 1.0)
         rows = np.zeros((n_features + 1, n_features + 1))
         rows[:-1, :-1] = self.factor[:n_features, :n_features] * scale[:-1]
         rows[-1] = sqrt(self.moments.weight) * mean
         return [rows]
 
-    def residual_sums(self, target, metric, theta):
-        """Sums over rows z in a metric, with the residuals r = y - z . theta of a target.
+    def residual_sums(self, target, scaling, theta):
+        """Sums over rows z in a scaling, with the residuals r = y - z . theta of a target.
 
         Returns
         -------
@@ -186,15 +186,15 @@ class Scatter:
         hessian : ndarray of shape (n_coordinates, n_coordinates)
             Sum of h z z'.
         """
-        n_features, scale = len(metric.centre), metric.scale
+        n_features, scale = len(scaling.centre), scaling.scale
         weight, mean = self.moments.weight, self.moments.mean
         products = self.products
         of_X, of_y = products[:n_features, :n_features], products[:n_features, n_features + target]
-        mean_z = scale * with_last(mean[:n_features] - metric.centre, 1.0)
+        mean_z = scale * with_last(mean[:n_features] - scaling.centre, 1.0)
         mean_residual = mean[n_features + target] - mean_z @ theta
         coef = scale[:-1] * theta[:-1]
         slope = of_y - of_X @ coef
-        square = self.moments.deviation[n_features + target] - coef @ (of_y + slope)
+        square = self.moments.sum_of_squares[n_features + target] - coef @ (of_y + slope)
         square += weight * mean_residual**2
         slope = scale * with_last(slope, 0.0) + weight * mean_residual * mean_z
         hessian = weight * np.multiply.outer(mean_z, mean_z)
@@ -219,7 +219,7 @@ class Scatter:
             factor = append_rows(factor.copy(order="F"), np.asfortranarray(row))
         rows = factor[:n_features, :n_features] / sqrt(moments.weight)
         values = factor[:n_features, n_features] / sqrt(moments.weight)
-        constant = moments.of_columns(slice(n_features)).spread(fit_intercept) == 0
+        constant = moments.of_columns(slice(n_features)).variance(fit_intercept) == 0
         rows[:, constant] = 0.0  # but for rounding errors
         if l2 or np.any(ridge):
             coef = _least_squares(rows, values, l2 + ridge * (rows**2).sum(axis=0))
@@ -241,9 +241,9 @@ def _least_squares(rows, values, l2):
     return LeastSquares(both[:n_features, :-1]).solve(both[:n_features, -1])
 
 
-def _inverse_scale(metric):
-    """Return the lengths that the metric gives to columns; 0 where they are constant."""
-    scale = metric.scale[:-1]
+def _inverse_scale(scaling):
+    """Return the lengths that the scaling gives to columns; 0 where they are constant."""
+    scale = scaling.scale[:-1]
     return np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0)
 
 
@@ -271,7 +271,7 @@ def moments_of(X, targets, sample_weight):
         return Moments.of_row(np.append(row, targets))
     moments = Moments.of(X, sample_weight)
     for y in targets:
-        moments = moments.beside(Moments.of(y[:, np.newaxis], sample_weight, "y"))
+        moments = moments.with_columns(Moments.of(y[:, np.newaxis], sample_weight, "y"))
     return moments
 
 

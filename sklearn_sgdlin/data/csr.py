@@ -3,12 +3,12 @@
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._metric import chunk_rows, consecutive, slices
-from ._rows import CACHE_LINE, DOUBLE, PER_LINE, Rows
-from ._sweep import sparse_products, sweep_sparse
+from ..kernels.rows import sparse_products, sweep_sparse
+from ..linalg.blocks import chunk_rows, consecutive, slices
+from .dense import CACHE_LINE, DOUBLE, PER_LINE, Rows
 
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
-FAR = 100.0  # from a centre to zero, in units of the metric: squares lose four digits
+FAR = 100.0  # from a centre to zero, in units of the scaling: squares lose four digits
 COORDINATE = 4  # numbers the sweep needs of a column: iterate, average, scale and offset
 
 
@@ -88,14 +88,14 @@ class SparseChunk:
 class SparseRows(Rows):
     """`Rows` of a CSR matrix: every pass costs as much as there are stored entries."""
 
-    def __init__(self, X, y, sample_weight, metric):
-        X, self._centre = recentred(X, metric.centre, metric.scale[:-1])
-        super().__init__(X, y, sample_weight, metric)
+    def __init__(self, X, y, sample_weight, scaling):
+        X, self._centre = recentred(X, scaling.centre, scaling.scale[:-1])
+        super().__init__(X, y, sample_weight, scaling)
         self.n_entries = X.nnz
         per_entry = self.n_rows * X.shape[1] // max(X.nnz, 1)  # columns that its turn costs
         self._penalty_every = 1 << max(per_entry.bit_length() - 1, 1)
 
-    def _place(self, metric):
+    def _place(self, scaling):
         """Make room for a table of all that the steps need of a column."""
         self._coordinates = aligned_table(self.n_coordinates - 1, COORDINATE)
 
@@ -113,7 +113,7 @@ class SparseRows(Rows):
             self._block_rows,
             within,
             self._centre,
-            self.metric.scale,
+            self.scaling.scale,
             objective.loss,
             objective.l1,
             objective.l2,
@@ -131,7 +131,7 @@ class SparseRows(Rows):
 
     def residuals_of(self, blocks, coef, intercept):
         """See `Rows`; columns of X may be centred already."""
-        centred = self.metric.centre - self._centre
+        centred = self.scaling.centre - self._centre
         return super().residuals_of(blocks, coef, intercept + centred @ coef)
 
     def products(self, points, residuals=False):
@@ -146,7 +146,7 @@ class SparseRows(Rows):
                 self.y if residuals and part.start == 0 else None,
                 self.sample_weight,
                 self._centre,
-                self.metric.scale,
+                self.scaling.scale,
                 slopes[part],
                 totals[part],
                 self._coordinates,
@@ -157,10 +157,10 @@ class SparseRows(Rows):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
         for part in slices(self.n_rows, step):
-            z = SparseChunk(consecutive(self.X, part), self._centre, self.metric.scale)
+            z = SparseChunk(consecutive(self.X, part), self._centre, self.scaling.scale)
             yield z, self.y[part], self._weight_of(part)
 
 
-def rows_of(X, y, sample_weight, metric):
+def make_rows(X, y, sample_weight, scaling):
     """Return the `Rows` of X, dense or sparse."""
-    return (SparseRows if issparse(X) else Rows)(X, y, sample_weight, metric)
+    return (SparseRows if issparse(X) else Rows)(X, y, sample_weight, scaling)

@@ -14,7 +14,7 @@ arithmetic is double.
 
 from libc.math cimport INFINITY, fabs, pow
 
-from sklearn_sgdlin._prefetch cimport prefetch
+from sklearn_sgdlin.kernels.prefetch cimport prefetch
 
 import numpy as np
 

@@ -29,7 +29,7 @@ class Loss(NamedTuple):
 
     Examples
     --------
-    >>> from sklearn_sgdlin._loss import SQUARED_ERROR
+    >>> from sklearn_sgdlin.model.loss import SQUARED_ERROR
     >>> float(SQUARED_ERROR.value(3.0)), float(SQUARED_ERROR.multiplier(3.0))
     (4.5, 3.0)
     """

@@ -23,22 +23,22 @@ from scipy.linalg.blas import dsymv, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import csc_array, issparse
 
-from ._curvature import COORDINATES
-from ._metric import chunk_rows, slices
-from ._scatter import FEATURES
-from ._search import LEAST_TOL
-from ._sparse import FAR
-from ._sparse_columns import CentredColumns, OtherColumns
-from ._threads import blas_threads
+from ..data.csr import FAR
+from ..data.sorted_csc import CentredColumns, OtherColumns
+from ..linalg.blas import blas_threads
+from ..linalg.blocks import chunk_rows, slices
+from ..linalg.hessian_estimate import COORDINATES
+from ..model.cross_products import STREAM_GRAM_FEATURES
+from .search import LEAST_TOL
 
-ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
+DUAL_PIVOT_ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
 FEW_ROWS = COORDINATES - 1  # beyond, a matrix of either rows or columns is too large to keep
 BLOCK_COLUMNS = 256  # at least so many added at a time, as each time all of the matrix is read
 COPIED = 16  # entries a column, up to which a copy of them takes no more memory than some vectors
 SHARED = 1000  # columns that M takes as they are, at most,
 SHARED_WORK = 20.0  # products for each entry of X that this may cost
 FLATTENED = 0.8  # power of the diagonal, as the rest counts long rows and short ones alike
-STEPS = 60  # an epoch, at most
+DUAL_STEPS = 60  # an epoch, at most
 
 
 def wide(X):
@@ -47,7 +47,7 @@ def wide(X):
     Of columns so few that a stream goes on from their products, a fit sums up these.
     """
     n_rows, n_features = X.shape
-    return n_features >= max(n_rows, FEATURES + 1)
+    return n_features >= max(n_rows, STREAM_GRAM_FEATURES + 1)
 
 
 def few_dense_rows(X):
@@ -104,14 +104,14 @@ class DualSystem:
     def _factorise(self, matrix):
         """Cholesky; where a matrix is nearly singular, rounding errors are all that is left."""
         self.factor, failed = dpotrf(matrix, lower=True)
-        with np.errstate(over="ignore"):  # of what has not been factorised
-            left = self.factor.diagonal() ** 2 > ROUNDING * matrix.diagonal()
+        with np.errstate(over="ignore"):  # of what has not been factorize_damped
+            left = self.factor.diagonal() ** 2 > DUAL_PIVOT_ROUNDING * matrix.diagonal()
         self.definite = not failed and left.all()
 
     @classmethod
     def of(cls, X, sample_weight, moments, settings):
         """Return the system of rows with these moments, or None where it is of no use."""
-        spread = moments.spread(settings.fit_intercept)
+        spread = moments.variance(settings.fit_intercept)
         if not spread.any():
             return None
         with blas_threads(X.shape[1], cls.size(X)):
@@ -132,7 +132,7 @@ class DenseSystem(DualSystem):
 
     @staticmethod
     def size(X):
-        """Of the matrix to be factorised, at most."""
+        """Of the matrix to be factorize_damped, at most."""
         return len(X)
 
     def times(self, values):
@@ -171,7 +171,7 @@ class SparseSystem(DualSystem):
 
     @staticmethod
     def size(X):
-        """Of the matrix to be factorised, at most."""
+        """Of the matrix to be factorize_damped, at most."""
         return SHARED
 
     def _near(self, columns, centre, spread):
@@ -234,8 +234,8 @@ class DualEpoch:
     """
 
     def __init__(self, rows, system, tol):
-        self.metric, self.system, self.tol = rows.metric, system, tol
-        self.mean = (system.root**2 @ rows.y) / system.weight if self.metric.scale[-1] else 0.0
+        self.scaling, self.system, self.tol = rows.scaling, system, tol
+        self.mean = (system.root**2 @ rows.y) / system.weight if self.scaling.scale[-1] else 0.0
         self.y = system.root * (rows.y - self.mean)
         self.point, self.rest = np.zeros(len(self.y)), self.y
 
@@ -247,7 +247,7 @@ class DualEpoch:
         self.rest = self.y - system.times(self.point)  # without the rounding errors of the steps
         gap, loss = self._gap(self.point, self.rest)
         coef = system.coef(self.point)
-        theta = self.metric.theta(coef, self.mean - system.centre @ coef)
+        theta = self.scaling.to_scaled(coef, self.mean - system.centre @ coef)
         return theta, loss, loss, sqrt(gap / loss) if loss > 0 else None
 
     def _gap(self, point, rest):
@@ -262,7 +262,7 @@ class DualEpoch:
         system, enough = self.system, max(self.tol, LEAST_TOL) ** 2
         best, best_rest = point, rest = self.point, self.rest
         direction, near, last = 0.0, 0.0, np.inf
-        for _ in range(STEPS):
+        for _ in range(DUAL_STEPS):
             gap, loss = self._gap(best, best_rest)
             if gap <= enough * loss:
                 break

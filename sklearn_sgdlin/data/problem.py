@@ -1,0 +1,81 @@
+"""The optimisation problem: rows in their scaling and the objective on them."""
+
+from dataclasses import dataclass
+from functools import partial
+from math import inf, sqrt
+
+from ..model.moments import Moments
+from ..model.objective import Objective
+from ..model.scaling import Scaling
+from ..model.settings import target_variance
+from .csr import make_rows
+from .dense import Rows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows in their scaling, the objective on them, and the length of a step of rate 1.
+
+    With a scaling the rate has no unit: a step moves the prediction by about the spread of y
+    also where the loss bounds its multiplier, and weights count relative to their mean. `norm` is
+    the mean of ||z||**2 without the intercept, 1 if that is 0.
+    """
+
+    rows: Rows
+    moments: Moments
+    objective: Objective
+    unit: float
+    norm: float
+
+    @classmethod
+    def of(cls, settings, X, y, sample_weight, moments, size=None):
+        """Pose the problem with the moments of the columns of X, and of y, last.
+
+        `size` is that of residuals, where it is known to be less than the spread of y.
+        """
+        return cls.on(partial(make_rows, X, y, sample_weight), settings, moments, size)
+
+    @classmethod
+    def on(cls, rows_in, settings, moments, size=None):
+        """Pose it on ``rows_in(scaling)``, wherever they are."""
+        columns = moments.of_columns(slice(-1))
+        if settings.precondition:
+            unit, bound = settings.loss.compliance, settings.loss.bound
+            if bound < inf:
+                spread = sqrt(target_variance(settings, moments))
+                if size is not None:
+                    spread = min(spread, size)
+                unit = max(unit, spread / bound) or 1.0
+            scaling = Scaling.from_moments(columns, settings.fit_intercept, unit * settings.l2)
+            unit *= moments.rows / moments.weight
+        else:
+            unit = 1.0
+            scaling = Scaling.identity(len(moments.mean) - 1, settings.fit_intercept)
+        objective = Objective.of(
+            settings.loss, settings.l1, settings.l2, settings.positive, scaling.scale
+        )
+        norm = scaling.mean_square(columns) or 1.0
+        return cls(rows_in(scaling), moments, objective, unit, norm)
+
+    def searched_in(self, standard):
+        """Return the problem with the steps of this one, and all else in those coordinates.
+
+        Units of the data decide how far SGD gets, but not which model is the optimum: to find that
+        takes coordinates which are centred and scaled.
+        """
+        rows = standard.rows
+        rows.sweep = partial(_sweep_in, self.rows, self.objective, rows.scaling)
+        return Problem(rows, self.moments, standard.objective, self.unit, self.norm)
+
+    def step_rule(self, settings, rate):
+        """learning_rate, power_t, implicit of one sweep, and the mean of ||z||**2 below."""
+        power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
+        return rate * self.unit, power_t, settings.implicit, self.norm
+
+
+def _sweep_in(rows, objective, scaling, order, _, step_rule, rows_seen, theta):
+    """Sweep rows in their own coordinates, from a point of a scaling; return points of it."""
+    start = rows.scaling.to_scaled(*scaling.to_original(theta))
+    end, average, average_rows = rows.sweep(order, objective, step_rule, rows_seen, start)
+    end, average = (scaling.to_scaled(*rows.scaling.to_original(point)) for point in (end, average))
+    return end, average, average_rows

@@ -1,0 +1,1 @@
+"""Solvers, one idea a file."""

@@ -1,0 +1,1 @@
+"""What is minimised: loss, penalty, scaling, sums over rows."""
