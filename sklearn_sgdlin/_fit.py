@@ -12,14 +12,14 @@ from .data.problem import Problem
 from .data.sorted_csc import SortedColumns
 from .linalg.blas import blas_threads
 from .linalg.hessian_estimate import HessianEstimate
-from .methods.base import PlainEpoch
+from .methods.base import LastIterate, Sweeps
 from .methods.dual import DualEpoch, SparseSystem, kind_of_system
 from .methods.interior_point import InteriorPoint
 from .methods.min_norm import NearestEpoch, NearestSystem
 from .methods.search import LEAST_TOL, SearchingEpoch
 from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts, moments_of
 from .model.moments import Moments
-from .model.settings import constant_model, raise_if_diverged, sweep_rng
+from .model.settings import constant_model
 from .model.state import MultiTargetState, State
 
 STOP_REASONS = ["converged", "stalled", "max_iter"]  # that of several targets is the last of theirs
@@ -103,7 +103,7 @@ class StopRule:
 def _method(settings, rows, objective, shared=None):
     """Choose what an epoch does with its sweep."""
     if not settings.average:
-        return PlainEpoch(rows, objective)
+        return LastIterate(rows, objective)
     if settings.quadratic:
         tol = settings.tol or 0.0
         if shared.dual is not None:
@@ -234,19 +234,12 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
     rows, scaling = problem.rows, problem.rows.scaling
     constant = constant_model(settings, problem.moments)
     theta = scaling.to_scaled(*(constant if start is None else start))
-    start_loss = None if settings.implicit else rows.constant_loss(settings.loss, constant[1])
+    sweeps = Sweeps(settings, problem, seed)
     stop = StopRule(settings, _rounding_loss(settings.loss, problem.moments))
-    rows_seen = 0
     for number in range(1, settings.max_iter + 1):
-        order = rows.order(sweep_rng(settings, seed, rows_seen))
-        rate = stop.rate
+        sweeps.rate = stop.rate
         with blas_threads(rows.n_rows, rows.n_coordinates):
-            theta, loss, end_loss, distance = method.run(
-                theta, order, problem.step_rule(settings, rate), rows_seen
-            )
-        rows_seen += rows.n_rows
-        if not settings.implicit:
-            raise_if_diverged(end_loss, start_loss, f"epoch {number}")
+            theta, loss, distance = method.run(theta, sweeps)
         model = scaling.to_original(theta)
         reason = stop.after(number, loss, distance)
         known = len(theta) <= STREAM_GRAM_FEATURES + 1 and isinstance(
@@ -254,9 +247,9 @@ def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
         )
         scatter = method.scatter(theta, seen) if known else CrossProducts(seen, None)
         no_residuals, grown_at = np.empty((2, 0)), np.zeros(len(model[0]))
-        steps = rows_seen, float(rows_seen)
+        steps = sweeps.rows_seen, float(sweeps.rows_seen)
         state = State(scatter, *model, *model, *steps, no_residuals, True, grown_at, seed)
-        yield Epoch(number, rate, loss, distance, state, reason)
+        yield Epoch(number, sweeps.rate, loss, distance, state, reason)
         if reason is not None:
             return
 

@@ -10,6 +10,7 @@ from ._early_stopping import hold_out
 from ._regressor import SGDLinearRegressor
 from ._validation import validated, without_rows
 from .data.csr import make_rows
+from .data.sums import add_up
 from .linalg.hessian_estimate import HessianEstimate
 from .methods.kkt import NewtonSystem, RowKKT, joined
 from .methods.search import quadratic_sums
@@ -192,20 +193,20 @@ class LocalProblem:
             points.append(average)
         return np.column_stack([iterate, *points])
 
-    def total(self, task, *args):
-        """Return the sums of a task over the partitions; see `Rows.total`."""
-        return added(task(part, *args) for part in self.rows)
+    def sum(self, task, *args):
+        """Return the sums of a task over the partitions; see `Rows.sum`."""
+        return add_up(task(part, *args) for part in self.rows)
 
     def gradient_and_hessian_products(self, theta, directions):
         """Return sums for the gradient and Hessian products; the local inverse is up to date."""
         if self.sketch is not None:
             self.sketch.fill(self.rows, self.weight, self.l2)
-        return self.total(quadratic_sums, theta, directions)
+        return self.sum(quadratic_sums, theta, directions)
 
     def sweep_and_sum(self, seed, objective, step_rule, rows_seen, theta):
         """Sweep in one stretch; return it, and the sums for the gradient at its start."""
         points = self.sweep(seed, 1, objective, step_rule, rows_seen, theta)
-        return points, self.total(quadratic_sums, theta, np.empty((self.n_coordinates, 0)))
+        return points, self.sum(quadratic_sums, theta, np.empty((self.n_coordinates, 0)))
 
     def newton(self, gradient):
         """Return the local inverse Hessian times a gradient."""
@@ -226,11 +227,3 @@ class LocalProblem:
             "reach": partial(np.min, axis=0),
         }
         return join[name](told) if name in join else None
-
-
-def added(results):
-    """Add up tuples of numbers or arrays, each by each."""
-    total, *others = results
-    for other in others:
-        total = [a + b for a, b in zip(total, other, strict=True)]
-    return tuple(total)

@@ -71,6 +71,7 @@ class Rows:
 
     def __init__(self, X, y, sample_weight, scaling):
         self.X, self.y, self.sample_weight, self.scaling = X, y, sample_weight, scaling
+        self.memory = {}  # what a solver keeps beside these rows
         self.n_rows, n_features = X.shape
         self.n_coordinates = n_features + 1
         self.n_entries = X.size
@@ -217,8 +218,8 @@ class Rows:
         for part in slices(self.n_rows, chunk_rows(1)):
             yield self.y[part] - prediction, self._weight_of(part)
 
-    def total(self, task, *args):
-        """Return ``task(self, *args)``: a tuple of numbers or arrays that add up over rows.
+    def sum(self, task, *args):
+        """Return ``task(self, *args)``: numbers or arrays that add up over rows, or a tuple.
 
         Every pass over all rows is such a task, so rows that lie in several places can run it
         on each and add up what they get.
@@ -227,23 +228,23 @@ class Rows:
 
     def mean_loss(self, points, loss):
         """Weighted mean loss of a model, or of each column of several, in one pass."""
-        (total,) = self.total(loss_sum, loss, points)
+        total = self.sum(loss_sum, loss, points)
         return total / self.weight
 
     def constant_loss(self, loss, prediction):
         """Weighted mean loss of predicting one number."""
-        (total,) = self.total(constant_loss_sum, loss, prediction)
+        total = self.sum(constant_loss_sum, loss, prediction)
         return float(total / self.weight)
 
 
 def loss_sum(rows, loss, points):
     """Weighted sum of the losses of a model, or of each column of several."""
-    return (_loss_sum(loss, rows.residuals(points)),)
+    return _loss_sum(loss, rows.residuals(points))
 
 
 def constant_loss_sum(rows, loss, prediction):
     """Weighted sum of the losses of predicting one number."""
-    return (_loss_sum(loss, rows.constant_residuals(prediction)),)
+    return _loss_sum(loss, rows.constant_residuals(prediction))
 
 
 def _loss_sum(loss, residuals):

@@ -16,9 +16,10 @@ import numpy as np
 
 from .. import __version__
 from .._fit import _method, run_targets_together, train
-from .._shard import NEWTON_COORDINATES, Shard, added, merged
+from .._shard import NEWTON_COORDINATES, Shard, merged
 from ..data.dense import Rows
 from ..data.problem import Problem
+from ..data.sums import add_up
 from ..linalg.hessian_estimate import HessianEstimate
 from ..model.loss import SQUARED_ERROR
 from .kkt import NewtonSystem, joined
@@ -217,7 +218,7 @@ class ClusterValidation:
     def score(self, estimator):
         """Return minus the mean loss of a fitted estimator."""
         model = estimator.coef_, estimator.intercept_
-        total, weight = added(self.cluster.ask("held_out_loss", self.loss, *model))
+        total, weight = add_up(self.cluster.ask("held_out_loss", self.loss, *model))
         return float(-total / weight)
 
 
@@ -290,17 +291,17 @@ class ClusterRows(Rows):
         """Return the conditions of the optimum for all rows; see `RowKKT`."""
         return ClusterConditions(self, *args)
 
-    def total(self, task, *args):
-        """Return the sums of a task over the rows of all workers; see `Rows.total`."""
-        return added(self.ask("total", task, *args))
+    def sum(self, task, *args):
+        """Return the sums of a task over the rows of all workers; see `Rows.sum`."""
+        return add_up(self.ask("sum", task, *args))
 
 
 class ClusterEpoch(SearchingEpoch):
     """Every worker sweeps; then the best model in the span of where they got."""
 
-    def directions(self, theta, order, step_rule, rows_seen):
+    def directions(self, theta, sweep):
         """Return ends and averages of the workers' sweeps, and the gradient."""
-        points = self._points(order, self.objective, step_rule, rows_seen, theta)
+        points = self._points(*sweep.begin(), theta)
         kinds = zip(*[(part - theta[:, None]).T for part in points], strict=False)
         directions = [direction for kind in kinds for direction in grouped(kind)]
         return np.column_stack([*directions, *self._more()])
@@ -310,7 +311,7 @@ class ClusterEpoch(SearchingEpoch):
         return self.rows.sweeps("sweep", order, n_stretches, *args)
 
     def _survey(self, theta, directions):
-        sums = added(self.rows.ask("gradient_and_hessian_products", theta, directions))
+        sums = add_up(self.rows.ask("gradient_and_hessian_products", theta, directions))
         return normalize_sums(self.rows.weight, self.objective, theta, directions, *sums)
 
 
@@ -362,7 +363,7 @@ class ExactClusterEpoch(ClusterEpoch):
             return self.rows.sweeps("sweep", order, 1, *args)
         calls = self.rows.sweeps("sweep_and_sum", order, *args)
         points, sums = zip(*calls, strict=True)
-        self.sums = added(sums)
+        self.sums = add_up(sums)
         return points
 
     def _survey(self, theta, directions):

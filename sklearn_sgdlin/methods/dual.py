@@ -29,6 +29,7 @@ from ..linalg.blas import blas_threads
 from ..linalg.blocks import chunk_rows, slices
 from ..linalg.hessian_estimate import COORDINATES
 from ..model.cross_products import STREAM_GRAM_FEATURES
+from .base import EpochResult
 from .search import LEAST_TOL
 
 DUAL_PIVOT_ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
@@ -239,8 +240,8 @@ class DualEpoch:
         self.y = system.root * (rows.y - self.mean)
         self.point, self.rest = np.zeros(len(self.y)), self.y
 
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, its loss twice, and the distance."""
+    def run(self, theta, sweep):
+        """Return the new model, its loss and its distance."""
         system = self.system
         with blas_threads(*system.factor.shape):
             self.point = self._steps()
@@ -248,7 +249,7 @@ class DualEpoch:
         gap, loss = self._gap(self.point, self.rest)
         coef = system.coef(self.point)
         theta = self.scaling.to_scaled(coef, self.mean - system.centre @ coef)
-        return theta, loss, loss, sqrt(gap / loss) if loss > 0 else None
+        return EpochResult(theta, loss, sqrt(gap / loss) if loss > 0 else None)
 
     def _gap(self, point, rest):
         """How far the objective may be from the least, and the objective."""

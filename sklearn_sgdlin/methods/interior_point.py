@@ -20,6 +20,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..linalg.cg import conjugate_gradient
 from ..model.cross_products import CrossProducts
+from .base import EpochResult
 from .kkt import (
     BINADES,
     FRACTION_TO_BOUNDARY,
@@ -73,7 +74,7 @@ def absolute_residuals(rows, theta):
     total = 0.0
     for residual, weight in rows.residuals(theta):
         total += np.abs(residual).sum() if weight is None else weight @ np.abs(residual)
-    return (total,)
+    return total
 
 
 class RoundingError(ArithmeticError):
@@ -118,7 +119,7 @@ def squares_of_rows(rows):
     total = 0.0
     for z, y, weight in rows.chunks():
         total += z.squares(np.ones(len(y)) if weight is None else weight)
-    return (total,)
+    return total
 
 
 def bounded_l1(rows, objective, theta):
@@ -131,7 +132,7 @@ def bounded_l1(rows, objective, theta):
     loss, largest = objective.loss, objective.loss.bound
     if not np.isfinite(largest):
         largest = sqrt(2 * objective.value(rows, theta) / loss.compliance)
-    (squares,) = rows.total(squares_of_rows)
+    squares = rows.sum(squares_of_rows)
     largest = L1_MARGIN * largest * np.sqrt(squares / rows.weight)
     return replace(objective, l1=np.minimum(objective.l1, largest))
 
@@ -159,7 +160,7 @@ class PrimalDualIterate:
         self.data = self.quadratic or conditions_of(rows, MultiplierBounds.of(loss), self.matrix)
         self.sides = [side for side in (self.data, self.kinks) if side is not None]
         self.n_products = sum(side.n_products for side in self.sides)
-        (total,) = rows.total(absolute_residuals, theta)
+        total = rows.sum(absolute_residuals, theta)
         residual = total / rows.weight
         if residual == 0:  # then all of the objective is penalty
             value = objective.penalty(theta)
@@ -315,14 +316,12 @@ class InteriorPoint:
         self.least, self.at_rounding = -np.inf, False
         self.n_steps, self.n_epochs = INTERIOR_STEPS, 0
 
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, the objective, that of the last iterate, and the distance."""
-        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+    def run(self, theta, sweep):
+        """Return the best model known after some steps, its objective, and the distance."""
         start = theta
-        theta, value, values = self._best([start, end, average])
-        end_value = float(values[1])
+        theta, value = self._best([start, *sweep(theta)])
         if value == 0:
-            return theta, value, end_value, 0.0
+            return EpochResult(theta, value, 0.0)
         with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
             if self.interior is None:
                 self._begin(start, theta)
@@ -332,9 +331,9 @@ class InteriorPoint:
         self.n_epochs += 1
         known = min(known, self.tol**2 * value / 2)  # a model found before is not given up,
         known = max(known, SUM_ROUNDING / 64 * value)  # but for rounding errors
-        theta, value, _ = self._best([theta, self.interior.theta, *self._clean()], known)
+        theta, value = self._best([theta, self.interior.theta, *self._clean()], known)
         distance = None if size is None else self._distance(value, min(size, value))
-        return theta, value, end_value, distance
+        return EpochResult(theta, value, distance)
 
     def scatter(self, theta, moments):
         """Return the scatter of the rows, which have these moments, as far as it is known here."""
@@ -412,7 +411,7 @@ class InteriorPoint:
         values = candidate_values(self.rows, self.objective, points)
         finite = np.where(np.isfinite(values), values, np.inf)
         best = int(np.flatnonzero(finite <= finite.min() + known)[-1])
-        return points[:, best], float(values[best]), values
+        return points[:, best], float(values[best])
 
 
 def candidate_values(rows, objective, points):

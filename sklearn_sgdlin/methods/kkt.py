@@ -385,7 +385,7 @@ class SmoothRows:
     def begin(self, theta, product=None, room=None):
         """Expand the loss about theta, and keep it exact there; one pass."""
         hessian = partial(hessian_of, matrix=self.matrix) if self.hessian is None else None
-        value, slope, total = self.rows.total(loss_and_gradient_sums, theta, hessian)
+        value, slope, total = self.rows.sum(loss_and_gradient_sums, theta, hessian)
         self.origin, self.value, self.slope = theta, value * self.scale, slope * self.scale
         if hessian is not None:
             self.hessian = total * self.scale
@@ -403,7 +403,7 @@ class SmoothRows:
         """Return the product of the Hessian with a direction."""
         if self.matrix:
             return self.hessian @ direction
-        (total,) = self.rows.total(response_sums, direction)
+        total = self.rows.sum(response_sums, direction)
         return total * self.scale
 
     def look(self, theta, direct):

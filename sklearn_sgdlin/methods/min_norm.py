@@ -16,6 +16,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs, dtpqrt
 
 from ..linalg.blas import blas_threads
 from ..linalg.factorization import PIVOT_RATIO, RANK_TOLERANCE
+from .base import EpochResult
 from .dual import add_row_products, centred_parts, few_dense_rows
 
 MIN_NORM_STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
@@ -121,8 +122,8 @@ class NearestEpoch:
     def __init__(self, rows, system):
         self.rows, self.system = rows, system
 
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, its loss twice, and the distance."""
+    def run(self, theta, sweep):
+        """Return the new model, its loss and its distance."""
         residual, distance = self._residual(theta), None
         for _ in range(MIN_NORM_STEPS):
             nearer = theta + self.system.step(residual)
@@ -134,7 +135,7 @@ class NearestEpoch:
                 distance = 0.0
                 break
         loss = float(residual @ residual) / (2 * self.rows.weight)
-        return theta, loss, loss, distance
+        return EpochResult(theta, loss, distance)
 
     def _residual(self, theta):
         residual = np.concatenate([residual for residual, _ in self.rows.residuals(theta)])

@@ -19,6 +19,7 @@ from ..linalg.cg import conjugate_gradient
 from ..linalg.eigenvalue_bound import SmallestEigenvalueBound
 from ..linalg.factorization import RANK_TOLERANCE
 from ..model.cross_products import CrossProducts
+from .base import EpochResult
 
 LEAST_TOL = 1e-8  # distance up to which rounding errors let an epoch go on
 NEWTON_STEPS = 3  # an epoch, where rounding errors matter
@@ -49,7 +50,7 @@ def gradient_and_hessian_products(rows, objective, theta, directions):
     gradient : ndarray of shape (n_coordinates,)
     images : ndarray of shape (n_coordinates, n_directions)
     """
-    loss, sums = rows.total(quadratic_sums, theta, directions)
+    loss, sums = rows.sum(quadratic_sums, theta, directions)
     return normalize_sums(rows.weight, objective, theta, directions, loss, sums)
 
 
@@ -85,13 +86,13 @@ def residual_sums(rows, theta):
 
 def hessian_times(rows, objective, directions):
     """H d, for a direction or each column of several; one pass over the rows."""
-    (total,) = rows.total(response_sums, directions)
+    total = rows.sum(response_sums, directions)
     return total / rows.weight + (objective.l2 * directions.T).T
 
 
 def response_sums(rows, directions):
     """Return the sums over rows of z times their responses to directions."""
-    return rows.products(directions)[1:]
+    return rows.products(directions)[1]
 
 
 class SearchSubspace:
@@ -168,9 +169,9 @@ class SearchingEpoch:
         self.span = SearchSubspace(rows.n_coordinates)
         self.gradient, self.decreases, self.start = None, [], None
 
-    def directions(self, theta, order, step_rule, rows_seen):
+    def directions(self, theta, sweep):
         """Return the end of the sweep, its average, and a gradient step."""
-        end, average, _ = self.rows.sweep(order, self.objective, step_rule, rows_seen, theta)
+        end, average = sweep(theta)
         return np.column_stack([end - theta, average - theta, *self._more()])
 
     def _more(self):
@@ -179,19 +180,16 @@ class SearchingEpoch:
             return [self.gradient]
         return [] if self.least is None else [self.least.vector]
 
-    def run(self, theta, order, step_rule, rows_seen):
-        """Return the new model, its loss, that of the last iterate, and the distance."""
+    def run(self, theta, sweep):
+        """Return the new model, its loss and its distance."""
         self.start = theta
-        directions = self.directions(theta, order, step_rule, rows_seen)
+        directions = self.directions(theta, sweep)
         with np.errstate(over="ignore", invalid="ignore"):
             length = np.linalg.norm(directions, axis=0)
         if not np.isfinite(length).all():
-            return theta, np.nan, np.nan, None
+            return EpochResult(theta, np.nan, None)
         directions /= np.where(length > 0, length, 1.0)
         old_loss, gradient, images = self._survey(theta, directions)
-        end_loss = old_loss + length[0] * (
-            gradient @ directions[:, 0] + length[0] * (directions[:, 0] @ images[:, 0]) / 2
-        )
         if self.gradient is None and self.least is not None:
             self.least.add(images[:, -1])
         loss, self.gradient = old_loss, gradient
@@ -206,7 +204,7 @@ class SearchingEpoch:
         if loss < 1e-6 * old_loss:  # the difference of two numbers that agree in all digits
             loss = self.objective.value(self.rows, theta)
         distance = float(np.sqrt(max(left, 0) / loss)) if loss > 0 else None
-        return theta, loss, end_loss, distance
+        return EpochResult(theta, loss, distance)
 
     def scatter(self, theta, moments):
         """Return the scatter of the rows, which have these moments, as far as it is known here."""
@@ -281,7 +279,7 @@ class SearchingEpoch:
 
     def _exact_sums(self, theta):
         """Return the objective and its gradient, from the same rows that have been factorised."""
-        sums = self.rows.total(residual_sums, theta)
+        sums = self.rows.sum(residual_sums, theta)
         nothing = np.empty((len(theta), 0))
         return normalize_sums(self.rows.weight, self.objective, theta, nothing, *sums)[:2]
 
