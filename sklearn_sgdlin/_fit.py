@@ -2,22 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import isfinite, sqrt
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from ._choose import Choice
+from ._solvers import Solvers, facts_of
 from .data.problem import Problem
-from .data.sorted_csc import SortedColumns
 from .linalg.blas import blas_threads
-from .linalg.hessian_estimate import HessianEstimate
-from .methods.base import LastIterate, Sweeps
-from .methods.dual import DualEpoch, SparseSystem, kind_of_system
-from .methods.interior_point import InteriorPoint
-from .methods.min_norm import NearestEpoch, NearestSystem
-from .methods.search import LEAST_TOL, SearchingEpoch
-from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts, moments_of
+from .methods.sgd import Sweeps
+from .model.cross_products import CrossProducts, moments_of
 from .model.moments import Moments
 from .model.settings import constant_model
 from .model.state import MultiTargetState, State
@@ -25,7 +20,6 @@ from .model.state import MultiTargetState, State
 STOP_REASONS = ["converged", "stalled", "max_iter"]  # that of several targets is the last of theirs
 RATE_DIVISOR = 10.0  # of the "adaptive" schedule
 LEAST_RATE = 1e-6  # of the first: where it ends
-MERGE_SIZE = 1 << 15  # entries of X up to which equal rows are merged, where it matters
 ROUNDING_DISTANCE = 1e-6  # its square, relative to the loss, is a rounding error of that
 LOSS_ROUNDING = 1024 * np.finfo(np.float64).eps  # of the size of y: residuals with nothing to learn
 
@@ -35,11 +29,12 @@ class Epoch:
     """A model after an epoch, as it would be returned."""
 
     number: int
-    rate: float
+    rate: float | None
     loss: float
     distance: float | None
     state: State | MultiTargetState
     stop_reason: str | None
+    choice: Choice
 
 
 def merge_equal_rows(X, y, sample_weight):
@@ -100,20 +95,6 @@ class StopRule:
         return "max_iter" if number == self.settings.max_iter else None
 
 
-def _method(settings, rows, objective, shared=None):
-    """Choose what an epoch does with its sweep."""
-    if not settings.average:
-        return LastIterate(rows, objective)
-    if settings.quadratic:
-        tol = settings.tol or 0.0
-        if shared.dual is not None:
-            return DualEpoch(rows, shared.dual, tol)
-        if NearestSystem.serves(rows.X, settings):
-            return NearestEpoch(rows, shared.nearest(rows))
-        return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
-    return InteriorPoint(rows, objective, settings.tol or LEAST_TOL)
-
-
 def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
     """Train on all rows, epoch after epoch; the last one says why it stopped.
 
@@ -124,63 +105,24 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
     if settings.precondition and sample_weight is not None:
         unit = float(sample_weight.max())
         sample_weight = sample_weight / unit  # so that no product underflows
-    shared = Shared(settings, X, sample_weight, unit, seed)
+    facts = facts_of(
+        settings,
+        n_rows=X.shape[0],
+        n_features=X.shape[1],
+        n_entries=X.nnz if issparse(X) else X.size,
+        sparse=issparse(X),
+    )
+    solvers = Solvers(settings, facts, seed, X, sample_weight)
     if y.ndim == 1:
-        yield from _epochs(settings, X, y, sample_weight, seed, start, shared)
+        yield from _train_target(settings, solvers, unit, y, seed, start)
         return
     starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
     yield from run_targets_together(
         [
-            _epochs(settings, X, column, sample_weight, seed, one, shared)
+            _train_target(settings, solvers, unit, column, seed, one)
             for column, one in zip(np.ascontiguousarray(y.T), starts, strict=True)
         ]
     )
-
-
-class Shared:
-    """What several targets learn of X alone, read once: its moments, and its curvature.
-
-    Weights are in units of the largest.
-    """
-
-    def __init__(self, settings, X, sample_weight, unit, seed):
-        self.settings, self.sample_weight = settings, sample_weight
-        self.kind = kind_of_system(X, settings)
-        self.X, self.unit, self.seed = X, unit, seed
-        self._nearest = None
-
-    @cached_property
-    def sketch(self):
-        """Of the curvature of squared error: the target has no say in it."""
-        n_rows, n_features = self.X.shape
-        n_entries = self.X.nnz if issparse(self.X) else self.X.size
-        return HessianEstimate.affordable(n_rows, n_features + 1, n_entries, self.seed)
-
-    @cached_property
-    def columns(self):
-        """Sparse columns as their system takes them, which has their sums in no time."""
-        return SortedColumns(self.X, self.sample_weight) if self.kind is SparseSystem else None
-
-    @cached_property
-    def dual(self):
-        """The system of rows that are fewer than columns."""
-        if self.kind is None:
-            return None
-        X = self.X if self.columns is None else self.columns
-        return self.kind.of(X, self.sample_weight, self.moments, self.settings)
-
-    def nearest(self, rows):
-        """Z Z' of the rows, which are the same for all targets."""
-        if self._nearest is None:
-            self._nearest = NearestSystem(rows)
-        return self._nearest
-
-    @cached_property
-    def moments(self):
-        """Moments of the columns of X."""
-        if self.columns is not None:
-            return self.columns.moments
-        return Moments.of(self.X, self.sample_weight)
 
 
 def run_targets_together(training):
@@ -208,48 +150,75 @@ def _combine_targets(current):
         None if None in distances else max(distances),
         MultiTargetState(tuple(epoch.state for epoch in current)),
         None if None in reasons else max(reasons, key=STOP_REASONS.index),
+        last.choice,
     )
 
 
-def _epochs(settings, X, y, sample_weight, seed, start, shared):
-    """Train on all rows with one target."""
-    moments = shared.moments.with_columns(Moments.of(y[:, np.newaxis], sample_weight, "y"))
-    seen = moments.with_weights_scaled(shared.unit)
-    if X.shape[0] * X.shape[1] <= MERGE_SIZE and not settings.model_is_unique:
+def _train_target(settings, solvers, unit, y, seed, start):
+    """Train on rows in memory with one target.
+
+    Weights are in units of the largest one, `unit`.
+    """
+    X, sample_weight = solvers.X, solvers.sample_weight
+    moments = solvers.moments.with_columns(Moments.of(y[:, np.newaxis], sample_weight, "y"))
+    seen = moments.with_weights_scaled(unit)
+    if X.shape[0] * X.shape[1] <= settings.tuning.max_merged_entries and _path_matters(
+        settings, solvers.choice.solver
+    ):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
         moments = moments_of(X, y[np.newaxis], sample_weight)
-    problem = Problem.of(settings, X, y, sample_weight, moments)
+    problem = steps = Problem.of(settings, X, y, sample_weight, moments)
     if settings.average and not settings.precondition:
-        standard = replace(settings, precondition=True)
-        problem = problem.searched_in(Problem.of(standard, X, y, sample_weight, moments))
-    method = _method(settings, problem.rows, problem.objective, shared)
-    yield from train(settings, problem, method, seen, seed, start)
+        problem = Problem.of(replace(settings, precondition=True), X, y, sample_weight, moments)
+    yield from train(settings, solvers, problem, steps, seen, seed, start)
 
 
-def train(settings, problem, method, seen, seed, start) -> Iterator[Epoch]:
-    """Run epochs of a method on a problem until the stop rule ends it.
+def _path_matters(settings, solver):
+    """Whether the model depends on how the data are written: on the order of rows, or repetitions.
 
-    The states get the moments of all rows as the user wrote and weighed them, `seen`.
+    Textbook settings walk the path that is written. The last iterate of smooth objectives is what
+    the order of rows makes of it.
+    """
+    if not settings.precondition:
+        return False
+    return not settings.quadratic or (solver == "sgd" and settings.average)
+
+
+def train(settings, solvers, problem, steps, seen, seed, start) -> Iterator[Epoch]:
+    """Run epochs of the chosen solver until the stop rule ends them.
+
+    Parameters
+    ----------
+    settings : Settings
+    solvers : Solvers
+    problem : Problem
+        In the coordinates of the solver.
+    steps : Problem
+        In the coordinates of the steps of SGD; most often the same.
+    seen : Moments
+        Of all rows as the user wrote and weighed them; the states get these.
+    seed : int
+    start : tuple of coef and intercept, or None
     """
     rows, scaling = problem.rows, problem.rows.scaling
     constant = constant_model(settings, problem.moments)
     theta = scaling.to_scaled(*(constant if start is None else start))
-    sweeps = Sweeps(settings, problem, seed)
+    solver = solvers.of(rows, problem.objective)
+    sweeps = Sweeps(settings, steps, seed, scaling)
     stop = StopRule(settings, _rounding_loss(settings.loss, problem.moments))
     for number in range(1, settings.max_iter + 1):
-        sweeps.rate = stop.rate
+        sweeps.rate, before = stop.rate, sweeps.rows_seen
         with blas_threads(rows.n_rows, rows.n_coordinates):
-            theta, loss, distance = method.run(theta, sweeps)
+            theta, loss, distance = solver.run(theta, sweeps)
         model = scaling.to_original(theta)
         reason = stop.after(number, loss, distance)
-        known = len(theta) <= STREAM_GRAM_FEATURES + 1 and isinstance(
-            method, (SearchingEpoch, InteriorPoint)
-        )
-        scatter = method.scatter(theta, seen) if known else CrossProducts(seen, None)
+        known = rows.n_coordinates <= settings.tuning.max_stream_features + 1
+        products = solver.cross_products(theta, seen) if known else CrossProducts(seen, None)
         no_residuals, grown_at = np.empty((2, 0)), np.zeros(len(model[0]))
-        steps = sweeps.rows_seen, float(sweeps.rows_seen)
-        state = State(scatter, *model, *model, *steps, no_residuals, True, grown_at, seed)
-        yield Epoch(number, sweeps.rate, loss, distance, state, reason)
+        seen_rows = number * rows.n_rows, sweeps.rows_seen, float(number * rows.n_rows)
+        state = State(products, *model, *model, *seen_rows, no_residuals, True, grown_at, seed)
+        rate = sweeps.rate if sweeps.rows_seen > before else None
+        yield Epoch(number, rate, float(loss), distance, state, reason, solvers.choice)
         if reason is not None:
             return
 

@@ -5,10 +5,11 @@ from math import inf, sqrt
 
 import numpy as np
 
+from ._choose import StreamFacts, choose_for_stream
 from .data.problem import Problem
 from .linalg.blas import blas_threads
 from .methods.active_set import penalised_optimum
-from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts
+from .model.cross_products import CrossProducts
 from .model.loss import SQUARED_ERROR
 from .model.moments import Moments
 from .model.settings import constant_model, raise_if_diverged, sweep_rng, target_variance
@@ -50,6 +51,12 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetSta
         )
 
 
+def stream_choice(settings, n_features):
+    """Return the `Choice` of how a stream learns."""
+    facts = StreamFacts(n_features, settings.loss == SQUARED_ERROR, settings.sgd_setting)
+    return choose_for_stream(facts, settings.tuning, settings.solver)
+
+
 def _stream(settings, X, y, sample_weight, state, seed):
     """One chunk with one target.
 
@@ -57,13 +64,13 @@ def _stream(settings, X, y, sample_weight, state, seed):
     diverge need not be taken. Else the model is where a sweep leads. Products are kept from the
     first chunk on or not at all, and whatever the settings of the chunks between.
     """
-    few = X.shape[1] <= STREAM_GRAM_FEATURES and settings.average and settings.loss == SQUARED_ERROR
+    few = stream_choice(settings, X.shape[1]).solver == "newton-cholesky"
     with_products = few if state is None else state.scatter.known
     scatter = CrossProducts.of(X, y[np.newaxis], sample_weight, with_products)
     if state is None:
         model = _first_model(settings, y, sample_weight, scatter.moments)
         no_residuals, grown_at = np.empty((2, 0)), np.zeros(X.shape[1])
-        state = State(scatter, *model, *model, 0, 0.0, no_residuals, False, grown_at, seed)
+        state = State(scatter, *model, *model, 0, 0, 0.0, no_residuals, False, grown_at, seed)
     else:
         scatter = state.scatter.merge(scatter)
         if state.moments.rows > FIRST_ROWS:
@@ -72,7 +79,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
     known = few and with_products and not first
     if first and settings.implicit and settings.precondition:
         coef, intercept = constant_model(settings, scatter.moments)
-        state = state.walked(coef, intercept, len(y))
+        state = state.walked(coef, intercept, len(y), 0)
         return replace(state, scatter=scatter, returned_coef=coef, returned_intercept=intercept)
     if not (known and settings.implicit):
         state = _sweep(settings, X, y, sample_weight, state, scatter.moments)
@@ -80,7 +87,7 @@ def _stream(settings, X, y, sample_weight, state, seed):
         returned_coef, returned_intercept = _optimum(settings, scatter, state)
         state = replace(state, returned_coef=returned_coef, returned_intercept=returned_intercept)
         if settings.implicit:
-            state = state.walked(returned_coef, returned_intercept, len(y))
+            state = state.walked(returned_coef, returned_intercept, len(y), 0)
     return replace(state, scatter=scatter)
 
 
@@ -144,7 +151,8 @@ def _sweep(settings, X, y, sample_weight, state, moments):
             AVERAGE_DECAY,
         )
         returned_coef, returned_intercept = scaling.to_original(mean)
-        state = state.walked(*scaling.to_original(theta), round(average_rows - state.average_rows))
+        n_rows = round(average_rows - state.average_rows)
+        state = state.walked(*scaling.to_original(theta), n_rows, n_rows)
         state = replace(state, returned_coef=returned_coef, returned_intercept=returned_intercept)
     if not settings.implicit:
         spread = sqrt(target_variance(settings, moments))

@@ -18,10 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._choose import SOLVER_NAMES
 from ._early_stopping import Validation, hold_out
 from ._fit import epochs
-from ._partial_fit import stream
+from ._partial_fit import stream, stream_choice
 from ._report import FitTasks, History, last_chunks, with_chunk
+from ._tuning import Tuning
 from ._validation import validated, validated_rows
 from .model.loss import LOSSES, make_loss
 from .model.settings import DivergedError, Settings
@@ -41,6 +43,17 @@ def _documentation_link(project_urls):
     """
     root = dict(url.split(", ", 1) for url in project_urls).get("Documentation")
     return f"{root}/generated/{{estimator_module}}.{{estimator_name}}.html" if root else ""
+
+
+# Parameters of the path of SGD, with their defaults: where one is set, the path is asked for.
+SGD_SETTINGS = {
+    "learning_rate": "auto",
+    "early_stopping": False,
+    "update": "implicit",
+    "precondition": True,
+    "average": True,
+    "schedule": "adaptive",
+}
 
 
 class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -303,6 +316,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     _doc_link_module = "sklearn_sgdlin"
     _doc_link_template = _documentation_link(metadata("sklearn-sgdlin").get_all("Project-URL", []))
 
+    _tuning = Tuning()
+
     _parameter_constraints = {
         "loss": [StrOptions(set(LOSSES))],
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
@@ -312,7 +327,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "positive": ["boolean"],
         "fit_intercept": ["boolean"],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "solver": [StrOptions(set(SOLVER_NAMES))],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"adaptive", "constant", "invscaling"})],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "update": [StrOptions({"implicit", "explicit"})],
@@ -341,7 +357,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         quantile=0.5,
         positive=False,
         fit_intercept=True,
-        learning_rate=1.0,
+        solver="auto",
+        learning_rate="auto",
         schedule="adaptive",
         power_t=0.25,
         update="implicit",
@@ -366,6 +383,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.quantile = quantile
         self.positive = positive
         self.fit_intercept = fit_intercept
+        self.solver = solver
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.power_t = power_t
@@ -487,7 +505,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             except DivergedError as error:
                 raise self._diverged(error) from None
             self._publish(state)
-            self._publish_chunk_loss(loss)
+            self._publish_chunk(loss, stream_choice(settings, X.shape[1]))
         return self
 
     def predict(self, X):
@@ -650,6 +668,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if validation is not None:
                 score = validation.score(self._fitted(epoch.state))
             history.add(epoch, score)
+            if self.verbose and epoch.number == 1:
+                print(f"solver {epoch.choice.solver}: {epoch.choice.reason}")
             if self.verbose:
                 print(history.line(perf_counter() - begin))
             if tasks.end_epoch(lambda: vars(self._fitted(history.state(), history))):
@@ -674,7 +694,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             l2=alpha * (1 - l1_share),
             positive=bool(self.positive),
             fit_intercept=bool(self.fit_intercept),
-            learning_rate=float(self.learning_rate),
+            learning_rate=self._rate(),
             schedule=self.schedule,
             power_t=float(self.power_t),
             implicit=self.update == "implicit",
@@ -684,7 +704,22 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             tol=self.tol,
             n_iter_no_change=int(self.n_iter_no_change),
             shuffle=bool(self.shuffle),
+            solver=self.solver,
+            sgd_setting=self._sgd_setting(),
+            tuning=self._tuning,
         )
+
+    def _rate(self):
+        """The step length: 1 with "auto", the natural scale on any data."""
+        return 1.0 if self.learning_rate == "auto" else float(self.learning_rate)
+
+    def _sgd_setting(self):
+        """The first setting that asks for steps of SGD, as the user would write it, or ""."""
+        for name in SGD_SETTINGS:
+            value = getattr(self, name)
+            if value != SGD_SETTINGS[name]:
+                return f"{name}={value!r}"
+        return ""
 
     @staticmethod
     def _check_targets(name, shape, expected):
@@ -708,21 +743,23 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self.coef_, self.intercept_ = state.returned_coef.copy(), state.returned_intercept
         else:
             self.coef_, self.intercept_ = state.coef.copy(), state.intercept
-        self.t_ = state.rows_seen
+        self.t_ = state.steps
 
     def _publish_history(self, history):
         """The course of a fit."""
+        self.solver_, self.solver_reason_ = history.last.choice
         self.n_iter_ = history.last.number
         self.loss_curve_ = history.losses.copy()
-        self.learning_rates_ = history.rates.copy()
+        self.learning_rates_ = history.rates.copy() if any(history.rates) else []
         self.validation_scores_ = history.scores.copy() if history.scores else None
         self.best_iteration_ = history.best.number if history.scores else None
         self.stop_reason_ = history.stop_reason or "callback"
         self._n_chunks = 0
         self._curve_names = self._names_of_fit()
 
-    def _publish_chunk_loss(self, loss):
+    def _publish_chunk(self, loss, choice):
         """The course of a stream: a curve of its own, for it is another loss."""
+        self.solver_, self.solver_reason_ = choice
         if not getattr(self, "_n_chunks", 0):
             self.loss_curve_, self.learning_rates_ = [], []
             self.validation_scores_ = self.best_iteration_ = None
@@ -730,9 +767,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self._n_chunks = 0
             self._curve_names = {"loss_name": "progressive loss", "x_name": "Chunk"}
         self._n_chunks += 1
-        self.loss_curve_, self.learning_rates_ = with_chunk(
-            self.loss_curve_, self.learning_rates_, self._n_chunks, loss, float(self.learning_rate)
-        )
+        rate = self._rate() if choice.solver == "sgd" else 0.0
+        rates = self.learning_rates_ or [0.0] * len(self.loss_curve_)
+        self.loss_curve_, rates = with_chunk(self.loss_curve_, rates, self._n_chunks, loss, rate)
+        self.learning_rates_ = rates if any(rates) else []
 
     def _curve_labels(self):
         """What a picture of the curves says along its axes."""
@@ -779,16 +817,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 f": predictions are about {epoch.distance:.1g} residual standard deviations "
                 f"from the optimum, tol={self.tol:g}"
             )
+        what, remedy = f"stopped at max_iter={self.max_iter}", "Increase max_iter, or tol."
         if self.stop_reason_ == "stalled":
             what, remedy = (
                 f"stalled after {self.n_iter_} epochs",
                 "Rescale X or y, or increase tol.",
             )
-        else:
-            what = f"stopped at max_iter={self.max_iter}"
-            remedy = "Increase max_iter, or tol."
+            if self.solver_ == "sgd":
+                remedy = "Use solver='auto', or increase tol."
         warnings.warn(
-            f"{type(self).__name__} {what} before it converged{known}. {remedy}",
+            f"{type(self).__name__} with solver={self.solver_!r} {what} before it converged"
+            f"{known}. {remedy}",
             ConvergenceWarning,
             stacklevel=4,  # behind fit and scikit-learn's wrapper of it
         )

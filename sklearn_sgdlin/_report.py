@@ -34,7 +34,7 @@ class History:
     def add(self, epoch, score=None):
         """Take in an epoch, with its score on validation data if there are any."""
         self.losses.append(epoch.loss)
-        self.rates.append(epoch.rate)
+        self.rates.append(epoch.rate or 0.0)
         self.last, self.stop_reason = epoch, epoch.stop_reason
         if score is None:
             self.best = epoch
@@ -47,16 +47,14 @@ class History:
 
     def state(self):
         """The best model, after all rows seen."""
-        return self.best.state.after(self.last.state.rows_seen)
+        return self.best.state.after(self.last.state.rows_seen, self.last.state.steps)
 
     def line(self, seconds):
         """The last epoch in a short line; lines align, also where a number is 1e-300."""
         score = f"  validation {self.scores[-1]:13.6g}" if self.scores else ""
         epoch = self.last
-        return (
-            f"epoch {epoch.number:5d}  rate {epoch.rate:9.3g}  loss {epoch.loss:12.6g}"
-            f"{score}  {seconds:8.2f} s"
-        )
+        rate = f"rate {epoch.rate:9.3g}  " if epoch.rate is not None else ""
+        return f"epoch {epoch.number:5d}  {rate}loss {epoch.loss:12.6g}{score}  {seconds:8.2f} s"
 
 
 def chunks_per_point(n_chunks):

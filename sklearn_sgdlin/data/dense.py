@@ -226,6 +226,20 @@ class Rows:
         """
         return task(self, *args)
 
+    @property
+    def parts(self):
+        return [self]
+
+    def each(self, task, *args):
+        return [task(self, *args)]
+
+    def mean_of(self, points):
+        return points[:, 0]
+
+    def sweep_places(self, *args):
+        end, average, _ = self.sweep(*args)
+        return end[:, np.newaxis], average[:, np.newaxis]
+
     def mean_loss(self, points, loss):
         """Weighted mean loss of a model, or of each column of several, in one pass."""
         total = self.sum(loss_sum, loss, points)

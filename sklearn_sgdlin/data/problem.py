@@ -57,25 +57,7 @@ class Problem:
         norm = scaling.mean_square(columns) or 1.0
         return cls(rows_in(scaling), moments, objective, unit, norm)
 
-    def searched_in(self, standard):
-        """Return the problem with the steps of this one, and all else in those coordinates.
-
-        Units of the data decide how far SGD gets, but not which model is the optimum: to find that
-        takes coordinates which are centred and scaled.
-        """
-        rows = standard.rows
-        rows.sweep = partial(_sweep_in, self.rows, self.objective, rows.scaling)
-        return Problem(rows, self.moments, standard.objective, self.unit, self.norm)
-
     def step_rule(self, settings, rate):
         """learning_rate, power_t, implicit of one sweep, and the mean of ||z||**2 below."""
         power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
         return rate * self.unit, power_t, settings.implicit, self.norm
-
-
-def _sweep_in(rows, objective, scaling, order, _, step_rule, rows_seen, theta):
-    """Sweep rows in their own coordinates, from a point of a scaling; return points of it."""
-    start = rows.scaling.to_scaled(*scaling.to_original(theta))
-    end, average, average_rows = rows.sweep(order, objective, step_rule, rows_seen, start)
-    end, average = (scaling.to_scaled(*rows.scaling.to_original(point)) for point in (end, average))
-    return end, average, average_rows

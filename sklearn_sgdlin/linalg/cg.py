@@ -1,88 +1,110 @@
-"""Conjugate gradients for a quadratic function."""
+"""Conjugate gradients for a quadratic function (Hestenes & Stiefel, 1952)."""
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-CONJUGATE_STEPS = 30  # an epoch, at most
-DECREASE_WINDOW = 10  # steps, whose decrease tells how much is left, if nothing else does
+# Iterations whose decrease of the objective tells how much is left, where no bound does.
+DECREASE_WINDOW = 10
+
+
+class CGResult(NamedTuple):
+    """What conjugate gradients found.
+
+    Attributes
+    ----------
+    step, change : ndarray of shape (n_coordinates,)
+        The whole step from the start, and by how much it changes the gradient.
+    direction, image : ndarray of shape (n_coordinates,)
+        The last direction d, and H d. A search over the span of these and the gradient goes on as
+        if the iterations had not been interrupted.
+    decreases : list of float
+        How much lower each iteration has made the objective.
+    remaining : float
+        How much lower the objective may become, as far as is known.
+    """
+
+    step: np.ndarray
+    change: np.ndarray
+    direction: np.ndarray
+    image: np.ndarray
+    decreases: list[float]
+    remaining: float
 
 
 def conjugate_gradient(
-    times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, before=(), patient=True
+    hessian_product,
+    gradient,
+    target_decrease,
+    *,
+    preconditioner=None,
+    max_iter,
+    eigenvalue_bound=None,
+    earlier_decreases=(),
+    continue_if_ill_conditioned=True,
 ):
-    """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
+    """Minimise a quadratic function from a point with this gradient; return a `CGResult`.
+
+    The iterations end where the function is at most `target_decrease` above its minimum. How far
+    it is above is known from the preconditioner, as if that were the inverse of the Hessian; from
+    the bound of the smallest eigenvalue; or else estimated from the latest decreases.
 
     Parameters
     ----------
-    times : callable
-        Multiplies with the Hessian, a direction or each column of several.
+    hessian_product : callable
+        Multiplies the Hessian with a direction, or with each column of several.
     gradient : ndarray of shape (n_coordinates,)
-    enough : float
-        They end where the objective is no more than this above the least: as `solve` or `least`
-        tell, or else as the latest steps have lowered it.
-    solve : callable or None
+    target_decrease : float
+    preconditioner : callable or None
         Multiplies with about the inverse of the Hessian.
-    most : int
-        Steps.
-    least : SmallestEigenvalueBound or None
-        Brought on with each step as long as it is open.
-    before : sequence of float
-        How much lower each step of earlier epochs has made it.
-    patient : bool
-        Whether to go on where eigenvalues are far apart.
-
-    Returns
-    -------
-    step, change : ndarray of shape (n_coordinates,)
-        All the way, and by how much the gradient changes.
-    direction, image : ndarray of shape (n_coordinates,)
-        The last direction d, and H d: a search that has it and the gradient goes on as if
-        there had been no end.
-    decreases : list of float
-        How much lower each step has made the objective.
-    left : float
-        How much lower it may become.
+    max_iter : int
+    eigenvalue_bound : SmallestEigenvalueBound or None
+        Gets one more Lanczos step with each iteration, as long as it is undecided.
+    earlier_decreases : sequence of float
+        The decreases of earlier calls.
+    continue_if_ill_conditioned : bool
+        Whether to go on where `eigenvalue_bound` finds eigenvalues far apart.
     """
     step, direction, image = np.zeros((3, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
-    for n_steps in range(most + 1):
-        towards = residual if solve is None else solve(residual)
+    bound = eigenvalue_bound
+    for iteration in range(max_iter + 1):
+        towards = residual if preconditioner is None else preconditioner(residual)
         square = residual @ towards
-        left = square / 2
-        if least is not None and least.value is not None:
-            left /= least.value
-        elif solve is None and square > 0:
-            left = (
-                extrapolate_remaining_decrease([*before, *decreases])
-                if n_steps >= DECREASE_WINDOW
-                else np.inf
-            )
-        if left <= enough or n_steps == most or (least and least.far and not patient):
+        remaining = square / 2
+        if bound is not None and bound.lower_bound is not None:
+            remaining /= bound.lower_bound
+        elif preconditioner is None and square > 0:
+            remaining = np.inf
+            if iteration >= DECREASE_WINDOW:
+                remaining = extrapolate_remaining_decrease([*earlier_decreases, *decreases])
+        give_up = bound is not None and bound.ill_conditioned and not continue_if_ill_conditioned
+        if remaining <= target_decrease or iteration == max_iter or give_up:
             break
         direction *= square / last_square
         direction += towards
-        if least is not None and least.open:
-            image, probed = times(np.column_stack([direction, least.vector])).T
-            least.add(probed)
+        if bound is not None and bound.undecided:
+            image, probed = hessian_product(np.column_stack([direction, bound.vector])).T
+            bound.add(probed)
         else:
-            image = times(direction)
+            image = hessian_product(direction)
         length = square / (direction @ image)
-        daxpy(direction, step, a=length)  # step += length * direction, in one pass
+        daxpy(direction, step, a=length)  # step += length * direction, in one pass over memory
         daxpy(image, residual, a=-length)
         last_square = square
         decreases.append(length * square / 2)
-    return step, -gradient - residual, direction, image, decreases, left
+    return CGResult(step, -gradient - residual, direction, image, decreases, remaining)
 
 
 def extrapolate_remaining_decrease(decreases):
-    """What is left if decreases go on to fall as they did: a geometric series of their sums.
+    """Return the decrease still to come if decreases go on to fall as they did.
 
-    It is at least the last sum, for the steps of conjugate gradients are uneven.
+    The decreases of two windows are taken for terms of a geometric series. The result is at least
+    the last window's sum, for the iterations of conjugate gradients are uneven.
     """
-    last, sum_before = (
-        sum(decreases[-DECREASE_WINDOW:]),
-        sum(decreases[-2 * DECREASE_WINDOW : -DECREASE_WINDOW]),
-    )
+    last = sum(decreases[-DECREASE_WINDOW:])
+    sum_before = sum(decreases[-2 * DECREASE_WINDOW : -DECREASE_WINDOW])
     if len(decreases) < 2 * DECREASE_WINDOW or last <= sum_before / 2:
         return last
     return last**2 / (sum_before - last) if last < sum_before else np.inf

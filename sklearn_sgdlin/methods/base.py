@@ -1,15 +1,21 @@
-"""What all solvers share: the result of an epoch, and the sweep they may ask for.
+"""What all solvers share.
 
 A solver has ``run(theta, sweep)``, which returns the `EpochResult` of one epoch that begins with
-the model theta. ``sweep(theta)`` is one pass of SGD from a model; it returns the last iterate and
-the average of the path. A solver that needs no steps of SGD never calls it.
+the model theta. ``sweep(theta)`` is one pass of SGD from a model; see `Sweeps`. A solver that
+needs no steps of SGD never calls it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from ..model.settings import constant_model, raise_if_diverged, sweep_rng
+from ..model.cross_products import CrossProducts
+
+# A distance below this is rounding error; a smaller tol asks for no more.
+MIN_TOL = 1e-8
+
+# A loss that is smaller than this fraction of the one it was subtracted from has lost digits.
+CANCELLED = 1e-6
 
 
 class EpochResult(NamedTuple):
@@ -30,53 +36,32 @@ class EpochResult(NamedTuple):
     distance: float | None
 
 
-class Sweeps:
-    """Passes of SGD over the rows of a problem, in a new order each.
-
-    Attributes
-    ----------
-    rate : float
-        Learning rate of the next sweep.
-    rows_seen : int
-        Steps taken so far.
-    """
-
-    def __init__(self, settings, problem, seed):
-        self.settings, self.problem, self.seed = settings, problem, seed
-        self.rate, self.rows_seen = settings.learning_rate, 0
-
-    def __call__(self, theta):
-        """Return the last iterate and the average of the path of a sweep that begins at theta.
-
-        Raises
-        ------
-        DivergedError
-            Where explicit steps have led to a loss far above that of a constant prediction.
-        """
-        problem, rows = self.problem, self.problem.rows
-        end, average, _ = rows.sweep(*self.begin(), theta)
-        if not self.settings.implicit:
-            _, intercept = constant_model(self.settings, problem.moments)
-            bound = rows.constant_loss(self.settings.loss, intercept)
-            epoch = self.rows_seen // rows.n_rows
-            raise_if_diverged(problem.objective.value(rows, end), bound, f"epoch {epoch}")
-        return end, average
-
-    def begin(self):
-        """Return the order of rows, objective, step rule and steps before of a new sweep."""
-        settings, problem, before = self.settings, self.problem, self.rows_seen
-        order = problem.rows.order(sweep_rng(settings, self.seed, before))
-        self.rows_seen += problem.rows.n_rows
-        return order, problem.objective, problem.step_rule(settings, self.rate), before
-
-
-class LastIterate:
-    """SGD without averaging: the model is the last iterate of each sweep."""
+class Solver:
+    """A way to the optimum of an objective on rows, epoch by epoch."""
 
     def __init__(self, rows, objective):
         self.rows, self.objective = rows, objective
 
     def run(self, theta, sweep):
-        """Return the last iterate of a sweep and its objective."""
-        theta, _ = sweep(theta)
-        return EpochResult(theta, self.objective.value(self.rows, theta), None)
+        """Return the `EpochResult` of an epoch that begins at theta."""
+        raise NotImplementedError
+
+    def cross_products(self, theta, moments):
+        """Return the `CrossProducts` of the rows, with products where the solver knows them.
+
+        A stream that goes on from the fit then knows what squared error needs of its rows.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (n_coordinates,)
+            The model of the last epoch.
+        moments : Moments
+            Of all columns of X, then of y.
+        """
+        return CrossProducts(moments, None)
+
+    def _with_all_digits(self, theta, loss, before):
+        """Return theta and its loss, computed anew where it is a difference of near numbers."""
+        if loss < CANCELLED * before:
+            loss = self.objective.value(self.rows, theta)
+        return theta, loss

@@ -27,13 +27,11 @@ from ..data.csr import FAR
 from ..data.sorted_csc import CentredColumns, OtherColumns
 from ..linalg.blas import blas_threads
 from ..linalg.blocks import chunk_rows, slices
-from ..linalg.hessian_estimate import COORDINATES
 from ..model.cross_products import STREAM_GRAM_FEATURES
-from .base import EpochResult
-from .search import LEAST_TOL
+from .base import MIN_TOL, EpochResult, Solver
 
 DUAL_PIVOT_ROUNDING = 1e-14  # of a diagonal entry: what is left of it in a factor may be wrong
-FEW_ROWS = COORDINATES - 1  # beyond, a matrix of either rows or columns is too large to keep
+FEW_ROWS = 4096  # beyond, a matrix of either rows or columns is too large to keep
 BLOCK_COLUMNS = 256  # at least so many added at a time, as each time all of the matrix is read
 COPIED = 16  # entries a column, up to which a copy of them takes no more memory than some vectors
 SHARED = 1000  # columns that M takes as they are, at most,
@@ -222,7 +220,7 @@ class SparseSystem(DualSystem):
         return coef
 
 
-class DualEpoch:
+class DualEpoch(Solver):
     """Conjugate steps to the optimum, without a sweep; the distance is that of `SearchingEpoch`.
 
     Parameters
@@ -260,7 +258,7 @@ class DualEpoch:
 
     def _steps(self):
         """Conjugate gradients; return the point of the least gap in their span, step by step."""
-        system, enough = self.system, max(self.tol, LEAST_TOL) ** 2
+        system, enough = self.system, max(self.tol, MIN_TOL) ** 2
         best, best_rest = point, rest = self.point, self.rest
         direction, near, last = 0.0, 0.0, np.inf
         for _ in range(DUAL_STEPS):

@@ -20,7 +20,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..linalg.cg import conjugate_gradient
 from ..model.cross_products import CrossProducts
-from .base import EpochResult
+from .base import EpochResult, Solver
 from .kkt import (
     BINADES,
     FRACTION_TO_BOUNDARY,
@@ -257,9 +257,14 @@ class PrimalDualIterate:
         diagonal = np.where(diagonal > 0, diagonal, 1.0)
         gradient = -rhs if start is None else self._times(start) - rhs
         enough = INNER_TOL**2 * (rhs @ (rhs / diagonal)) / 2
-        step, change, *_ = conjugate_gradient(
-            self._times, gradient, enough, lambda residual: residual / diagonal, INNER_STEPS
+        result = conjugate_gradient(
+            self._times,
+            gradient,
+            enough,
+            preconditioner=lambda residual: residual / diagonal,
+            max_iter=INNER_STEPS,
         )
+        step, change = result.step, result.change
         step[-1] -= (gradient[-1] + change[-1]) / diagonal[-1]  # no penalty takes up its slope
         return step if start is None else start + step
 
@@ -297,7 +302,7 @@ class PrimalDualIterate:
         return longest
 
 
-class InteriorPoint:
+class InteriorPoint(Solver):
     """Sweep, then go on from where SGD arrived by interior-point steps.
 
     Parameters
@@ -319,7 +324,7 @@ class InteriorPoint:
     def run(self, theta, sweep):
         """Return the best model known after some steps, its objective, and the distance."""
         start = theta
-        theta, value = self._best([start, *sweep(theta)])
+        theta, value = self._best([start, *(points[:, 0] for points in sweep(theta))])
         if value == 0:
             return EpochResult(theta, value, 0.0)
         with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
@@ -335,7 +340,7 @@ class InteriorPoint:
         distance = None if size is None else self._distance(value, min(size, value))
         return EpochResult(theta, value, distance)
 
-    def scatter(self, theta, moments):
+    def cross_products(self, theta, moments):
         """Return the scatter of the rows, which have these moments, as far as it is known here."""
         quadratic = None if self.interior is None else self.interior.quadratic
         if quadratic is None or not quadratic.matrix:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .search import response_sums
+from .subspace import hessian_sums
 
 ZERO_INDICATOR_MARGIN = 0.01  # of the weight of an absolute value: far from its bounds
 KINK_SHARE = 1e-4  # of the product of a row, that of a kink of the penalty; of all together, 1
@@ -403,7 +403,7 @@ class SmoothRows:
         """Return the product of the Hessian with a direction."""
         if self.matrix:
             return self.hessian @ direction
-        total = self.rows.sum(response_sums, direction)
+        total = self.rows.sum(hessian_sums, direction)
         return total * self.scale
 
     def look(self, theta, direct):

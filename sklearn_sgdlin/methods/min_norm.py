@@ -16,7 +16,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs, dtpqrt
 
 from ..linalg.blas import blas_threads
 from ..linalg.factorization import PIVOT_RATIO, RANK_TOLERANCE
-from .base import EpochResult
+from .base import EpochResult, Solver
 from .dual import add_row_products, centred_parts, few_dense_rows
 
 MIN_NORM_STEPS = 5  # an epoch: the later ones mend rounding errors, as long as they
@@ -107,7 +107,7 @@ class NearestSystem:
         return np.concatenate([*(values @ z for z in self._parts()), [values @ self.last]])
 
 
-class NearestEpoch:
+class NearestEpoch(Solver):
     """Go to the nearest model of least loss, without a sweep.
 
     The distance is 0 where another step gains nothing: rounding errors are all that is left.

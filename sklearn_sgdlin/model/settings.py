@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._tuning import Tuning
 from .loss import SQUARED_ERROR, Loss
 
 DIVERGENCE_FACTOR = 10.0  # times the loss of a constant prediction
@@ -28,16 +29,14 @@ class Settings:
     tol: float | None
     n_iter_no_change: int
     shuffle: bool
+    solver: str
+    sgd_setting: str
+    tuning: Tuning
 
     @property
     def quadratic(self):
         """Whether the objective is a quadratic function: squared error without kinks."""
         return self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
-
-    @property
-    def model_is_unique(self):
-        """Whether the model found may not depend on how the data are written."""
-        return not self.precondition or self.quadratic
 
 
 def target_variance(settings, moments):

@@ -26,7 +26,9 @@ class State:
     returned_coef, returned_intercept
         The average of the path, or the best model known: what is returned.
     rows_seen : int
-        Steps taken, all epochs.
+        Rows learned from, in all epochs and chunks.
+    steps : int
+        Steps of SGD taken: at most one for each row seen.
     average_rows : float
         Steps in the average.
     residuals : ndarray of shape (2, n_recent)
@@ -47,6 +49,7 @@ class State:
     returned_coef: np.ndarray
     returned_intercept: float
     rows_seen: int
+    steps: int
     average_rows: float
     residuals: np.ndarray
     fitted: bool
@@ -98,13 +101,14 @@ class State:
             returned_intercept=models[3],
         )
 
-    def walked(self, coef, intercept, n_rows):
-        """The state with the last iterate after so many more rows."""
+    def walked(self, coef, intercept, n_rows, n_steps):
+        """The state with the last iterate after so many more rows, and steps of SGD."""
         return replace(
             self,
             coef=coef,
             intercept=intercept,
             rows_seen=self.rows_seen + n_rows,
+            steps=self.steps + n_steps,
             average_rows=self.average_rows + n_rows,
         )
 
@@ -117,9 +121,11 @@ class State:
             and bool(np.isfinite(self.coef).all() and np.isfinite(self.returned_coef).all())
         )
 
-    def after(self, rows_seen):
-        """The same models after so many steps."""
-        return self if rows_seen == self.rows_seen else replace(self, rows_seen=rows_seen)
+    def after(self, rows_seen, steps):
+        """The same models after so many rows and steps."""
+        if (rows_seen, steps) == (self.rows_seen, self.steps):
+            return self
+        return replace(self, rows_seen=rows_seen, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -150,17 +156,22 @@ class MultiTargetState:
 
     @property
     def rows_seen(self):
-        """Steps taken by the target that took most."""
+        """Rows seen by the target that saw most."""
         return max(state.rows_seen for state in self.states)
+
+    @property
+    def steps(self):
+        """Steps taken by the target that took most."""
+        return max(state.steps for state in self.states)
 
     @property
     def finite(self):
         """Whether all coefficients and intercepts are."""
         return all(state.finite for state in self.states)
 
-    def after(self, rows_seen):
-        """The same models after so many steps."""
-        return MultiTargetState(tuple(state.after(rows_seen) for state in self.states))
+    def after(self, rows_seen, steps):
+        """The same models after so many rows and steps."""
+        return MultiTargetState(tuple(state.after(rows_seen, steps) for state in self.states))
 
     @property
     def seed(self):

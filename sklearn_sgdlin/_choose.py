@@ -1,0 +1,305 @@
+"""The choice of a solver: one table, read from top to bottom.
+
+``choose(facts, tuning)`` is a pure function of numbers. The table is printed in the documentation
+by `decision_table`, and what `choose` returns is what `fit` shows as ``solver_`` and
+``solver_reason_``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ._tuning import Tuning
+
+
+class ProblemFacts(NamedTuple):
+    """All that the choice depends on.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    n_entries : int
+        Numbers in X that are stored.
+    sparse : bool
+    n_places : int
+        Workers that hold rows; 1 in memory.
+    quadratic : bool
+        Whether the objective is squared error with no penalty or "l2".
+    l2 : bool
+        Whether there is an "l2" penalty.
+    sgd_setting : str
+        The setting that asks for steps of SGD, as the user would write it; "" if none does.
+    """
+
+    n_rows: int
+    n_features: int
+    n_entries: int
+    sparse: bool
+    n_places: int
+    quadratic: bool
+    l2: bool
+    sgd_setting: str
+
+
+class Choice(NamedTuple):
+    """The solver that runs, and why, in a sentence."""
+
+    solver: str
+    reason: str
+
+
+class SolverRow(NamedTuple):
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+    condition : str
+        When "auto" chooses it, in words; fields of `Tuning` stand in braces.
+    obstacle : callable
+        Returns why the solver cannot serve a problem, or "" if it can.
+    reason : callable
+        Returns why "auto" chooses it if no row above applies, or "" if it does not.
+    """
+
+    name: str
+    condition: str
+    obstacle: Callable[..., str]
+    reason: Callable[..., str]
+
+
+def choose(facts, tuning, solver="auto", *, excluded=()):
+    """Return the `Choice` for a problem.
+
+    Parameters
+    ----------
+    facts : ProblemFacts
+    tuning : Tuning
+    solver : str
+        "auto", or the name of the solver that the user asks for.
+    excluded : sequence of str
+        Solvers that have turned out not to serve the problem.
+
+    Raises
+    ------
+    ValueError
+        If the solver that was asked for cannot serve the problem.
+    """
+    if solver == "auto":
+        rows = [row for row in SOLVERS if row.name not in excluded]
+        return next(
+            Choice(row.name, reason)
+            for row in rows
+            if not row.obstacle(facts, tuning) and (reason := row.reason(facts, tuning))
+        )
+    obstacles = {row.name: row.obstacle(facts, tuning) for row in SOLVERS}
+    if facts.sgd_setting and solver != "sgd":
+        raise ValueError(
+            f"solver={solver!r} takes no steps of SGD, so {facts.sgd_setting} would have no "
+            f"effect. Use solver='sgd', or leave {facts.sgd_setting.split('=')[0]} at its default."
+        )
+    if obstacles[solver]:
+        others = [repr(name) for name, obstacle in obstacles.items() if not obstacle]
+        raise ValueError(
+            f"solver={solver!r} cannot serve this problem: {obstacles[solver]}. Use one of 'auto', "
+            f"{', '.join(others)}."
+        )
+    return Choice(solver, f"solver={solver!r} was asked for.")
+
+
+def decision_table(tuning=None):
+    """Return the rows of the table as pairs of a name and the condition in words."""
+    tuning = Tuning() if tuning is None else tuning
+    return [(row.name, row.condition.format(**vars(tuning))) for row in SOLVERS]
+
+
+def _few_rows(facts, tuning):
+    """Whether there are at most as many rows as features, and enough features."""
+    return facts.n_features >= max(facts.n_rows, tuning.min_row_system_features)
+
+
+def _kinks(facts):
+    return "" if facts.quadratic else "the loss or the penalty is not quadratic"
+
+
+def _no_row_system(facts, tuning):
+    if facts.n_places > 1:
+        return "the rows lie on several workers"
+    if not facts.sparse and facts.n_rows > tuning.max_row_system_rows:
+        return f"{facts.n_rows} rows are more than {tuning.max_row_system_rows}"
+    return _kinks(facts)
+
+
+def _dual_obstacle(facts, tuning):
+    return _no_row_system(facts, tuning) or (
+        "" if facts.l2 else "there is no 'l2' penalty with alpha > 0"
+    )
+
+
+def _dual_reason(facts, tuning):
+    if not _few_rows(facts, tuning):
+        return ""
+    if not facts.sparse:
+        return (
+            f"{facts.n_rows} dense rows <= {facts.n_features} columns, and an 'l2' penalty: there "
+            "is one unknown for each row."
+        )
+    limit = tuning.max_sparse_dual_entries_per_feature * facts.n_features
+    if facts.n_features < tuning.min_sparse_dual_features or facts.n_entries > limit:
+        return ""
+    return (
+        f"{facts.n_rows} sparse rows <= {facts.n_features} columns with "
+        f"{facts.n_entries / facts.n_features:.1f} entries each, and an 'l2' penalty: there is one "
+        "unknown for each row."
+    )
+
+
+def _min_norm_obstacle(facts, tuning):
+    if facts.sparse:
+        return "X is sparse"
+    if facts.n_rows > facts.n_features:
+        return f"{facts.n_rows} rows are more than {facts.n_features} columns"
+    return _no_row_system(facts, tuning) or ("there is an 'l2' penalty" if facts.l2 else "")
+
+
+def _min_norm_reason(facts, tuning):
+    if not _few_rows(facts, tuning):
+        return ""
+    return (
+        f"{facts.n_rows} dense rows <= {facts.n_features} columns, and no penalty: there is one "
+        "unknown for each row."
+    )
+
+
+def _cholesky_obstacle(facts, tuning):
+    if facts.n_features > tuning.max_hessian_features:
+        return f"{facts.n_features} columns are more than {tuning.max_hessian_features}"
+    return _kinks(facts)
+
+
+def _cholesky_reason(facts, tuning):
+    d, what = facts.n_features, "the Hessian is summed up and factorised."
+    if facts.n_places > 1:
+        limit = tuning.max_cluster_hessian_features
+        return f"{d} columns on several workers <= {limit}: {what}" if d <= limit else ""
+    if d <= tuning.cheap_hessian_features:
+        return f"{d} columns <= {tuning.cheap_hessian_features}: {what}"
+    if facts.n_rows * (d + 1) ** 2 <= tuning.cheap_hessian_products:
+        return f"{facts.n_rows} rows x {d} columns: so small {what}"
+    return ""
+
+
+def _cg_reason(facts, tuning):
+    limit = tuning.cheap_hessian_features
+    if facts.n_places > 1:
+        limit = tuning.max_cluster_hessian_features
+    return f"{facts.n_features} columns > {limit}: only products with the Hessian are needed."
+
+
+SOLVERS = [
+    SolverRow(
+        "sgd",
+        "A setting asks for steps of SGD: a number for ``learning_rate``, ``early_stopping=True``, "
+        '``update="explicit"``, ``precondition=False`` or ``average=False``.',
+        lambda facts, tuning: "",
+        lambda facts, tuning: (
+            f"{facts.sgd_setting} asks for steps of SGD." if facts.sgd_setting else ""
+        ),
+    ),
+    SolverRow(
+        "interior-point",
+        "The loss is not the squared error, or the penalty is not quadratic: "
+        '``penalty="l1"``, ``"elasticnet"`` or ``positive=True``.',
+        lambda facts, tuning: (
+            "the objective is quadratic, without kinks" if facts.quadratic else ""
+        ),
+        lambda facts, tuning: (
+            "" if facts.quadratic else "The loss or the penalty has kinks or bounds."
+        ),
+    ),
+    SolverRow(
+        "dual",
+        '``penalty="l2"``, and at most as many rows as columns: up to {max_row_system_rows} dense '
+        "rows and at least {min_row_system_features} columns, or sparse rows of at least "
+        "{min_sparse_dual_features} columns with at most {max_sparse_dual_entries_per_feature:g} "
+        "entries each on average.",
+        _dual_obstacle,
+        _dual_reason,
+    ),
+    SolverRow(
+        "min-norm",
+        "No penalty, and at most as many rows as columns: up to {max_row_system_rows} dense rows "
+        "and at least {min_row_system_features} columns.",
+        _min_norm_obstacle,
+        _min_norm_reason,
+    ),
+    SolverRow(
+        "newton-cholesky",
+        "Up to {cheap_hessian_features} columns; or up to {max_hessian_features} if rows times "
+        "columns squared are at most {cheap_hessian_products:g}. On several workers up to "
+        "{max_cluster_hessian_features} columns.",
+        _cholesky_obstacle,
+        _cholesky_reason,
+    ),
+    SolverRow("newton-cg", "Otherwise.", lambda facts, tuning: _kinks(facts), _cg_reason),
+]
+
+SOLVER_NAMES = ["auto", *(row.name for row in SOLVERS)]
+
+
+class StreamFacts(NamedTuple):
+    """All that the choice for `partial_fit` depends on.
+
+    Attributes
+    ----------
+    n_features : int
+    squared : bool
+        Whether the loss is squared error, with any penalty.
+    sgd_setting : str
+        As in `ProblemFacts`.
+    """
+
+    n_features: int
+    squared: bool
+    sgd_setting: str
+
+
+def choose_for_stream(facts, tuning, solver="auto"):
+    """Return the `Choice` for `partial_fit`: the optimum of all rows seen, or steps of SGD.
+
+    Parameters
+    ----------
+    facts : StreamFacts
+    tuning : Tuning
+    solver : str
+
+    Raises
+    ------
+    ValueError
+        If the solver that was asked for cannot learn from a stream.
+    """
+    limit, obstacle = tuning.max_stream_features, ""
+    if not facts.squared:
+        obstacle = "the loss is not squared error"
+    elif facts.n_features > limit:
+        obstacle = f"{facts.n_features} columns are more than {limit}"
+    if solver == "sgd":
+        return Choice("sgd", "solver='sgd' was asked for.")
+    if solver == "auto":
+        if facts.sgd_setting:
+            return Choice("sgd", f"{facts.sgd_setting} asks for steps of SGD.")
+        if obstacle:
+            return Choice("sgd", f"{obstacle[0].upper()}{obstacle[1:]}: one step for each row.")
+        return Choice(
+            "newton-cholesky",
+            f"{facts.n_features} columns <= {limit}: the least-squares model of all rows seen.",
+        )
+    if solver != "newton-cholesky":
+        obstacle = "it needs all rows at once"
+    elif facts.sgd_setting:
+        obstacle = f"{facts.sgd_setting} asks for steps of SGD"
+    if obstacle:
+        raise ValueError(
+            f"solver={solver!r} cannot serve partial_fit here: {obstacle}. Use solver='auto' or "
+            "'sgd'."
+        )
+    return Choice(solver, f"solver={solver!r} was asked for.")

@@ -1,0 +1,146 @@
+"""The solvers that `fit` has chosen, made ready for the rows of a problem."""
+
+from functools import cached_property
+
+from ._choose import ProblemFacts, choose
+from .data.sorted_csc import SortedColumns
+from .linalg.factorization import PIVOT_RATIO
+from .linalg.least_squares import WELL_CONDITIONED
+from .methods.dual import DenseSystem, DualEpoch, SparseSystem
+from .methods.hessian import Hessian
+from .methods.interior_point import InteriorPoint
+from .methods.min_norm import NearestEpoch, NearestSystem
+from .methods.newton_cg import NewtonCG
+from .methods.newton_cholesky import NewtonCholesky
+from .methods.sgd import LastIterate, QuadraticSGD, SubspaceSGD
+from .model.moments import Moments
+
+
+def facts_of(settings, *, n_rows, n_features, n_entries, sparse, n_places=1):
+    """Return the `ProblemFacts` of data of this size with these settings."""
+    return ProblemFacts(
+        n_rows=n_rows,
+        n_features=n_features,
+        n_entries=n_entries,
+        sparse=sparse,
+        n_places=n_places,
+        quadratic=settings.quadratic,
+        l2=settings.l2 > 0,
+        sgd_setting=settings.sgd_setting,
+    )
+
+
+class Solvers:
+    """The chosen solver, and what several targets share of it.
+
+    What a solver learns of X alone, a Hessian or a system of rows, is the same for all targets.
+
+    Parameters
+    ----------
+    settings : Settings
+    facts : ProblemFacts
+    seed : int
+    X, sample_weight
+        The rows, where they are in memory.
+
+    Attributes
+    ----------
+    choice : Choice
+    """
+
+    def __init__(self, settings, facts, seed, X=None, sample_weight=None):
+        self.settings, self.facts, self.seed = settings, facts, seed
+        self.X, self.sample_weight, self._min_norm = X, sample_weight, None
+        self.choice = choose(facts, settings.tuning, settings.solver)
+        if self.choice.solver == "dual" and self.dual is None:
+            self.choice = self._without_dual()
+
+    def _without_dual(self):
+        """Return the choice where rounding errors leave no factor of the dual system."""
+        if self.settings.solver == "dual":
+            raise ValueError(
+                "solver='dual' cannot serve this problem: its matrix is singular to working "
+                "precision. Increase alpha, or use solver='auto'."
+            )
+        tuning = self.settings.tuning
+        choice = choose(self.facts, tuning, excluded=["dual"])
+        return choice._replace(
+            reason=f"{choice.reason} The dual system is singular to working precision."
+        )
+
+    def of(self, rows, objective):
+        """Return the chosen solver for the rows of one target."""
+        settings, tol = self.settings, self.settings.tol or 0.0
+        match self.choice.solver:
+            case "sgd" if not settings.average:
+                return LastIterate(rows, objective)
+            case "sgd" if settings.quadratic:
+                return QuadraticSGD(rows, objective, self.seed)
+            case "sgd":
+                return SubspaceSGD(rows, objective)
+            case "interior-point":
+                return InteriorPoint(rows, objective, tol)
+            case "dual":
+                return DualEpoch(rows, self.dual, tol)
+            case "min-norm":
+                return NearestEpoch(rows, self._min_norm_system(rows))
+            case "newton-cholesky":
+                return NewtonCholesky(rows, objective, tol, self.hessian)
+            case "newton-cg":
+                many = self.facts.n_features > settings.tuning.max_hessian_features
+                return NewtonCG(
+                    rows,
+                    objective,
+                    tol,
+                    hessian=self.hessian,
+                    seed=self.seed,
+                    begin_with_sweep=many,
+                )
+
+    @cached_property
+    def moments(self):
+        """Moments of the columns of X."""
+        if self._columns is not None:
+            return self._columns.moments
+        return Moments.of(self.X, self.sample_weight)
+
+    @cached_property
+    def _columns(self):
+        """Sparse columns as the dual system takes them, with their moments at no cost."""
+        if self.choice.solver == "dual" and self.facts.sparse:
+            return SortedColumns(self.X, self.sample_weight)
+        return None
+
+    @cached_property
+    def dual(self):
+        """The dual system, or None where rounding errors leave no factor of it."""
+        kind = SparseSystem if self.facts.sparse else DenseSystem
+        X = self.X if self._columns is None else self._columns
+        return kind.of(X, self.sample_weight, self.moments, self.settings)
+
+    def _min_norm_system(self, rows):
+        if self._min_norm is None:
+            self._min_norm = NearestSystem(rows)
+        return self._min_norm
+
+    @cached_property
+    def hessian(self):
+        """The Hessian that "newton-cholesky" or "newton-cg" prepares, or None."""
+        facts, tuning, n_coordinates = self.facts, self.settings.tuning, self.facts.n_features + 1
+        if self.choice.solver == "newton-cholesky":
+            return Hessian(facts.n_rows, n_coordinates, pivot_ratio=WELL_CONDITIONED)
+        if facts.n_features > tuning.max_hessian_features or facts.n_places > 1:
+            return None
+        n_sums = max(tuning.sketch_rows_per_feature * n_coordinates, tuning.min_sketch_rows)
+        n_sums = min(n_sums, facts.n_rows // 4)
+        exact_rows = tuning.exact_hessian_rows_per_feature * n_coordinates
+        exact = facts.n_rows <= max(exact_rows, tuning.min_sketch_rows)
+        summed = facts.n_rows if exact else n_sums
+        work = summed * n_coordinates + tuning.products_per_dense_entry * facts.n_rows
+        affordable = max(
+            tuning.hessian_products_per_entry * facts.n_entries, tuning.min_hessian_products
+        )
+        if work * n_coordinates > affordable:
+            return None
+        n_sums = None if exact else n_sums
+        return Hessian(facts.n_rows, n_coordinates, n_sums, PIVOT_RATIO, self.seed)

@@ -1,0 +1,153 @@
+"""Stochastic gradient descent: sweeps, averages of their path, and the search in their span."""
+
+import numpy as np
+
+from ..linalg.eigenvalue_bound import SmallestEigenvalueBound
+from ..model.settings import constant_model, raise_if_diverged, sweep_rng
+from .base import EpochResult, Solver
+from .subspace import SearchSubspace, gradient_and_hessian_products
+
+# Each epoch takes one Lanczos step at next to no cost, so a proof may take many.
+MAX_LANCZOS_STEPS = 100
+
+
+class Sweeps:
+    """Passes of SGD over the rows of a problem, in a new order each.
+
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+        In the coordinates of the steps.
+    seed : int
+    scaling : Scaling
+        Of the models that come and go. With ``precondition=False`` it is not that of the steps.
+
+    Attributes
+    ----------
+    rate : float
+        Learning rate of the next sweep.
+    rows_seen : int
+        Steps taken so far.
+    """
+
+    def __init__(self, settings, problem, seed, scaling):
+        self.settings, self.problem, self.seed, self.scaling = settings, problem, seed, scaling
+        self.rate, self.rows_seen = settings.learning_rate, 0
+
+    def __call__(self, theta):
+        """Return where a sweep leads that begins at theta.
+
+        Returns
+        -------
+        ends, averages : ndarray of shape (n_coordinates, n_points)
+            Last iterates and averages of the path, one a column for each place where rows lie.
+
+        Raises
+        ------
+        DivergedError
+            Where explicit steps have led to a loss far above that of a constant prediction.
+        """
+        settings, problem, rows = self.settings, self.problem, self.problem.rows
+        order = rows.order(sweep_rng(settings, self.seed, self.rows_seen))
+        step_rule = problem.step_rule(settings, self.rate)
+        start = self._between(self.scaling, rows.scaling, theta[:, np.newaxis])[:, 0]
+        ends, averages = rows.sweep_places(
+            order, problem.objective, step_rule, self.rows_seen, start
+        )
+        self.rows_seen += rows.n_rows
+        if not settings.implicit:
+            _, intercept = constant_model(settings, problem.moments)
+            bound = rows.constant_loss(settings.loss, intercept)
+            loss = problem.objective.value(rows, rows.mean_of(ends))
+            raise_if_diverged(loss, bound, f"epoch {self.rows_seen // rows.n_rows}")
+        return tuple(
+            self._between(rows.scaling, self.scaling, points) for points in (ends, averages)
+        )
+
+    @staticmethod
+    def _between(scaling, other, points):
+        """Return points of a scaling, one a column, in the coordinates of another."""
+        if scaling is other:
+            return points
+        models = [other.to_scaled(*scaling.to_original(point)) for point in points.T]
+        return np.stack(models, axis=1)
+
+
+class LastIterate(Solver):
+    """SGD without averaging: the model is the last iterate of each sweep."""
+
+    def run(self, theta, sweep):
+        """Return the last iterate of a sweep and its objective."""
+        ends, _ = sweep(theta)
+        theta = self.rows.mean_of(ends)
+        return EpochResult(theta, self.objective.value(self.rows, theta), None)
+
+
+class SubspaceSGD(Solver):
+    """A sweep an epoch, then the best of its end and its average."""
+
+    def run(self, theta, sweep):
+        """Return the best model found."""
+        ends, averages = sweep(theta)
+        points = np.column_stack([theta, ends, averages])
+        points = np.maximum(points, self.objective.floor[:, np.newaxis])
+        values = self.rows.mean_loss(points, self.objective.loss) + self.objective.penalty(points)
+        best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
+        return EpochResult(points[:, best], float(values[best]), None)
+
+
+class QuadraticSGD(Solver):
+    """A sweep an epoch, then the minimum over the span of averages, gradients and earlier steps.
+
+    The distance is sqrt(g' H^-1 g / mean squared residual). It is known where a few Lanczos steps
+    bound the smallest eigenvalue of H, or where the directions span all coordinates.
+    """
+
+    def __init__(self, rows, objective, seed):
+        super().__init__(rows, objective)
+        self.eigenvalue = SmallestEigenvalueBound(rows.n_coordinates, seed, MAX_LANCZOS_STEPS)
+        self.subspace = SearchSubspace(rows.n_coordinates)
+        self.gradient = None
+
+    def run(self, theta, sweep):
+        """Return the best model in the span after one more sweep."""
+        directions = self._directions(theta, *sweep(theta))
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = np.linalg.norm(directions, axis=0)
+        if not np.isfinite(length).all():
+            return EpochResult(theta, np.nan, None)
+        directions /= np.where(length > 0, length, 1.0)
+        loss, gradient, images = gradient_and_hessian_products(
+            self.rows, self.objective, theta, directions
+        )
+        if self.eigenvalue.undecided:
+            self.eigenvalue.add(images[:, -1])
+        self.subspace.add(directions, images)
+        step, change, decrease = self.subspace.minimize(gradient)
+        complete = self.subspace.rank == np.count_nonzero(self.rows.scaling.scale)
+        self.subspace.drop_oldest()
+        self.gradient = gradient + change
+        theta, loss = self._with_all_digits(theta + step, loss - decrease, loss)
+        return EpochResult(theta, loss, self._distance(loss, complete))
+
+    def _directions(self, theta, ends, averages):
+        """Return the directions of this epoch as columns, the vector of Lanczos last."""
+        columns = [ends - theta[:, np.newaxis], averages - theta[:, np.newaxis]]
+        if self.gradient is not None:
+            columns.append(self.gradient)
+        if self.eigenvalue.undecided:
+            columns.append(self.eigenvalue.vector)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the epoch
+            return np.column_stack(columns)
+
+    def _distance(self, loss, complete):
+        """Return the distance to the optimum, or None where it is not known."""
+        square = self.gradient @ self.gradient
+        if self.eigenvalue.lower_bound is not None:
+            above = square / (2 * self.eigenvalue.lower_bound)
+        elif complete:
+            above = self.subspace.minimize(self.gradient)[2]
+        else:
+            return None
+        return float(np.sqrt(max(above, 0.0) / loss)) if loss > 0 else None
