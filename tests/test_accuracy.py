@@ -1,12 +1,20 @@
-"""What the estimator promises on raw data with default settings."""
+"""What the estimator promises on raw data: with default settings, and of SGD at any rate."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._tuning import Tuning
+from sklearn_sgdlin.data.csr import SparseRows
+from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.model.loss import LOSSES
 from tests.data import MAKERS, least_squares_mse, load
 
 
@@ -43,13 +51,128 @@ def test_interpolates_where_it_can(rng, n_rows, n_features):
     np.testing.assert_allclose(model.predict(X), y, atol=1e-6 * np.abs(y).max())
 
 
-@pytest.mark.parametrize("learning_rate", np.logspace(-3, 3, 7))
-@pytest.mark.parametrize("name", ["collinear", "heavy tails", "rare binary", "sorted by y"])
-def test_any_learning_rate_will_do(name, learning_rate):
+# ---------------------------------------------------------------- SGD at any rate
+
+RATES = np.logspace(-3, 3, 7)
+KINKED = [{"loss": loss} for loss in LOSSES if loss != "squared_error"]
+KINKED += [{"penalty": "l1"}, {"penalty": "elasticnet"}, {"positive": True}]
+
+
+def walk(X, y, learning_rate="auto", **options):
+    """The model of 20 epochs of SGD."""
+    options = {"max_iter": 20, "tol": None, "random_state": 0, **options}
+    return SGDLinearRegressor(solver="sgd", learning_rate=learning_rate, **options).fit(X, y)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_sgd_at_any_rate_ends_at_least_squares(name):
     X, y = load(name)
-    model = SGDLinearRegressor(learning_rate=learning_rate, random_state=0).fit(X, y)
-    best = 1 - least_squares_mse(X, y) / y.var()
-    assert model.score(X, y) >= best - 0.02
+    assert len(X) >= 10 * X.shape[1]
+    least, curves = least_squares_mse(X, y), []
+    for rate in RATES:
+        model = walk(X, y, rate)
+        assert mean_squared_error(y, model.predict(X)) <= least * (1 + 1e-3)
+        assert model.t_ == 20 * len(X)
+        curves.append(np.array(model.loss_curve_))
+        assert np.all(np.diff(curves[-1]) <= 1e-10 * curves[-1][:-1])  # but for rounding
+    if X.shape[1] == 1:
+        return  # the first direction leads to the optimum
+    for curve in curves:
+        assert curve[0] > curve[-1] * (1 + 1e-5)
+    for first, second in pairwise(sorted(curve[0] for curve in curves)):
+        assert second > first * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("name", ["collinear", "heavy tails", "log-normal"])
+@pytest.mark.parametrize("options", KINKED, ids=str)
+def test_sgd_at_any_rate_is_near_the_best_with_other_losses_and_penalties(name, options):
+    X, y = load(name)
+    options = {"epsilon": 0.1 * y.std(), "alpha": 0.01, **options}
+    best, curves = SGDLinearRegressor(random_state=0, **options).fit(X, y).score(X, y), []
+    for rate in RATES[::3]:
+        model = walk(X, y, rate, **options)
+        assert model.score(X, y) >= best - 0.02
+        curves.append(np.array(model.loss_curve_))
+        assert np.all(np.diff(curves[-1]) <= 1e-10 * curves[-1][:-1])
+        assert curves[-1][0] > curves[-1][-1]
+    for first, second in pairwise(sorted(curve[0] for curve in curves)):
+        assert second > first * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"penalty": "l2", "alpha": 0.1}, *KINKED], ids=str)
+def test_sgd_on_sparse_rows_is_sgd_on_dense_rows(rng, options):
+    X = np.where(rng.random((1500, 12)) < 0.3, rng.normal(size=(1500, 12)) + 10, 0.0)
+    y = X @ rng.normal(size=12) + 5 * rng.normal(size=1500)
+    dense, sparse = (walk(rows, y, 0.1, max_iter=5, **options) for rows in (X, csr_array(X)))
+    np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-6)
+    np.testing.assert_allclose(sparse.predict(X), dense.predict(X), atol=1e-4 * y.std())
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("options", [{}, {"loss": "huber"}, {"penalty": "l1"}], ids=str)
+def test_sgd_of_several_targets_is_that_of_each(rng, options, kind):
+    X = rng.normal(size=(500, 6)) * np.logspace(-2, 2, 6)
+    Y = np.column_stack([X[:, 0], X @ np.logspace(2, -2, 6), 1e6 * X[:, 1]])
+    Y += Y.std(axis=0) * rng.normal(size=Y.shape)
+    model = walk(kind(X), Y, 0.1, **options)
+    curves = []
+    for k in range(3):
+        alone = walk(kind(X), np.ascontiguousarray(Y[:, k]), 0.1, **options)
+        np.testing.assert_array_equal(model.coef_[k], alone.coef_)
+        curves.append(alone.loss_curve_)
+    np.testing.assert_allclose(model.loss_curve_, np.mean(curves, axis=0))
+
+
+def test_a_search_over_the_rate_compares_different_models():
+    X, y = load("digits")
+    models = [walk(X, y, rate, max_iter=2) for rate in RATES]
+    assert min(np.abs(a.coef_ - b.coef_).max() for a, b in pairwise(models)) > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "tuning", "solver"),
+    [
+        ((500, 30), {}, Tuning(), "newton-cholesky"),
+        ((500, 30), {}, Tuning(cheap_hessian_features=0, cheap_hessian_products=0), "newton-cg"),
+        ((70, 80), {}, Tuning(), "min-norm"),
+        ((70, 80), {"penalty": "l2"}, Tuning(), "dual"),
+    ],
+)
+def test_solvers_that_need_no_steps_take_none(rng, monkeypatch, shape, options, tuning, solver):
+    def unexpected(*args):
+        raise AssertionError("a sweep that nobody asked for")
+
+    monkeypatch.setattr(Rows, "sweep", unexpected)
+    X = rng.normal(size=shape)
+    y = X[:, 0] + rng.normal(size=len(X))
+    model = SGDLinearRegressor(random_state=0, **options)
+    model._tuning = tuning
+    model.fit(X, y)
+    assert (model.solver_, model.t_, model.learning_rates_) == (solver, 0, [])
+    with pytest.raises(AssertionError, match="nobody asked"):
+        clone(model).set_params(solver="sgd").fit(X, y)
+
+
+@pytest.mark.parametrize(("kind", "rows"), [(np.asarray, Rows), (csr_array, SparseRows)])
+def test_newton_cholesky_reads_the_rows_twice(monkeypatch, kind, rows):
+    # Once for the Hessian and once for the gradient, after the moments of the columns.
+    X, y = load("normal")
+    read = []
+    for name in ("chunks", "products"):
+        monkeypatch.setattr(rows, name, counted(getattr(rows, name), read))
+    model = SGDLinearRegressor(random_state=0).fit(kind(X), y)
+    assert (model.solver_, model.n_iter_) == ("newton-cholesky", 1)
+    assert sum(read) == 2 * len(y)
+
+
+def counted(method, read):
+    """The method, which notes how many rows it reads."""
+
+    def counting(rows, *args, **options):
+        read.append(rows.n_rows)
+        return method(rows, *args, **options)
+
+    return counting
 
 
 @pytest.mark.parametrize("learning_rate", [1e-3, 1.0, 1e3])

@@ -367,7 +367,9 @@ def test_a_refused_solver_leaves_the_model_as_it_was(rng):
         model.set_params(**options)
         with pytest.raises(ValueError, match=message):
             model.fit(X, y)
-        assert all(vars(model)[name] is value for name, value in before.items() if name not in options)
+        assert all(
+            vars(model)[name] is value for name, value in before.items() if name not in options
+        )
         model.set_params(**SGDLinearRegressor(random_state=0).get_params())
 
 
