@@ -16,12 +16,17 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn_sgdlin import SGDLinearRegressor
 
 # %%
-# Polynomials of raw columns, without a scaler.
+# Polynomials of raw columns, without a scaler. A number for ``learning_rate`` asks for SGD, so each
+# candidate takes 20 epochs at its rate. (The default, ``"auto"``, would solve so few columns
+# directly.)
 
 X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
-pipeline = make_pipeline(PolynomialFeatures(include_bias=False), SGDLinearRegressor(random_state=0))
+pipeline = make_pipeline(
+    PolynomialFeatures(include_bias=False),
+    SGDLinearRegressor(max_iter=20, tol=None, random_state=0),
+)
 grid = {
     "polynomialfeatures__degree": [1, 2],
     "sgdlinearregressor__learning_rate": [0.01, 1.0, 100.0],
@@ -35,7 +40,8 @@ search = GridSearchCV(pipeline, grid).set_callbacks(ProgressBar(max_propagation_
 search.fit(X_train, y_train)
 
 # %%
-# The degree matters, the rate hardly does.
+# The degree matters. With 10 columns 20 epochs lead to the optimum at any of the rates, and with 65
+# columns near to it.
 
 table = pd.DataFrame(search.cv_results_).pivot(
     index="param_sgdlinearregressor__learning_rate",

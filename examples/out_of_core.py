@@ -79,12 +79,14 @@ def train(folder, limit, n_epochs=3):
     ]
     X_new, y_new = rows(np.random.default_rng(1), np.linspace(0, 1, 10_000))
     rng = np.random.default_rng(0)
-    model = SGDLinearRegressor(random_state=0)
+    model, n_rows = SGDLinearRegressor(random_state=0), 0
     for epoch in range(1, n_epochs + 1):
         bar = track(tiles(blocks, rng), f"epoch {epoch}", console=Console(stderr=True))
         for tile in bar:
-            model.partial_fit(*read(data, tile))
-        print(f"epoch {epoch}: {model.t_} rows, R² on new rows {model.score(X_new, y_new):.4f}")
+            X, y = read(data, tile)
+            model.partial_fit(X, y)
+            n_rows += len(y)
+        print(f"epoch {epoch}: {n_rows} rows, R² on new rows {model.score(X_new, y_new):.4f}")
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024 / 1e6
     size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6

@@ -18,18 +18,29 @@ from sklearn_sgdlin import SGDLinearRegressor
 
 
 def tutorial():
+    """The last iterate of SGD, as in the tutorial; then averages and the search go on from it."""
     print("1. A line through y = x^2, x = 1..100, learning_rate=0.1, 100 epochs\n")
     x = np.arange(1.0, 101.0).reshape(-1, 1)
     y = x.ravel() ** 2
-    model = SGDLinearRegressor(learning_rate=0.1, max_iter=100, tol=None, random_state=0, verbose=1)
-    model.fit(x, y)
+    model = SGDLinearRegressor(
+        learning_rate=0.1,
+        schedule="invscaling",
+        average=False,
+        max_iter=100,
+        tol=None,
+        random_state=0,
+        verbose=1,
+    ).fit(x, y)
 
     print(f"\n{'x':>6} {'actual':>9} {'predicted':>10}")
     for i in (0, 24, 49, 74, 99):
         print(f"{x[i, 0]:6.0f} {y[i]:9.0f} {model.predict(x[[i]])[0]:10.1f}")
-    mse = mean_squared_error(y, model.predict(x))
-    least = mean_squared_error(y, LinearRegression().fit(x, y).predict(x))
-    print(f"\nMSE {mse:.1f}, least squares {least:.1f}\n")
+    searched = SGDLinearRegressor(learning_rate=0.1, random_state=0).fit(x, y)
+    names = "last iterate", f"averages and the search, {searched.n_iter_} epoch", "least squares"
+    print()
+    for name, fitted in zip(names, (model, searched, LinearRegression().fit(x, y)), strict=True):
+        print(f"MSE {mean_squared_error(y, fitted.predict(x)):.1f}  {name}")
+    print()
 
 
 def grid_search(name, model, rate):

@@ -39,8 +39,11 @@ def test_every_example_is_tested():
 def test_plot_learning_rate(run, tmp_path):
     picture = tmp_path / "picture.png"
     names, _ = run("plot_learning_rate.py", str(picture))
-    ours, scaled, raw = names["scores"].values()
+    ours, last, scaled, raw = names["scores"].values()
     assert max(ours) - min(ours) < 0.02
+    assert len(set(ours)) > 20  # SGD at another rate is another model
+    assert min(last) > max(ours) - 0.05
+    assert max(last) - min(last) > max(ours) - min(ours)
     assert min(scaled) < 0 < max(scaled)
     assert max(raw) < 0
     assert picture.stat().st_size > 10_000
@@ -56,6 +59,8 @@ def test_plot_loss_curve(run):
 def test_plot_ideas(run):
     names, _ = run("plot_ideas.py")
     excess = [curve[-1] / names["best"] - 1 for curve in names["curves"].values()]
+    searched = names["curves"]["+ averages and the search"]
+    assert searched[0] > 1.001 * searched[-1]  # the curve of SGD, which falls epoch by epoch
     for before, after in itertools.pairwise(excess):
         assert after < before / 10
 
@@ -72,6 +77,8 @@ def test_grid_search(run):
     names, out = run("grid_search.py")
     rates = names["table"]
     assert (rates.max() - rates.min()).max() < 0.02
+    assert rates[2].nunique() == len(rates)  # models of SGD, another one at each rate
+    assert names["search"].best_estimator_[-1].solver_ == "sgd"
     assert names["search"].score(names["X_test"], names["y_test"]) > 0.3
     assert "GridSearchCV" in out
 
