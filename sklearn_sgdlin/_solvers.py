@@ -12,7 +12,8 @@ from .methods.interior_point import InteriorPoint
 from .methods.min_norm import NearestEpoch, NearestSystem
 from .methods.newton_cg import NewtonCG
 from .methods.newton_cholesky import NewtonCholesky
-from .methods.sgd import LastIterate, QuadraticSGD, SubspaceSGD
+from .methods.sgd import LastIterate, QuadraticSGD
+from .methods.sgd_kinks import KinkedSGD
 from .model.moments import Moments
 
 
@@ -77,7 +78,7 @@ class Solvers:
             case "sgd" if settings.quadratic:
                 return QuadraticSGD(rows, objective, self.seed)
             case "sgd":
-                return SubspaceSGD(rows, objective)
+                return KinkedSGD(rows, objective)
             case "interior-point":
                 return InteriorPoint(rows, objective, tol)
             case "dual":

@@ -84,19 +84,6 @@ class LastIterate(Solver):
         return EpochResult(theta, self.objective.value(self.rows, theta), None)
 
 
-class SubspaceSGD(Solver):
-    """A sweep an epoch, then the best of its end and its average."""
-
-    def run(self, theta, sweep):
-        """Return the best model found."""
-        ends, averages = sweep(theta)
-        points = np.column_stack([theta, ends, averages])
-        points = np.maximum(points, self.objective.floor[:, np.newaxis])
-        values = self.rows.mean_loss(points, self.objective.loss) + self.objective.penalty(points)
-        best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-        return EpochResult(points[:, best], float(values[best]), None)
-
-
 class QuadraticSGD(Solver):
     """A sweep an epoch, then the minimum over the span of averages, gradients and earlier steps.
 

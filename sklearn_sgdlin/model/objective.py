@@ -55,6 +55,11 @@ class Objective:
         with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
             return self.l1 @ np.abs(theta) + self.l2 @ theta**2 / 2
 
+    def proximal(self, theta, length):
+        """Return the minimum of ``length * (l1 |x| + bound) + (x - theta)**2 / 2``, x >= floor."""
+        shrunk = np.sign(theta) * np.maximum(np.abs(theta) - length * self.l1, 0.0)
+        return np.maximum(shrunk, self.floor)
+
     def value(self, rows, theta):
         """The objective."""
         return float(rows.mean_loss(theta, self.loss) + self.penalty(theta))
