@@ -1,7 +1,6 @@
 """The partitions of the data that lie on one worker of a cluster, and what it does with them."""
 
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from ._validation import validated, without_rows
 from .data.csr import make_rows
 from .data.sums import add_up
 from .linalg.hessian_estimate import HessianEstimate
-from .methods.kkt import NewtonSystem, RowKKT, joined
 from .methods.search import quadratic_sums
 from .model.cross_products import CrossProducts
 
@@ -211,19 +209,3 @@ class LocalProblem:
     def newton(self, gradient):
         """Return the local inverse Hessian times a gradient."""
         return self.sketch.solve(gradient)
-
-    def hold_conditions(self, weight, *args):
-        """Keep the conditions of the optimum for all partitions; return products a row."""
-        self.conditions = [RowKKT(part.chunks, part.n_rows, weight, *args) for part in self.rows]
-        return self.conditions[0].n_products
-
-    def condition(self, name, *args):
-        """Return what a method of `RowKKT` tells of all partitions."""
-        told = [getattr(conditions, name)(*args) for conditions in self.conditions]
-        join = {
-            "assess": NewtonSystem.added,
-            "times": partial(np.sum, axis=0),
-            "look": joined,
-            "reach": partial(np.min, axis=0),
-        }
-        return join[name](told) if name in join else None

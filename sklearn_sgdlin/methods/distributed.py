@@ -22,7 +22,6 @@ from ..data.problem import Problem
 from ..data.sums import add_up
 from ..linalg.hessian_estimate import HessianEstimate
 from ..model.loss import SQUARED_ERROR
-from .kkt import NewtonSystem, joined
 from .search import SearchingEpoch, hessian_times, normalize_sums
 
 MATRIX_COORDINATES = 101  # up to which half a matrix is no more than the directions of a round
@@ -287,10 +286,6 @@ class ClusterRows(Rows):
         of_y = self.of_target
         return float(of_y.sum_of_squares[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
 
-    def conditions(self, *args):
-        """Return the conditions of the optimum for all rows; see `RowKKT`."""
-        return ClusterConditions(self, *args)
-
     def sum(self, task, *args):
         """Return the sums of a task over the rows of all workers; see `Rows.sum`."""
         return add_up(self.ask("sum", task, *args))
@@ -379,38 +374,6 @@ class ExactClusterEpoch(ClusterEpoch):
             self.rows.weight, self.objective, theta, none, *self.sums
         )
         return loss, gradient, self.sketch.total @ directions
-
-
-class ClusterConditions:
-    """`RowKKT` of the rows of all workers."""
-
-    def __init__(self, rows, box, matrix):
-        self.rows = rows
-        self.n_products = rows.ask("hold_conditions", rows.weight, box, matrix)[0]
-
-    def begin(self, *args):
-        """See `RowKKT`."""
-        self.rows.ask("condition", "begin", *args)
-
-    def assess(self, theta):
-        """See `RowKKT`."""
-        return NewtonSystem.added(self.rows.ask("condition", "assess", theta))
-
-    def times(self, direction):
-        """See `RowKKT`."""
-        return np.sum(self.rows.ask("condition", "times", direction), axis=0)
-
-    def look(self, theta, direct):
-        """See `RowKKT`."""
-        return joined(self.rows.ask("condition", "look", theta, direct))
-
-    def reach(self, *step):
-        """See `RowKKT`."""
-        return np.min(self.rows.ask("condition", "reach", *step), axis=0)
-
-    def move(self, *step):
-        """See `RowKKT`."""
-        self.rows.ask("condition", "move", *step)
 
 
 def grouped(directions):
