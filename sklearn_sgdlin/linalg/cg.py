@@ -8,7 +8,17 @@ DECREASE_WINDOW = 10  # steps, whose decrease tells how much is left, if nothing
 
 
 def conjugate_gradient(
-    times, gradient, enough, solve=None, most=CONJUGATE_STEPS, least=None, before=(), patient=True
+    times,
+    gradient,
+    enough,
+    solve=None,
+    most=CONJUGATE_STEPS,
+    *,
+    least=None,
+    before=(),
+    patient=True,
+    excess=None,
+    split=False,
 ):
     """Conjugate gradients from a point with this gradient (Hestenes & Stiefel, 1952).
 
@@ -30,6 +40,12 @@ def conjugate_gradient(
         How much lower each step of earlier epochs has made it.
     patient : bool
         Whether to go on where eigenvalues are far apart.
+    excess : callable or None
+        Tells from the step so far and the residual, minus the gradient there, what is compared
+        with `enough` instead of such estimates.
+    split : bool
+        Whether `times` leaves out the inverse of `solve`, with which it would add up to the
+        Hessian. Products with that follow from the residuals.
 
     Returns
     -------
@@ -45,11 +61,14 @@ def conjugate_gradient(
     """
     step, direction, image = np.zeros((3, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
+    preconditioned = np.zeros(len(gradient)) if split else None
     for n_steps in range(most + 1):
         towards = residual if solve is None else solve(residual)
         square = residual @ towards
         left = square / 2
-        if least is not None and least.value is not None:
+        if excess is not None:
+            left = excess(step, residual)
+        elif least is not None and least.value is not None:
             left /= least.value
         elif solve is None and square > 0:
             left = (
@@ -64,6 +83,10 @@ def conjugate_gradient(
         if least is not None and least.open:
             image, probed = times(np.column_stack([direction, least.vector])).T
             least.add(probed)
+        elif split:
+            preconditioned *= square / last_square
+            preconditioned += residual  # the inverse of `solve` times direction
+            image = preconditioned + times(direction)
         else:
             image = times(direction)
         length = square / (direction @ image)
