@@ -13,10 +13,10 @@ from .data.sorted_csc import SortedColumns
 from .linalg.blas import blas_threads
 from .linalg.hessian_estimate import HessianEstimate
 from .methods.base import LastIterate, Sweeps
-from .methods.dual import DualEpoch, SparseSystem, kind_of_system
 from .methods.interior_point import InteriorPoint
-from .methods.min_norm import NearestEpoch, NearestSystem
+from .methods.row_system import DenseKernel, RowSystem, few_dense_rows, few_sparse_rows
 from .methods.search import LEAST_TOL, SearchingEpoch
+from .methods.sparse_dual import SparseKernel, SparseRowSystem
 from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts, moments_of
 from .model.moments import Moments
 from .model.settings import constant_model
@@ -106,10 +106,9 @@ def _method(settings, rows, objective, shared=None):
         return LastIterate(rows, objective)
     if settings.quadratic:
         tol = settings.tol or 0.0
-        if shared.dual is not None:
-            return DualEpoch(rows, shared.dual, tol)
-        if NearestSystem.serves(rows.X, settings):
-            return NearestEpoch(rows, shared.nearest(rows))
+        kernel = shared.row_kernel(rows)
+        if kernel is not None:
+            return (RowSystem if shared.dense_rows else SparseRowSystem)(rows, kernel, tol)
         return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
     return InteriorPoint(rows, objective, settings.tol or LEAST_TOL)
 
@@ -145,9 +144,12 @@ class Shared:
 
     def __init__(self, settings, X, sample_weight, unit, seed):
         self.settings, self.sample_weight = settings, sample_weight
-        self.kind = kind_of_system(X, settings)
         self.X, self.unit, self.seed = X, unit, seed
-        self._nearest = None
+        self._row_kernel = None
+        by_rows = settings.average and settings.quadratic and settings.implicit
+        self.dense_rows = by_rows and few_dense_rows(*X.shape, issparse(X))
+        self.sparse_rows = by_rows and settings.l2 > 0 and issparse(X)
+        self.sparse_rows = self.sparse_rows and few_sparse_rows(*X.shape, X.nnz)
 
     @cached_property
     def sketch(self):
@@ -158,22 +160,17 @@ class Shared:
 
     @cached_property
     def columns(self):
-        """Sparse columns as their system takes them, which has their sums in no time."""
-        return SortedColumns(self.X, self.sample_weight) if self.kind is SparseSystem else None
+        """Sparse columns as their kernel takes them, which has their sums in no time."""
+        return SortedColumns(self.X, self.sample_weight) if self.sparse_rows else None
 
-    @cached_property
-    def dual(self):
-        """The system of rows that are fewer than columns."""
-        if self.kind is None:
-            return None
-        X = self.X if self.columns is None else self.columns
-        return self.kind.of(X, self.sample_weight, self.moments, self.settings)
-
-    def nearest(self, rows):
-        """Z Z' of the rows, which are the same for all targets."""
-        if self._nearest is None:
-            self._nearest = NearestSystem(rows)
-        return self._nearest
+    def row_kernel(self, rows):
+        """Return the kernel matrix of rows, the same for all targets, or None without a use."""
+        if self._row_kernel is None and self.dense_rows:
+            self._row_kernel = DenseKernel(rows, self.settings.l2)
+        elif self._row_kernel is None and self.sparse_rows:
+            self._row_kernel = SparseKernel(self.columns, rows, self.settings.l2)
+        kernel = self._row_kernel
+        return None if kernel is None or kernel.solve is None else kernel
 
     @cached_property
     def moments(self):
