@@ -6,14 +6,14 @@ from ._choose import ProblemFacts, choose
 from .data.sorted_csc import SortedColumns
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.least_squares import WELL_CONDITIONED
-from .methods.dual import DenseSystem, DualEpoch, SparseSystem
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
-from .methods.min_norm import NearestEpoch, NearestSystem
 from .methods.newton_cg import NewtonCG
 from .methods.newton_cholesky import NewtonCholesky
+from .methods.row_system import DenseKernel, RowSystem
 from .methods.sgd import LastIterate, QuadraticSGD
 from .methods.sgd_kinks import KinkedSGD
+from .methods.sparse_dual import SparseKernel, SparseRowSystem
 from .model.moments import Moments
 
 
@@ -51,10 +51,8 @@ class Solvers:
 
     def __init__(self, settings, facts, seed, X=None, sample_weight=None):
         self.settings, self.facts, self.seed = settings, facts, seed
-        self.X, self.sample_weight, self._min_norm = X, sample_weight, None
+        self.X, self.sample_weight, self._kernel = X, sample_weight, None
         self.choice = choose(facts, settings.tuning, settings.solver)
-        if self.choice.solver == "dual" and self.dual is None:
-            self.choice = self._without_dual()
 
     def _without_dual(self):
         """Return the choice where rounding errors leave no factor of the dual system."""
@@ -81,10 +79,12 @@ class Solvers:
                 return KinkedSGD(rows, objective)
             case "interior-point":
                 return InteriorPoint(rows, objective, tol)
-            case "dual":
-                return DualEpoch(rows, self.dual, tol)
-            case "min-norm":
-                return NearestEpoch(rows, self._min_norm_system(rows))
+            case "dual" | "min-norm":
+                if self._row_kernel(rows).solve is None:
+                    self.choice = self._without_dual()
+                    return self.of(rows, objective)
+                kind = SparseRowSystem if self.facts.sparse else RowSystem
+                return kind(rows, self._row_kernel(rows), tol)
             case "newton-cholesky":
                 return NewtonCholesky(rows, objective, tol, self.hessian)
             case "newton-cg":
@@ -107,22 +107,18 @@ class Solvers:
 
     @cached_property
     def _columns(self):
-        """Sparse columns as the dual system takes them, with their moments at no cost."""
+        """Sparse columns as the kernel takes them, with their moments at no cost."""
         if self.choice.solver == "dual" and self.facts.sparse:
             return SortedColumns(self.X, self.sample_weight)
         return None
 
-    @cached_property
-    def dual(self):
-        """The dual system, or None where rounding errors leave no factor of it."""
-        kind = SparseSystem if self.facts.sparse else DenseSystem
-        X = self.X if self._columns is None else self._columns
-        return kind.of(X, self.sample_weight, self.moments, self.settings)
-
-    def _min_norm_system(self, rows):
-        if self._min_norm is None:
-            self._min_norm = NearestSystem(rows)
-        return self._min_norm
+    def _row_kernel(self, rows):
+        """Return the kernel matrix of the rows, the same for all targets."""
+        if self._kernel is None:
+            l2 = self.settings.l2
+            dense = self._columns is None
+            self._kernel = DenseKernel(rows, l2) if dense else SparseKernel(self._columns, rows, l2)
+        return self._kernel
 
     @cached_property
     def hessian(self):

@@ -82,7 +82,9 @@ class InteriorPoint(Solver):
         # 1. Begin with the best model of the first sweep, where that may be a start.
         if self.value is None:
             noisy = len(theta) > MATRIX_COORDINATES_MOST and self.objective.l1.any()
-            theta, self.value = self._best([theta] if noisy else [theta, *np.column_stack(sweep(theta)).T])
+            theta, self.value = self._best(
+                [theta] if noisy else [theta, *np.column_stack(sweep(theta)).T]
+            )
         value = self.value
         if value == 0:
             return EpochResult(theta, value, 0.0)
@@ -103,7 +105,7 @@ class InteriorPoint(Solver):
         return EpochResult(theta, self.value, distance)
 
     def cross_products(self, theta, moments):
-        """Return the scatter of the rows, which have these moments, as far as it is known here."""
+        """Return the cross products of the rows; see `Solver`."""
         smooth = None if self.iterate is None else self.iterate.smooth_rows
         if smooth is None or not smooth.matrix:
             return CrossProducts(moments, None)
