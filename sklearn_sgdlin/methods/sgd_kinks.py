@@ -22,8 +22,8 @@ PROJECTION = "projection"  # the key of projected rows in the memory of a partit
 SEARCH_STEPS = 15
 SEARCH_TOL = 1e-6
 
-# Lengths of proximal gradient steps that are tried. The curvature of the loss is at most 1 in scaled
-# coordinates, so 1 is the longest step that never overshoots; most directions are less curved.
+# Lengths of proximal gradient steps that are tried. In scaled coordinates the curvature of the loss
+# is at most 1, so 1 is the longest step that never overshoots; most directions are less curved.
 PROXIMAL_LENGTHS = 4.0 ** np.arange(-2, 5)
 
 # Steps of earlier epochs that are searched as well. Each costs a number for every row.
