@@ -99,8 +99,7 @@ class InteriorPoint(Solver):
         # 3. Keep the best: with exact zeros, or as it was, where no difference can be seen.
         margin = min(margin, self.step_tol**2 * value / 2)
         margin = max(margin, SUM_ROUNDING / 64 * value)
-        points = [theta, self.iterate.theta, *self.iterate.models_with_zeros()]
-        theta, self.value = self._best(points, margin)
+        theta, self.value = self._best([theta, *self.iterate.candidates()], margin)
         distance = None if size is None else self._distance(self.value, min(size, self.value))
         return EpochResult(theta, self.value, distance)
 

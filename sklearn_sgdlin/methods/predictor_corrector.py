@@ -56,13 +56,17 @@ class PrimalDualIterate:
     ----------
     typical_value : float
         The objective of the last evaluation without what gross outliers add.
+    zero_at_optimum : ndarray of shape (n_coordinates,), bool
+        Coordinates whose l1 is above any slope of a model as good as the first.
     system : NewtonSystem
     affine_step : ndarray of shape (n_coordinates,)
     """
 
     def __init__(self, rows, objective, theta, matrix=True, penalty=None):
-        if objective.l1.any():
+        l1 = objective.l1
+        if l1.any():
             objective = with_bounded_l1(rows, objective, theta)
+        self.zero_at_optimum = l1 > objective.l1
         self.rows, self.objective, self.theta, self.matrix = rows, objective, theta, matrix
         self.penalty, self.penalty_is_rows = penalty, penalty is not None
         if penalty is None and not objective.smooth:
@@ -176,9 +180,14 @@ class PrimalDualIterate:
         lengths = smallest.value
         return np.full(2, lengths.min()) if self.objective.loss.compliance > 0 else lengths
 
-    def models_with_zeros(self):
-        """Yield the model with exact zeros: with those that are clear, and with all."""
-        for zeros in () if self.penalty is None else self.penalty.zeros:
-            theta = self.theta.copy()
-            theta[zeros] = 0
+    def candidates(self):
+        """Yield the model as it is, with exact zeros that are clear, and with all that may be.
+
+        A coordinate whose l1 is above any slope is zero at the optimum; what steps leave of it may
+        cost more than all the rest, so it is zero in each.
+        """
+        guesses = [] if self.penalty is None else self.penalty.zeros
+        for guess in [np.array([], dtype=int), *guesses]:
+            theta = np.where(self.zero_at_optimum, 0.0, self.theta)
+            theta[guess] = 0.0
             yield theta
