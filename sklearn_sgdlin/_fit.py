@@ -17,8 +17,8 @@ from .methods.dual import DualEpoch, SparseSystem, kind_of_system
 from .methods.interior_point import InteriorPoint
 from .methods.min_norm import NearestEpoch, NearestSystem
 from .methods.search import LEAST_TOL, SearchingEpoch
-from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts, moments_of
-from .model.moments import Moments
+from .model.cross_products import STREAM_GRAM_FEATURES, CrossProducts
+from .model.moments import Moments, joint_moments
 from .model.settings import constant_model
 from .model.state import MultiTargetState, State
 
@@ -217,7 +217,7 @@ def _epochs(settings, X, y, sample_weight, seed, start, shared):
     seen = moments.with_weights_scaled(shared.unit)
     if X.shape[0] * X.shape[1] <= MERGE_SIZE and not settings.model_is_unique:
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
-        moments = moments_of(X, y[np.newaxis], sample_weight)
+        moments = joint_moments(X, y[np.newaxis], sample_weight)
     problem = Problem.of(settings, X, y, sample_weight, moments)
     if settings.average and not settings.precondition:
         standard = replace(settings, precondition=True)

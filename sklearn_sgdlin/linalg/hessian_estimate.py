@@ -6,7 +6,8 @@ import numpy as np
 
 from .blas import transposed_product
 from .factorization import PIVOT_RATIO, cholesky_solver, factorize_hessian
-from .least_squares import WELL_CONDITIONED, LeastSquares, triangular_factor
+from .least_squares import LeastSquares
+from .triangular import WELL_CONDITIONED, triangular_factor
 
 COORDINATES = 4097  # beyond, a matrix of n_coordinates**2 numbers is too large to keep
 CHEAP_COORDINATES = 257  # up to which H costs less than some products with it

@@ -341,7 +341,7 @@ class InteriorPoint:
         if quadratic is None or not quadratic.matrix:
             return CrossProducts(moments, None)
         slope = quadratic.slope + quadratic.hessian @ quadratic.origin
-        return CrossProducts.of_hessian(quadratic.hessian, slope, self.rows.scaling, moments)
+        return CrossProducts.from_hessian(quadratic.hessian, slope, self.rows.scaling, moments)
 
     def _may_have_a_matrix(self):
         small = matrix_work(self.rows) <= MATRIX_WORK_MOST

@@ -213,10 +213,10 @@ class SearchingEpoch:
             return CrossProducts(moments, None)
         with_intercept = self.rows.scaling.scale[-1] > 0
         if sketch.factor is not None and with_intercept and not self.objective.l2.any():
-            return CrossProducts.of_factor(sketch.factor, theta, self.rows.scaling, moments)
+            return CrossProducts.from_factor(sketch.factor, theta, self.rows.scaling, moments)
         slope = sketch.total @ theta - self.gradient
         hessian = sketch.total - np.diag(self.objective.l2)
-        return CrossProducts.of_hessian(hessian, slope, self.rows.scaling, moments)
+        return CrossProducts.from_hessian(hessian, slope, self.rows.scaling, moments)
 
     def _survey(self, theta, directions):
         """Return loss, gradient and images; where the Hessian is cheap, images come from it."""

@@ -1,4 +1,4 @@
-"""The user's choices in numbers, and what follows from them alone."""
+"""Settings: the user's parameters in numbers, and what follows from them alone."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,37 @@ import numpy as np
 
 from .loss import SQUARED_ERROR, Loss
 
-DIVERGENCE_FACTOR = 10.0  # times the loss of a constant prediction
+# Ratio of the loss to that of a constant prediction above which explicit steps have diverged.
+# Below it noisy steps may still recover; a diverging fit exceeds any such ratio in a few rows.
+DIVERGENCE_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose, as the training needs it."""
+    """Parameters of the estimator, as the solvers need them.
+
+    Attributes
+    ----------
+    loss : Loss
+    l1, l2 : float
+        Weights of ``|coef|`` and ``coef**2 / 2`` in the objective.
+    positive, fit_intercept : bool
+        As in the estimator.
+    learning_rate : float
+        Initial step length, without a unit if `precondition`.
+    schedule : str
+        The estimator's `schedule` of the learning rate.
+    power_t : float
+        Exponent of the "invscaling" schedule.
+    implicit : bool
+        Whether steps are implicit (proximal), not explicit.
+    precondition : bool
+        Whether steps are taken in a scaling, not in the units of the data.
+    average : bool
+        Whether the model is the optimum or an average of iterates, not the last iterate.
+    max_iter, tol, n_iter_no_change, shuffle
+        As in the estimator.
+    """
 
     loss: Loss
     l1: float
@@ -31,36 +56,44 @@ class Settings:
 
     @property
     def quadratic(self):
-        """Whether the objective is a quadratic function: squared error without kinks."""
+        """Whether the objective is a quadratic function: squared error without kinks or bounds."""
         return self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
 
     @property
     def model_is_unique(self):
-        """Whether the model found may not depend on how the data are written."""
+        """Whether the model does not depend on which of several optima is found.
+
+        If not, rows that are equal are merged before a fit, so that a row with weight 2 and the
+        same row twice give the same model. Textbook SGD counts as unique, as it must see the rows
+        as they are.
+        """
         return not self.precondition or self.quadratic
 
 
 def target_variance(settings, moments):
-    """Variance of y, the last column of the moments; its mean square without intercept."""
+    """Return the variance of y, the last column of the moments; its mean square if uncentred."""
     return moments.of_columns(slice(-1, None)).variance(settings.fit_intercept)[0]
 
 
 def constant_model(settings, moments):
-    """Zero coefficients and the mean of y; zeros in a textbook."""
+    """Return coef and intercept of the model to begin with: zeros, and the mean of y.
+
+    Without an intercept, or in textbook SGD, the intercept is 0 as well.
+    """
     centred = settings.precondition and settings.fit_intercept
     return np.zeros(len(moments.mean) - 1), float(moments.mean[-1]) if centred else 0.0
 
 
 def sweep_rng(settings, seed, rows_seen):
-    """Random numbers of a sweep after so many steps; None where rows stay in their order."""
+    """Return the random generator of the sweep after `rows_seen` steps; None without shuffling."""
     return np.random.default_rng((seed, rows_seen)) if settings.shuffle else None
 
 
 class DivergedError(ArithmeticError):
-    """Explicit steps with too high a rate; says where."""
+    """Explicit steps have diverged, because the learning rate is too high; the text says where."""
 
 
-def raise_if_diverged(loss, bound, where):
-    """Raise DivergedError where a loss is far above a bound, or NaN."""
-    if not loss <= DIVERGENCE_FACTOR * bound:
+def raise_if_diverged(loss, constant_loss, where):
+    """Raise DivergedError if a loss is far above that of a constant prediction, or NaN."""
+    if not loss <= DIVERGENCE_FACTOR * constant_loss:
         raise DivergedError(where)
