@@ -199,10 +199,12 @@ class LossCurveDisplay:
         return [self.line_, self.validation_line_] if shared else [self.line_]
 
     def _plot_training(self, epochs, options):
+        """Plot the training loss and set `line_`."""
         options = _style(options, label=self.loss_name, marker=".", color="C0")
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **options)
 
     def _plot_validation(self, epochs, options):
+        """Plot the validation scores, and set their line and axes."""
         self.validation_ax_ = self.validation_line_ = None
         if self.validation_scores is None:
             return
@@ -216,6 +218,7 @@ class LossCurveDisplay:
         (self.validation_line_,) = self.validation_ax_.plot(epochs, scores, **options)
 
     def _mark_best(self):
+        """Draw a vertical line at the best epoch and set `best_line_`."""
         self.best_line_ = None
         if self.best_iteration is not None:
             self.best_line_ = self.ax_.axvline(
@@ -223,6 +226,7 @@ class LossCurveDisplay:
             )
 
     def _mark_rates(self, epochs):
+        """Draw vertical lines at the epochs with a new learning rate, and return them."""
         if self.learning_rates is None:
             return []
         changed = epochs[1:][np.diff(self.learning_rates) != 0]

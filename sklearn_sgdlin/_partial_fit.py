@@ -1,4 +1,4 @@
-"""Streams: each chunk of rows is seen once, and updates the model with what it adds.
+"""Streams (`partial_fit`): each chunk of rows is seen once, and updates the model.
 
 `_update` is the method, in numbered steps. With few columns the model of squared error is the
 optimum on all rows seen. Otherwise it is an average of SGD iterates, see `methods.averaged_sgd`.
@@ -17,11 +17,12 @@ from .model.loss import SQUARED_ERROR
 from .model.settings import constant_model
 from .model.state import MultiTargetState, State
 
-# Number of rows up to which a stream returns the mean of y: two values of a column may be as close
-# to each other as any, so the slope between them has no meaning.
+# Number of rows up to which a stream returns the mean of y. Two values of a column may be almost
+# the same, and the slope between them then is anything; from three rows on a ridge limits it.
 ROWS_WITHOUT_SLOPE = 2
 
-# Rows per coordinate up to which a ridge keeps least squares from fitting noise.
+# Rows per coordinate up to which a ridge, which falls with the rows, keeps least squares from
+# fitting noise. With more rows the model is the least-squares solution itself.
 RIDGE_ROWS = 2
 
 
@@ -56,15 +57,15 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetSta
 def _update(settings, chunk, state, seed):
     """Return the state after a chunk with one target."""
     X, y, sample_weight = chunk
-    solvable = X.shape[1] <= STREAM_GRAM_FEATURES
-    solvable = solvable and settings.average and settings.loss == SQUARED_ERROR
+    few_features = X.shape[1] <= STREAM_GRAM_FEATURES
+    solvable = few_features and settings.average and settings.loss == SQUARED_ERROR
 
-    # 1. Sum up the chunk. Products are summed up from the first chunk on or not at all, even where
-    #    the settings have changed in between: those of some chunks only would be of no use.
+    # 1. Sum up the chunk. Products are summed up from the first chunk on or not at all, whatever
+    #    the settings of later chunks: least squares needs the products of all rows.
     with_products = solvable if state is None else state.cross_products.has_products
     cross_products = CrossProducts.of(X, y[np.newaxis], sample_weight, with_products)
 
-    # 2. Merge the sums with those of the rows before; the first chunk starts from a constant model.
+    # 2. Merge the sums with those of the rows before. A first chunk starts from a constant model.
     if state is None:
         state = _first_state(settings, chunk, cross_products, seed)
     else:
@@ -79,13 +80,13 @@ def _update(settings, chunk, state, seed):
         state = state.with_last_iterate(*model, len(y)).with_returned(*model)
         return replace(state, cross_products=cross_products)
 
-    # 4. SGD over the chunk, unless step 5 replaces its result. Explicit steps are taken anyway,
-    #    because the user must learn whether they diverge.
+    # 4. Take SGD steps over the chunk, unless step 5 replaces their result. Explicit steps are
+    #    taken anyway, because they may diverge, which is an error.
     solved = solvable and with_products and not few_rows
     if not (solved and settings.implicit):
         state = sweep_chunk(settings, chunk, state, cross_products.moments)
 
-    # 5. The optimum on all rows seen, where their products are known.
+    # 5. Solve for the optimum on all rows seen, where their products have been summed up.
     if solved:
         model = _optimum(settings, cross_products, state)
         state = state.with_returned(*model)
@@ -133,7 +134,7 @@ def _ridge(n_rows, n_coordinates):
     Parameters
     ----------
     n_rows : ndarray of shape (n_features,)
-        Number of rows in which each column has varied as it does now.
+        Number of rows since the variance of each column last grew; see `State.grown_at`.
     n_coordinates : int
     """
     n_informative = np.maximum(n_rows - ROWS_WITHOUT_SLOPE, 1)

@@ -40,8 +40,8 @@ class OneThread:
     """
 
     _lock = RLock()
-    # Weak references, so that a context which an interrupt kept from its end is not counted for
-    # ever.
+    # Contexts between enter and exit. The references are weak, so that a context that an interrupt
+    # kept from its exit is not counted after it is deleted.
     _active = WeakSet()
     # Pairs (library, number of threads before) of the libraries limited for the whole process.
     _process_limits = []
@@ -64,6 +64,7 @@ class OneThread:
 
     @staticmethod
     def _restore_after_last():
+        """Restore the numbers of threads of the process if no context is active any more."""
         if not OneThread._active:
             _restore(OneThread._process_limits)
             OneThread._process_limits = []

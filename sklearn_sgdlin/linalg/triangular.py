@@ -11,16 +11,17 @@ from scipy.linalg.lapack import dpotrf, dtpqrt, dtrtrs
 from .blas import transposed_product
 from .factorization import RANK_TOLERANCE
 
-# Columns of a panel of the blocked QR decomposition, LAPACK's block size `nb`.
+# Columns of a panel of the blocked QR decomposition, LAPACK's block size `nb`. Smaller panels leave
+# more of the work to slow matrix-vector products, larger ones do more work in all.
 QR_PANEL_COLUMNS = 16
 
-# Rows per column that are collected before one QR decomposition. Fewer would mean more
-# decompositions that mostly transform the factor so far, more would need more memory.
+# Rows per column that are collected before one QR decomposition. With fewer, most of the work would
+# be to transform the factor so far again and again; more would need more memory.
 QR_ROWS_PER_COLUMN = 3
 
-# Smallest squared pivot of a Cholesky factor, relative to its diagonal entry, up to which products
-# are replaced by orthogonal transformations where these are cheap. Above it products lose at most 3
-# of their 16 digits.
+# Squared pivot of a Cholesky factor, relative to its diagonal entry, up to which orthogonal
+# transformations of the rows replace their products, where these cost little. Above it the products
+# lose at most about 3 of their 16 digits.
 WELL_CONDITIONED = 1e-3
 
 

@@ -14,48 +14,53 @@ from ..data.problem import Problem
 from ..model.moments import Moments
 from ..model.settings import constant_model, raise_if_diverged, sweep_rng, target_variance
 
-# Power p of the weights t**p of the iterates in the average (polynomial decay). With 2 most of the
-# weight is on the last third of the rows: fewer would leave noise, more would remember the start.
+# Power p of the weights t**p of the iterates in the average (polynomial decay). With 2 the last
+# third of the rows has 70 % of the weight. A larger power would average out less noise, a smaller
+# one would keep more of the first iterates, which are far from the optimum.
 AVERAGE_DECAY = 2.0
 
-# Power of t by which the "adaptive" learning rate falls where iterates are averaged.
+# Power of t by which the "adaptive" learning rate falls where iterates are averaged. The average
+# removes most of the noise, so the rate may fall slowly, and iterates can still follow the data.
 AVERAGED_RATE_POWER = 0.33
 
-# The same with a penalty. At its kinks noise is cut off on one side, so that it does not average
-# out; a rate that falls faster leaves less of it.
+# The same power with a penalty. Coefficients at a kink or a bound are cut off on one side, so that
+# their noise does not average out; a rate that falls faster leaves less of it.
 PENALISED_RATE_POWER = 0.75
 
-# Rows per coordinate up to which the "adaptive" learning rate is constant, so that the start is
-# forgotten before the rate falls.
+# Rows per coordinate up to which the "adaptive" learning rate is constant, and from which on it
+# falls. An earlier fall would leave iterates close to the starting point.
 CONSTANT_RATE_ROWS = 10
 
-# Rows of a chunk that are swept at one step length: at least so many, and else this fraction of the
-# rows seen before. The scale of the residuals changes slowly after the first rows.
+# Rows of a chunk that are swept at one step length: at least the minimum, and this fraction of the
+# rows seen before if that is more. Residuals shrink fast at the beginning of a stream, where pieces
+# must be short, and slowly later, where each piece costs a pass over its residuals.
 MIN_PIECE_ROWS = 32
 PIECE_FRACTION = 0.25
 
 # Number of latest rows whose residuals determine the step length of a loss with a bounded
-# multiplier.
+# multiplier. Fewer give a noisy estimate of the spread, more would delay it.
 RESIDUAL_WINDOW = 100
 
-# Length of a step where the loss bounds its multiplier, in units of the spread of the residuals.
+# Length of a step at learning rate 1 where the loss has a bounded multiplier, in units of the
+# spread of the residuals. Longer steps would end with a residual of zero in most rows, whatever the
+# quantile level; shorter ones take more rows to reach the optimum.
 ROBUST_STEP = 0.8
 
-# The average is restarted at the last iterate where the spread of its latest residuals is above
-# this multiple of that of the last iterate, judged by at least so many rows. It still contains the
-# iterates of the beginning then.
+# Ratio of the spread of the residuals of the average to that of the last iterate above which the
+# average restarts at the last iterate, and the least number of residuals that this is judged by.
+# Such an average still has much weight on the first iterates.
 RESTART_SPREAD_RATIO = 2.0
 RESTART_MIN_ROWS = 30
 
-# Distance of a quantile level from 0 and 1 at the beginning of a stream, and the rows per
-# coordinate after which it moves towards the user's level. In a tail there are too few rows to
-# learn slopes from.
+# Smallest distance of a quantile level from 0 and 1 at the beginning of a stream, and the number of
+# rows per coordinate after which a more extreme level of the user is approached. In a tail there
+# are too few rows to learn slopes from.
 INITIAL_LEVEL_MARGIN = 0.2
 LEVEL_ROWS = 70
 
 
 class Chunk(NamedTuple):
-    """Rows of one target, seen once.
+    """Rows of a stream, with one target.
 
     Attributes
     ----------
@@ -70,12 +75,20 @@ class Chunk(NamedTuple):
 
 
 def sweep_chunk(settings, chunk, state, moments):
-    """Return the state after one SGD step per row, with the average of the iterates.
+    """Return the state after one SGD step per row of a chunk, with the average of the iterates.
 
-    Steps are taken in the scaling of all rows seen, whose `moments` include the chunk; models are
-    passed on in the units of the data. The average has polynomially decaying weights (Shamir &
-    Zhang, 2013). Rows are swept in pieces, for the step length of a loss with a bounded multiplier
-    follows the spread of the residuals.
+    Steps are taken in the scaling of all rows seen, and models are passed on in the units of the
+    data. The average has polynomially decaying weights (Shamir & Zhang, 2013). The step length is
+    updated between pieces of the chunk.
+
+    Parameters
+    ----------
+    settings : Settings
+    chunk : Chunk
+    state : State
+        After the chunks before; its models are the start.
+    moments : Moments
+        Of the columns of X and of y in all rows seen, including the chunk.
     """
     if settings.precondition and moments.weight != moments.rows:
         chunk, moments = _with_mean_weight_one(chunk, moments)
@@ -127,7 +140,19 @@ def _check_divergence(settings, problem, rows, moments, theta, rows_before):
 
 
 def _pieces(blocks, block_rows, rows_seen, boundary):
-    """Yield the blocks in pieces that grow with the rows seen; none goes across `boundary`."""
+    """Yield pieces of the blocks, which grow with the rows seen.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (n_blocks,)
+        Numbers of the blocks of the chunk, in the order of the sweep.
+    block_rows : float
+        Mean number of rows of a block.
+    rows_seen : int
+        Rows before the chunk.
+    boundary : int
+        Number of rows seen, across which no piece goes: there the learning rate begins to fall.
+    """
     while len(blocks):
         n_rows = max(MIN_PIECE_ROWS, PIECE_FRACTION * rows_seen)
         if rows_seen < boundary:
@@ -155,10 +180,16 @@ def _with_residuals(settings, rows, blocks, state):
 
 
 def _spreads(residuals, level):
-    """Return the spread of each row of residuals, of shape (2, n_recent), in units of y.
+    """Return the spread of the residuals of both models, in units of y.
 
     It is the median absolute deviation, or the absolute value of the quantile at `level` where that
-    is larger: it is zero at the optimum.
+    is larger. That quantile is zero at the optimum.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (2, n_recent)
+    level : float
+        Quantile level of the loss.
     """
     n = residuals.shape[1]
     ordered = np.sort(residuals, axis=1)
@@ -169,16 +200,14 @@ def _spreads(residuals, level):
 def _problem(settings, chunk, state, moments, n_rows):
     """Return the problem of the next `n_rows` rows of a chunk, and its step rule.
 
-    Steps of a loss with a bounded multiplier are in units of the spread of the residuals. If they
-    were longer, most steps would end with a residual of zero, and the model near the median
-    whatever the level.
+    Steps of a loss with a bounded multiplier are in units of the spread of the residuals, once
+    there are any.
     """
     if not state.residuals.size or settings.loss.bound == inf:
         problem = Problem.of(settings, *chunk, moments)
         return problem, _step_rule(settings, problem, state.rows_seen)
     if not state.fitted:
-        # A level in a tail is approached from further inside, where rows are dense enough to learn
-        # slopes from.
+        # An extreme quantile level is approached from a moderate one.
         rows_at_margin = LEVEL_ROWS * (chunk.X.shape[1] + 1)
         margin = INITIAL_LEVEL_MARGIN * min(1.0, (rows_at_margin / (state.rows_seen + 1)) ** 2)
         settings = replace(settings, loss=settings.loss.with_level_clipped(margin))
@@ -187,8 +216,9 @@ def _problem(settings, chunk, state, moments, n_rows):
     step_rule = rate, power_t, implicit, _ = _step_rule(settings, problem, state.rows_seen)
     mean_multiplier = (settings.loss.lower + settings.loss.upper) / 2
     if mean_multiplier and implicit:
-        # An implicit step never crosses its row, which shortens more of the steps on the steep side
-        # of a quantile loss. Shifted targets make up for it, on average.
+        # An implicit step ends at a residual of zero if it would change the sign of the residual.
+        # This shortens more steps on the steep side of a quantile loss. Shifted targets compensate
+        # for it on average.
         shift = mean_multiplier * (rate * (state.rows_seen + 1 + n_rows / 2) ** -power_t)
         weight = chunk.sample_weight
         shifted = chunk._replace(y=chunk.y + (shift if weight is None else shift * weight))

@@ -105,6 +105,7 @@ class State:
         mean = self.moments.mean[columns]
 
         def rescale(coef, intercept):
+            """Return the model with shrunk coefficients and the same prediction at the mean."""
             shift = float(mean @ (coef - ratio * coef)) if fit_intercept else 0.0
             return ratio * coef, intercept + shift
 
