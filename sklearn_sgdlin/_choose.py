@@ -254,12 +254,15 @@ class StreamFacts(NamedTuple):
     n_features : int
     squared : bool
         Whether the loss is squared error, with any penalty.
+    summed_up : bool
+        Whether the products of all rows before have been summed up.
     sgd_setting : str
         As in `ProblemFacts`.
     """
 
     n_features: int
     squared: bool
+    summed_up: bool
     sgd_setting: str
 
 
@@ -282,6 +285,8 @@ def choose_for_stream(facts, tuning, solver="auto"):
         obstacle = "the loss is not squared error"
     elif facts.n_features > limit:
         obstacle = f"{facts.n_features} columns are more than {limit}"
+    elif not facts.summed_up:
+        obstacle = "the rows before have not been summed up"
     if solver == "sgd":
         return Choice("sgd", "solver='sgd' was asked for.")
     if solver == "auto":

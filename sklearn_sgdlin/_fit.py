@@ -12,8 +12,8 @@ from ._solvers import Solvers, facts_of
 from .data.problem import Problem
 from .linalg.blas import blas_threads
 from .methods.sgd import Sweeps
-from .model.cross_products import CrossProducts, moments_of
-from .model.moments import Moments
+from .model.cross_products import CrossProducts
+from .model.moments import Moments, joint_moments
 from .model.settings import constant_model
 from .model.state import MultiTargetState, State
 
@@ -166,7 +166,7 @@ def _train_target(settings, solvers, unit, y, seed, start):
         settings, solvers.choice.solver
     ):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
-        moments = moments_of(X, y[np.newaxis], sample_weight)
+        moments = joint_moments(X, y[np.newaxis], sample_weight)
     problem = steps = Problem.of(settings, X, y, sample_weight, moments)
     if settings.average and not settings.precondition:
         problem = Problem.of(replace(settings, precondition=True), X, y, sample_weight, moments)

@@ -65,7 +65,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
               + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right),
 
     with sample weights h and :math:`\rho` = `l1_ratio`. Each step of SGD moves the model along one
-    row ``x`` in coordinates that are centred and scaled (the data are not), and the step is implicit,
+    row ``x`` in coordinates that are centred and scaled (the data are not). The step is implicit,
 
     .. math:: w_j \mathrel{+}= \eta h m r_j (x_j - \mu_j), \qquad
               m = \mathrm{clip}\left( \frac{s}{\kappa + \eta h \sum_j r_j (x_j - \mu_j)^2},
@@ -74,8 +74,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` and
     the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
     :math:`r_j` of column j. It solves its row's problem exactly and never overshoots, so `fit`
-    diverges at no `learning_rate` [1]_. Each epoch goes on to the best model in the span of averages
-    of the path and earlier steps [2]_ [3]_.
+    diverges at no `learning_rate` [1]_. Each epoch goes on to the best model in the span of
+    averages of the path and earlier steps [2]_ [3]_.
 
     Where no parameter asks for that path, `fit` takes the fastest way to the same optimum; see
     `solver`.
@@ -175,17 +175,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     tol : float or None, default=1e-2
         `fit` has converged where the predictions are within about `tol` residual standard
         deviations (root mean square) of those of the optimum, so that the objective is within a
-        factor of about ``1 + tol**2`` of the least. Where the loss bounds its multiplier, rows count
-        with at most the loss of a typical residual, so that gross outliers do not make the
+        factor of about ``1 + tol**2`` of the least. Where the loss bounds its multiplier, rows
+        count with at most the loss of a typical residual, so that gross outliers do not make the
         tolerance coarse.
 
         Where that distance is above `tol` or not known, and `n_iter_no_change` epochs in a row did
-        not lower the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` where it is known),
-        `fit` stops with a ConvergenceWarning and ``stop_reason_="stalled"``. It is not known to
-        "sgd" with kinks or bounds, and with eigenvalues far apart in more than some 80 columns.
-        Beyond 4096 columns "newton-cg" estimates it from what the latest steps gained, which
-        tells nothing of nearly equal columns. With ``average=False`` it plays no part: `fit` has
-        converged where that many epochs did not lower the objective by the factor ``1 - tol``.
+        not lower the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` where it is
+        known), `fit` stops with a ConvergenceWarning and ``stop_reason_="stalled"``. The distance
+        is not known to "sgd" with kinks or bounds, and with eigenvalues far apart in more than some
+        80 columns. Beyond 4096 columns "newton-cg" estimates it from what the latest steps gained,
+        which tells nothing of nearly equal columns. With ``average=False`` it plays no part: `fit`
+        has converged where that many epochs did not lower the objective by the factor ``1 - tol``.
 
         None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
         `fit`, and `tol` is the least rise of it that counts, relative to its size.
@@ -526,6 +526,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if sample_weight is not None and not sample_weight.any():
                 return self
             settings = self._settings()
+            choice = stream_choice(settings, X.shape[1], state)
             loss = self._progressive_loss(settings.loss, X, y, sample_weight)
             seed = self._draw_seed() if state is None else state.seed
             try:
@@ -533,7 +534,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             except DivergedError as error:
                 raise self._diverged(error) from None
             self._publish(state)
-            self._publish_chunk(loss, stream_choice(settings, X.shape[1]))
+            self._publish_chunk(loss, choice)
         return self
 
     def predict(self, X):

@@ -5,7 +5,7 @@ from functools import cached_property
 from ._choose import ProblemFacts, choose
 from .data.sorted_csc import SortedColumns
 from .linalg.factorization import PIVOT_RATIO
-from .linalg.least_squares import WELL_CONDITIONED
+from .linalg.triangular import WELL_CONDITIONED
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
 from .methods.newton_cg import NewtonCG

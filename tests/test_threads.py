@@ -39,7 +39,9 @@ def seen(monkeypatch):
         return watching
 
     monkeypatch.setattr(_fit.HessianEstimate, "fill", watched(_fit.HessianEstimate.fill))
-    monkeypatch.setattr(cross_products, "_near_mean", watched(cross_products._near_mean))
+    monkeypatch.setattr(
+        cross_products, "_approximate_mean", watched(cross_products._approximate_mean)
+    )
     return numbers
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from ..kernels.rows import sparse_products, sweep_sparse
-from ..linalg.blocks import chunk_rows, consecutive, slices
+from ..linalg.blocks import chunk_rows, csr_row_slice, slices
 from .dense import CACHE_LINE, DOUBLE, PER_LINE, Rows
 
 CHUNK_ROWS = 1 << 12  # least rows of a chunk
@@ -157,7 +157,7 @@ class SparseRows(Rows):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
         for part in slices(self.n_rows, step):
-            z = SparseChunk(consecutive(self.X, part), self._centre, self.scaling.scale)
+            z = SparseChunk(csr_row_slice(self.X, part), self._centre, self.scaling.scale)
             yield z, self.y[part], self._weight_of(part)
 
 

@@ -367,7 +367,7 @@ class ExactClusterEpoch(ClusterEpoch):
             *self.sums, self.sketch.total = self.known.residual_sums(
                 rows.target, rows.scaling, theta
             )
-            blocks = partial(self.known.rows, rows.scaling)
+            blocks = partial(self.known.equivalent_rows, rows.scaling)
             self.sketch.finish(rows.weight, self.objective.l2, blocks)
         none = np.empty((len(theta), 0))
         loss, gradient, _ = normalize_sums(

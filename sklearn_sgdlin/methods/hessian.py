@@ -4,7 +4,8 @@ import numpy as np
 
 from ..linalg.blas import transposed_product
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver, factorize_hessian
-from ..linalg.least_squares import LeastSquares, triangular_factor
+from ..linalg.least_squares import LeastSquares
+from ..linalg.triangular import triangular_factor
 
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together

@@ -109,7 +109,7 @@ class InteriorPoint(Solver):
         if smooth is None or not smooth.matrix:
             return CrossProducts(moments, None)
         slope = smooth.slope + smooth.hessian @ smooth.origin
-        return CrossProducts.of_hessian(smooth.hessian, slope, self.rows.scaling, moments)
+        return CrossProducts.from_hessian(smooth.hessian, slope, self.rows.scaling, moments)
 
     def _begin(self, theta, matrix):
         """Begin at a model, with multipliers and slacks that suit it."""
