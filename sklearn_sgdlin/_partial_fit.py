@@ -140,8 +140,8 @@ def _sweep(settings, X, y, sample_weight, state, moments):
             state.rows_seen,
             scaling.to_scaled(state.coef, state.intercept),
             scaling.to_scaled(state.returned_coef, state.returned_intercept),
-            state.average_rows,
-            AVERAGE_DECAY,
+            average_rows=state.average_rows,
+            forget=AVERAGE_DECAY,
         )
         returned_coef, returned_intercept = scaling.to_original(mean)
         state = state.walked(*scaling.to_original(theta), round(average_rows - state.average_rows))

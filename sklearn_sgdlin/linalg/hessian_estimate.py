@@ -69,7 +69,7 @@ class HessianEstimate:
 
     def add(self, chunk, weight=None):
         """Take in the rows of a chunk with their weights."""
-        for z, part in chunk.parts(weight):
+        for z, part in chunk.dense_blocks(weight):
             z = z if part is None else z * np.sqrt(part)[:, np.newaxis]
             if self.exact:
                 self._multiply(z)
@@ -156,5 +156,5 @@ def dense_blocks(parts):
     """Yield the rows of several parts, dense and times the roots of their weights."""
     for rows in parts:
         for chunk, _, weight in rows.chunks():
-            for z, part in chunk.parts(weight):
+            for z, part in chunk.dense_blocks(weight):
                 yield z.copy() if part is None else z * np.sqrt(part)[:, np.newaxis]

@@ -203,7 +203,7 @@ class SparseSystem(DualSystem):
     def solve(self, values):
         """Multiply with the inverse of M (Woodbury)."""
         own = values / self.own
-        along, _ = dpotrs(self.factor, self.shared.transposed_times(own), lower=True)
+        along, _ = dpotrs(self.factor, self.shared.rmatvec(own), lower=True)
         return own - (self.shared @ along) / self.own
 
     def beside(self, values):
@@ -212,13 +212,13 @@ class SparseSystem(DualSystem):
 
     def times(self, values):
         """Multiply with K + W."""
-        shared = self.shared @ self.shared.transposed_times(values)
+        shared = self.shared @ self.shared.rmatvec(values)
         return (shared + self.others.products(values)) / self.l2 + self.weight * values
 
     def coef(self, values):
         """The coefficients that are this sum of rows."""
         coef = np.empty(len(self.order))
-        coef[self.order] = self.columns.transposed_times(values / self.l2)
+        coef[self.order] = self.columns.rmatvec(values / self.l2)
         return coef
 
 

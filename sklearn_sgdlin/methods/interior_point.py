@@ -118,7 +118,7 @@ def squares_of_rows(rows):
     """Return the weighted sum of the square of each coordinate of the rows."""
     total = 0.0
     for z, y, weight in rows.chunks():
-        total += z.squares(np.ones(len(y)) if weight is None else weight)
+        total += z.column_squares(np.ones(len(y)) if weight is None else weight)
     return total
 
 

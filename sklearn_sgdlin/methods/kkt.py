@@ -190,7 +190,7 @@ class NewtonSystem(NamedTuple):
         value, gap = local.value()
         pull = (local.curvature * local.pull).sum(axis=1)
         vectors = np.column_stack([local.m.sum(axis=1), pull]) * weight[:, np.newaxis]
-        slope, pull = z.transposed_times(vectors).T
+        slope, pull = z.rmatvec(vectors).T
         sizes = np.bincount(local.binade(), weights=weight, minlength=BINADES)
         product = weight @ local.products()
         return cls(weight @ value, weight @ gap, sizes, product, slope, pull, hessian)
@@ -208,7 +208,7 @@ class NewtonSystem(NamedTuple):
 
 def hessian_of(z, weight, matrix):
     """z.T @ diag(weight) @ z, or its diagonal."""
-    return z.gram(weight) if matrix else z.squares(weight)
+    return z.gram(weight) if matrix else z.column_squares(weight)
 
 
 def joined(looks):
@@ -283,7 +283,7 @@ class RowKKT:
         """Return the product of the part of the rows in the Hessian with a direction."""
         total = np.zeros_like(direction)
         for part, z, _, _ in self._parts():
-            total += z.transposed_times(self.curvature[part] * (z @ direction))
+            total += z.rmatvec(self.curvature[part] * (z @ direction))
         return total
 
     def look(self, theta, direct):
@@ -294,7 +294,7 @@ class RowKKT:
             step = local.direct(response)
             longest = np.minimum(longest, local.longest(step))
             products += local.products_after(step) @ weight
-            corrections += z.transposed_times(weight[:, np.newaxis] * local.corrections(step))
+            corrections += z.rmatvec(weight[:, np.newaxis] * local.corrections(step))
         return longest, products, corrections * [1.0, self.share]
 
     def _centred(self, theta, direct, centred, product):
@@ -326,15 +326,15 @@ class Coordinates:
     def __matmul__(self, points):
         return points[self.index]
 
-    def transposed_times(self, values):
+    def rmatvec(self, values):
         """z.T @ values."""
         total = np.zeros((self.n_coordinates, *values.shape[1:]))
         total[self.index] = values
         return total
 
-    def squares(self, weight):
+    def column_squares(self, weight):
         """Diagonal of z.T @ diag(weight) @ z."""
-        return self.transposed_times(weight)
+        return self.rmatvec(weight)
 
 
 class PenaltyKKT(RowKKT):
@@ -425,7 +425,7 @@ def loss_and_gradient_sums(rows, theta, hessian):
         weight = np.ones(len(y)) if weight is None else weight
         residual = y - z @ theta
         value += weight @ residual**2 / 2
-        slope += z.transposed_times(weight * residual)
+        slope += z.rmatvec(weight * residual)
         if hessian is not None:
             total += hessian(z, weight)
     return value, slope, total

@@ -12,7 +12,7 @@ from math import sqrt
 import numpy as np
 from scipy.sparse import issparse
 
-from ..kernels.rows import standardise
+from ..kernels.dense import standardise
 from ..linalg.blocks import chunk_rows, consecutive, slices, with_last
 from ..linalg.factorization import RANK_TOLERANCE, cholesky_solver
 from ..linalg.least_squares import (

@@ -8,7 +8,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ..kernels.csc import column_moments
-from ..kernels.rows import moments
+from ..kernels.dense import moments
 
 MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
 CONSTANT = 4 * np.finfo(np.float64).eps  # of the mean: a standard deviation of rounding errors
