@@ -185,7 +185,13 @@ class LocalProblem:
             average, n_averaged = iterate, 0.0
             for part, *piece in (pieces[i] for i in stretch):
                 iterate, average, n_averaged = part.sweep(
-                    piece, objective, step_rule, rows_seen, iterate, average, n_averaged
+                    piece,
+                    objective,
+                    step_rule,
+                    rows_seen,
+                    iterate,
+                    average,
+                    average_rows=n_averaged,
                 )
             rows_seen += int(n_averaged)
             points.append(average)

@@ -219,7 +219,9 @@ def test_squares_are_the_diagonal_of_the_gram_matrix(rows, seed):
         SparseRows(csr_array(rows), weight, None, scaling),
     ):
         for z, _, _ in kind.chunks():
-            np.testing.assert_allclose(z.squares(weight), np.diag(z.gram(weight)), atol=1e-12)
+            np.testing.assert_allclose(
+                z.column_squares(weight), np.diag(z.gram(weight)), atol=1e-12
+            )
 
 
 @pytest.mark.parametrize("level", [0.01, 0.5, 0.97])

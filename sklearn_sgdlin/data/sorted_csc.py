@@ -66,7 +66,7 @@ class CentredColumns:
     def __matmul__(self, coef):
         return self.X @ coef - self.root * (self.centre @ coef)
 
-    def transposed_times(self, values):
+    def rmatvec(self, values):
         """The transpose, times a number for each row."""
         product = self.X.T @ values
         product -= self.centre * (self.root @ values)

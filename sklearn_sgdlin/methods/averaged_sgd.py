@@ -110,8 +110,8 @@ def sweep_chunk(settings, chunk, state, moments):
             state.rows_seen,
             scaling.to_scaled(state.coef, state.intercept),
             scaling.to_scaled(state.returned_coef, state.returned_intercept),
-            state.average_rows,
-            AVERAGE_DECAY,
+            average_rows=state.average_rows,
+            forget=AVERAGE_DECAY,
         )
         n_steps = round(average_rows - state.average_rows)
         state = state.with_last_iterate(*scaling.to_original(theta), n_steps, n_steps)

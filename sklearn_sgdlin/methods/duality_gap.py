@@ -127,7 +127,7 @@ def square_sums(rows):
     """Return the weighted sum over rows of the square of each coordinate; a task."""
     total = 0.0
     for z, y, weight in rows.chunks():
-        total += z.squares(np.ones(len(y)) if weight is None else weight)
+        total += z.column_squares(np.ones(len(y)) if weight is None else weight)
     return total
 
 

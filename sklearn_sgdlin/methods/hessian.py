@@ -100,7 +100,7 @@ class Hessian:
 def weighted_blocks(rows):
     """Yield dense rows z times the roots of their weights; a block may be overwritten later."""
     for chunk, _, weight in rows.chunks():
-        for z, part in chunk.parts(weight):
+        for z, part in chunk.dense_blocks(weight):
             yield z if part is None else z * np.sqrt(part)[:, np.newaxis]
 
 

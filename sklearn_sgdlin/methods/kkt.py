@@ -84,7 +84,7 @@ def _vector_sums(z, weight, kkt):
     exponent = kkt.residual_exponent()
     histogram = np.bincount(exponent, weights=weight, minlength=N_EXPONENTS)
     complementarity = weight @ kkt.complementarity()
-    slopes = z.transposed_times(vectors).T
+    slopes = z.rmatvec(vectors).T
     return NewtonSystem(weight @ cost, weight @ gap, histogram, complementarity, *slopes, 0.0)
 
 
@@ -93,7 +93,7 @@ def hessian_product_sums(partition, direction):
     total = np.zeros_like(direction)
     for part, z, _, _ in _chunks(partition):
         curvature = partition.memory[KKT].curvature[part]
-        total += z.transposed_times(curvature * (z @ direction))
+        total += z.rmatvec(curvature * (z @ direction))
     return total
 
 
@@ -107,7 +107,7 @@ def predictor_sums(partition, theta, affine):
 
 def _predictor(z, weight, kkt, response):
     step = kkt.affine_step(response)
-    terms = z.transposed_times(weight[:, np.newaxis] * kkt.corrector_terms(step))
+    terms = z.rmatvec(weight[:, np.newaxis] * kkt.corrector_terms(step))
     complementarity = kkt.complementarity_after(step) @ weight
     return Predictor(Smallest(kkt.max_step_lengths(step)), complementarity, *terms.T)
 

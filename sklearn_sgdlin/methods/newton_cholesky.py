@@ -116,7 +116,7 @@ def exact_residual_sums(rows, theta):
     square, slope = 0.0, np.zeros(len(theta))
     for chunk, y, weight in rows.chunks():
         start = 0
-        for z, part in chunk.parts(weight):
+        for z, part in chunk.dense_blocks(weight):
             residual = y[start : start + len(z)] - z @ theta
             start += len(z)
             weighted = residual if part is None else part * residual

@@ -58,7 +58,7 @@ class NewtonSystem(NamedTuple):
 
 def weighted_gram(z, weight, matrix):
     """Return ``z.T @ diag(weight) @ z`` of an operator, or only its diagonal."""
-    return z.gram(weight) if matrix else z.squares(weight)
+    return z.gram(weight) if matrix else z.column_squares(weight)
 
 
 def require_finite(array):

@@ -28,15 +28,15 @@ class SelectedCoordinates:
     def __matmul__(self, points):
         return points[self.index]
 
-    def transposed_times(self, values):
+    def rmatvec(self, values):
         """Return z.T @ values."""
         total = np.zeros((self.n_coordinates, *values.shape[1:]))
         total[self.index] = values
         return total
 
-    def squares(self, weight):
+    def column_squares(self, weight):
         """Return the diagonal of z.T @ diag(weight) @ z, which is all of it."""
-        return self.transposed_times(weight)
+        return self.rmatvec(weight)
 
 
 class PenaltyRows:

@@ -176,7 +176,7 @@ def slope_sums(rows, theta, loss):
     total = 0.0
     for z, y, weight in rows.chunks():
         multiplier = loss.multiplier(y - z @ theta)
-        total += z.transposed_times(multiplier if weight is None else weight * multiplier)
+        total += z.rmatvec(multiplier if weight is None else weight * multiplier)
     return total
 
 

@@ -66,7 +66,7 @@ def loss_and_gradient_sums(rows, theta, gram):
         weight = np.ones(len(y)) if weight is None else weight
         residual = y - z @ theta
         value += weight @ residual**2 / 2
-        slope += z.transposed_times(weight * residual)
+        slope += z.rmatvec(weight * residual)
         if gram is not None:
             total += gram(z, weight)
     return value, slope, total

@@ -82,7 +82,7 @@ class SparseKernel:
     def _solve(self, values):
         """Return the inverse of M times values (Woodbury)."""
         columns, scaled = self.frequent_columns, values / self.diagonal
-        inner, _ = dpotrs(self.factor, columns.transposed_times(scaled), lower=True)
+        inner, _ = dpotrs(self.factor, columns.rmatvec(scaled), lower=True)
         return scaled - (columns @ inner) / self.diagonal
 
     def residual_matvec(self, values):
@@ -93,7 +93,7 @@ class SparseKernel:
     def apply_transpose(self, dual_coef):
         """Return Z' times dual coefficients, in the coordinates of the scaling."""
         coef = np.zeros(len(self.scale))
-        coef[self.order] = self.columns.transposed_times(dual_coef / self.l2)
+        coef[self.order] = self.columns.rmatvec(dual_coef / self.l2)
         return np.divide(coef, self.scale, out=np.zeros(len(coef)), where=self.scale > 0)
 
 

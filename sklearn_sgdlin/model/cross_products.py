@@ -13,7 +13,7 @@ from math import sqrt
 import numpy as np
 from scipy.sparse import issparse
 
-from ..kernels.rows import standardise
+from ..kernels.dense import standardise
 from ..linalg.blocks import chunk_rows, csr_row_slice, slices, with_last
 from ..linalg.least_squares import LeastSquares, ridge_least_squares
 from ..linalg.triangular import append_rows, factor_by_products, factor_of_products

@@ -8,7 +8,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ..kernels.csc import column_moments
-from ..kernels.rows import moments
+from ..kernels.dense import moments
 
 # Rows whose squared deviations are summed up from one mean before they are merged. With more rows
 # a variance would lose more digits: its relative rounding error is about that many units in the
