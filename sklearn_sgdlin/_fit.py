@@ -107,9 +107,9 @@ def _method(settings, rows, objective, shared=None):
     if settings.quadratic:
         tol = settings.tol or 0.0
         if shared.dual is not None:
-            return DualEpoch(rows, shared.dual, tol)
-        if NearestSystem.serves(rows.X, settings):
-            return NearestEpoch(rows, shared.nearest(rows))
+            return DualEpoch(rows.parts[0], shared.dual, tol)
+        if NearestSystem.serves(rows.parts[0].X, settings):
+            return NearestEpoch(rows.parts[0], shared.nearest(rows.parts[0]))
         return SearchingEpoch(rows, objective, tol, shared.sketch, shared.seed)
     return InteriorPoint(rows, objective, settings.tol or LEAST_TOL)
 

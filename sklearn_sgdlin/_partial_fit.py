@@ -124,16 +124,17 @@ def _sweep(settings, X, y, sample_weight, state, moments):
     if settings.precondition:
         state = state.carried_over(moments, settings.fit_intercept)
     rows = Problem.of(settings, X, y, sample_weight, moments).rows
-    blocks, within = rows.order(sweep_rng(settings, state.seed, before) if len(y) > 1 else None)
+    (part,) = rows.parts
+    blocks, within = part.order(sweep_rng(settings, state.seed, before) if len(y) > 1 else None)
     for piece in _pieces(
         blocks, len(y) / len(blocks), before, CONSTANT_RATE_ROWS * rows.n_coordinates
     ):
         if settings.precondition and settings.loss.bound < inf:
-            state = _with_residuals(settings, rows, piece[:RECENT_ROWS], state)
+            state = _with_residuals(settings, part, piece[:RECENT_ROWS], state)
         n_rows = len(piece) * len(y) / len(blocks)
         problem, step_rule = _problem(settings, X, y, sample_weight, state, moments, n_rows)
         scaling = problem.rows.scaling
-        theta, mean, average_rows = problem.rows.sweep(
+        theta, mean, average_rows = problem.rows.parts[0].sweep(
             (piece, within),
             problem.objective,
             step_rule,

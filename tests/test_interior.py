@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.methods import interior_point
 from sklearn_sgdlin.methods.interior_point import PrimalDualIterate
 from sklearn_sgdlin.methods.kkt import LinearizedKKT, MultiplierBounds
@@ -34,7 +35,7 @@ def make_interior(rng, name, penalty, weighted=False):
     scaling = Scaling.from_moments(Moments.of(X, h), True)
     l1, l2, positive = PENALTIES[penalty]
     objective = Objective.of(LOSS_ROWS[name], l1, l2, positive, scaling.scale)
-    return PrimalDualIterate(Rows(X, y, h, scaling), objective, np.zeros(7))
+    return PrimalDualIterate(InMemory.of(X, y, h, scaling), objective, np.zeros(7))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf, sqrt
 
+import numpy as np
+
 from ..model.moments import Moments
 from ..model.objective import Objective
 from ..model.scaling import Scaling
 from ..model.settings import target_variance
-from .csr import make_rows
-from .dense import Rows
+from .partitions import InMemory, Partitions
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Problem:
     the mean of ||z||**2 without the intercept, 1 if that is 0.
     """
 
-    rows: Rows
+    rows: Partitions
     moments: Moments
     objective: Objective
     unit: float
@@ -33,7 +34,7 @@ class Problem:
 
         `size` is that of residuals, where it is known to be less than the spread of y.
         """
-        return cls.on(partial(make_rows, X, y, sample_weight), settings, moments, size)
+        return cls.on(partial(InMemory.of, X, y, sample_weight), settings, moments, size)
 
     @classmethod
     def on(cls, rows_in, settings, moments, size=None):
@@ -64,7 +65,7 @@ class Problem:
         takes coordinates which are centred and scaled.
         """
         rows = standard.rows
-        rows.sweep = partial(_sweep_in, self.rows, self.objective, rows.scaling)
+        rows.sweep_places = partial(_sweep_in, self.rows, self.objective, rows.scaling)
         return Problem(rows, self.moments, standard.objective, self.unit, self.norm)
 
     def step_rule(self, settings, rate):
@@ -73,9 +74,10 @@ class Problem:
         return rate * self.unit, power_t, settings.implicit, self.norm
 
 
-def _sweep_in(rows, objective, scaling, order, _, step_rule, rows_seen, theta):
+def _sweep_in(rows, objective, scaling, rng, _, step_rule, rows_seen, theta):
     """Sweep rows in their own coordinates, from a point of a scaling; return points of it."""
     start = rows.scaling.to_scaled(*scaling.to_original(theta))
-    end, average, average_rows = rows.sweep(order, objective, step_rule, rows_seen, start)
-    end, average = (scaling.to_scaled(*rows.scaling.to_original(point)) for point in (end, average))
-    return end, average, average_rows
+    return tuple(
+        np.stack([scaling.to_scaled(*rows.scaling.to_original(point)) for point in points.T], 1)
+        for points in rows.sweep_places(rng, objective, step_rule, rows_seen, start)
+    )

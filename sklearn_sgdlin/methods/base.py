@@ -54,7 +54,7 @@ class Sweeps:
             Where explicit steps have led to a loss far above that of a constant prediction.
         """
         problem, rows = self.problem, self.problem.rows
-        end, average, _ = rows.sweep(*self.begin(), theta)
+        end, average = map(rows.mean_of, rows.sweep_places(*self.begin(), theta))
         if not self.settings.implicit:
             _, intercept = constant_model(self.settings, problem.moments)
             bound = rows.constant_loss(self.settings.loss, intercept)
@@ -63,11 +63,11 @@ class Sweeps:
         return end, average
 
     def begin(self):
-        """Return the order of rows, objective, step rule and steps before of a new sweep."""
+        """Return the generator of the order of rows, objective, step rule and steps before."""
         settings, problem, before = self.settings, self.problem, self.rows_seen
-        order = problem.rows.order(sweep_rng(settings, self.seed, before))
+        rng = sweep_rng(settings, self.seed, before)
         self.rows_seen += problem.rows.n_rows
-        return order, problem.objective, problem.step_rule(settings, self.rate), before
+        return rng, problem.objective, problem.step_rule(settings, self.rate), before
 
 
 class LastIterate:

@@ -18,9 +18,11 @@ from operator import add
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from ..data.partitions import InMemory
 from ..linalg.cg import conjugate_gradient
 from ..model.cross_products import CrossProducts
 from .base import EpochResult
+from .distributed import ClusterConditions
 from .kkt import (
     BINADES,
     FRACTION_TO_BOUNDARY,
@@ -139,9 +141,10 @@ def bounded_l1(rows, objective, theta):
 
 def conditions_of(rows, box, matrix):
     """Return the conditions of the optimum for all rows, wherever they lie."""
-    if hasattr(rows, "conditions"):
-        return rows.conditions(box, matrix)
-    return RowKKT(rows.chunks, rows.n_rows, rows.weight, box, matrix)
+    if not isinstance(rows, InMemory):
+        return ClusterConditions(rows, box, matrix)
+    (part,) = rows.parts
+    return RowKKT(part.chunks, part.n_rows, part.weight, box, matrix)
 
 
 class PrimalDualIterate:

@@ -222,7 +222,7 @@ class SearchingEpoch:
         """Return loss, gradient and images; where the Hessian is cheap, images come from it."""
         if self.sketch is None or not self.sketch.cheap:
             return gradient_and_hessian_products(self.rows, self.objective, theta, directions)
-        self.sketch.fill([self.rows], self.rows.weight, self.objective.l2)
+        self.sketch.fill(self.rows.parts, self.rows.weight, self.objective.l2)
         nothing = np.empty((len(theta), 0))
         loss, gradient, _ = gradient_and_hessian_products(self.rows, self.objective, theta, nothing)
         return loss, gradient, self.sketch.total @ directions
@@ -242,7 +242,7 @@ class SearchingEpoch:
         return theta, decrease, left
 
     def _by_sketch(self, theta, loss, enough):
-        self.sketch.fill([self.rows], self.rows.weight, self.objective.l2)
+        self.sketch.fill(self.rows.parts, self.rows.weight, self.objective.l2)
         if self.sketch.exact:
             return self._newton(theta, loss, enough)
         return self._conjugate(theta, enough, solve=self.sketch.solve)
