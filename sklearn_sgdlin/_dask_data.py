@@ -1,7 +1,7 @@
 """Data on a Dask cluster as users give it: found, loaded, validated, held out, scored."""
 
 import warnings
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import dask
@@ -31,7 +31,7 @@ def is_collection(data):
     return dask.is_dask_collection(data) and hasattr(data, "to_delayed")
 
 
-def partitions_of(name, data):
+def _partitions(name, data):
     """Return the partitions of a dask collection, in their order."""
     if not is_collection(data):
         raise TypeError(
@@ -59,7 +59,7 @@ def zipped(X, y, sample_weight):
             "None."
         )
     given = {"X": X, "y": y, "sample_weight": sample_weight}
-    parts = {name: partitions_of(name, data) for name, data in given.items() if data is not None}
+    parts = {name: _partitions(name, data) for name, data in given.items() if data is not None}
     for name, blocks in parts.items():
         if len(blocks) != len(parts["X"]):
             raise ValueError(
@@ -205,7 +205,20 @@ def _held_out_loss(actor, loss, coef, intercept):
     return total, sum_of_weights
 
 
-def predicted(model, X):
+def predictions(model, X):
+    """Return the predictions for a dask collection, as a dask array not yet computed."""
+    parts, targets = _partitions("X", X), model.coef_.shape[:-1]
+    rows = X.chunks[0] if isinstance(X, da.Array) else [np.nan] * len(parts)
+    predict = partial(dask.delayed(_predicted), dask.delayed(model))
+    return da.concatenate(
+        [
+            da.from_delayed(predict(part), (n_rows, *targets), dtype=np.float64)
+            for part, n_rows in zip(parts, rows, strict=True)
+        ]
+    )
+
+
+def _predicted(model, X):
     """Return the predictions of a partition, which may have no rows."""
     return np.empty((0, *model.coef_.shape[:-1])) if without_rows(X) else model.predict(X)
 

@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 
 try:
     import dask
-    import dask.array as da
     from distributed import Client, get_client
 except ImportError as error:
     raise ImportError(
@@ -22,8 +21,7 @@ from ._dask_data import (
     HeldOutRows,
     is_collection,
     loaded,
-    partitions_of,
-    predicted,
+    predictions,
     r2_score,
     squares,
     validated_schema,
@@ -130,7 +128,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         X : dask array, dask dataframe or list of delayed
             Rows, in any units, in partitions.
         y : dask array, dask series or list of delayed
-            MultiTargetState; each of several gets the model it would get alone.
+            Targets; each of several gets the model it would get alone.
         sample_weight : dask array, dask series or list of delayed, default=None
             Weights, not negative; a row of weight k counts as k rows.
         X_val : array-like of shape (n_val, n_features), default=None
@@ -164,7 +162,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in memory.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            MultiTargetState.
+            Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative.
 
@@ -201,20 +199,11 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         if not is_collection(X):
             return super().predict(X)
         check_is_fitted(self)
-        local, targets = self.to_local(), self.coef_.shape[:-1]
-        parts = partitions_of("X", X)
-        rows = X.chunks[0] if isinstance(X, da.Array) else [np.nan] * len(parts)
         with suppress(ValueError):  # there is no client: another scheduler computes
             client = self._client()
             if client.status == "running" and not client.asynchronous:
                 check_versions(client)
-        predict = partial(dask.delayed(predicted), dask.delayed(local))
-        return da.concatenate(
-            [
-                da.from_delayed(predict(part), (n_rows, *targets), dtype=np.float64)
-                for part, n_rows in zip(parts, rows, strict=True)
-            ]
-        )
+        return predictions(self.to_local(), X)
 
     def score(self, X, y, sample_weight=None):
         """Return the coefficient of determination, summed up where the rows are.
@@ -224,7 +213,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         X : dask array, dask dataframe or list of delayed; or array-like in memory
             Rows.
         y : dask array, dask series or list of delayed; or array-like in memory
-            MultiTargetState.
+            Targets.
         sample_weight : as y, default=None
             Weights.
 
