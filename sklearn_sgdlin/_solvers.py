@@ -6,6 +6,7 @@ from ._choose import ProblemFacts, choose
 from .data.sorted_csc import SortedColumns
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.triangular import WELL_CONDITIONED
+from .methods.distributed_newton import DistributedNewton
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
 from .methods.newton_cg import NewtonCG
@@ -17,14 +18,14 @@ from .methods.sparse_dual import SparseKernel, SparseRowSystem
 from .model.moments import Moments
 
 
-def facts_of(settings, *, n_rows, n_features, n_entries, sparse, n_places=1):
+def facts_of(settings, *, n_rows, n_features, n_entries, sparse, distributed=False):
     """Return the `ProblemFacts` of data of this size with these settings."""
     return ProblemFacts(
         n_rows=n_rows,
         n_features=n_features,
         n_entries=n_entries,
         sparse=sparse,
-        n_places=n_places,
+        distributed=distributed,
         quadratic=settings.quadratic,
         l2=settings.l2 > 0,
         sgd_setting=settings.sgd_setting,
@@ -84,11 +85,14 @@ class Solvers:
                     self.choice = self._without_dual()
                     return self.of(rows, objective)
                 kind = SparseRowSystem if self.facts.sparse else RowSystem
-                return kind(rows, self._row_kernel(rows), tol)
+                return kind(rows.parts[0], self._row_kernel(rows), tol)
             case "newton-cholesky":
                 return NewtonCholesky(rows, objective, tol, self.hessian)
+            case "newton-cg" if self._local_hessians:
+                return DistributedNewton(rows, objective, tol)
             case "newton-cg":
                 many = self.facts.n_features > settings.tuning.max_hessian_features
+                many = many or self.facts.distributed
                 return NewtonCG(
                     rows,
                     objective,
@@ -97,6 +101,12 @@ class Solvers:
                     seed=self.seed,
                     begin_with_sweep=many,
                 )
+
+    @property
+    def _local_hessians(self):
+        """Whether each worker keeps the Hessian of its own rows."""
+        limit = self.settings.tuning.max_worker_hessian_features
+        return self.facts.distributed and self.facts.n_features <= limit
 
     @cached_property
     def moments(self):
@@ -115,6 +125,7 @@ class Solvers:
     def _row_kernel(self, rows):
         """Return the kernel matrix of the rows, the same for all targets."""
         if self._kernel is None:
+            (rows,) = rows.parts
             l2 = self.settings.l2
             dense = self._columns is None
             self._kernel = DenseKernel(rows, l2) if dense else SparseKernel(self._columns, rows, l2)
@@ -126,7 +137,7 @@ class Solvers:
         facts, tuning, n_coordinates = self.facts, self.settings.tuning, self.facts.n_features + 1
         if self.choice.solver == "newton-cholesky":
             return Hessian(facts.n_rows, n_coordinates, pivot_ratio=WELL_CONDITIONED)
-        if facts.n_features > tuning.max_hessian_features or facts.n_places > 1:
+        if facts.n_features > tuning.max_hessian_features or facts.distributed:
             return None
         n_sums = max(tuning.sketch_rows_per_feature * n_coordinates, tuning.min_sketch_rows)
         n_sums = min(n_sums, facts.n_rows // 4)

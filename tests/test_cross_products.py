@@ -1,5 +1,6 @@
 """Sums of products, put together from parts, against a naive loop over all rows."""
 
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
-from sklearn_sgdlin._shard import merged
 from sklearn_sgdlin.model.cross_products import CrossProducts
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.scaling import Scaling
@@ -26,13 +26,14 @@ def data(rng):
 def cross_products_of(X, targets, weight, cuts=CUTS, with_products=True):
     """CrossProducts of the parts between cuts, merged."""
     parts = [slice(*ends) for ends in pairwise(cuts)]
-    return merged(
+    return reduce(
+        CrossProducts.merge,
         [
             CrossProducts.of(
                 X[part], targets[:, part], None if weight is None else weight[part], with_products
             )
             for part in parts
-        ]
+        ],
     )
 
 

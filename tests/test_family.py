@@ -9,7 +9,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, QuantileRe
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.linalg import hessian_estimate
 from sklearn_sgdlin.methods.interior_point import MATRIX_COORDINATES_MOST as COORDINATES
 from sklearn_sgdlin.model import moments
@@ -360,8 +360,8 @@ def test_warm_grid_over_alpha_takes_fewer_passes(rng, monkeypatch):
     X = np.cumsum(rng.normal(size=(1500, 1100)), axis=1)
     y = X[:, ::50] @ rng.normal(size=22) + rng.normal(size=1500)
     passes = []
-    counted = Rows.sum
-    monkeypatch.setattr(Rows, "sum", lambda *args: passes.append(1) or counted(*args))
+    counted = InMemory.sum
+    monkeypatch.setattr(InMemory, "sum", lambda *args: passes.append(1) or counted(*args))
     counts = []
     for warm_start in (False, True):
         passes.clear()

@@ -96,14 +96,15 @@ def sweep_chunk(settings, chunk, state, moments):
     if settings.precondition:
         state = state.rescaled_to(moments, settings.fit_intercept)
     rows, n_rows = Problem.of(settings, *chunk, moments).rows, len(chunk.y)
-    blocks, within = rows.order(sweep_rng(settings, state.seed, before) if n_rows > 1 else None)
+    (part,) = rows.parts
+    blocks, within = part.order(sweep_rng(settings, state.seed, before) if n_rows > 1 else None)
     block_rows = n_rows / len(blocks)
     for piece in _pieces(blocks, block_rows, before, CONSTANT_RATE_ROWS * rows.n_coordinates):
         if settings.precondition and settings.loss.bound < inf:
-            state = _with_residuals(settings, rows, piece[:RESIDUAL_WINDOW], state)
+            state = _with_residuals(settings, part, piece[:RESIDUAL_WINDOW], state)
         problem, step_rule = _problem(settings, chunk, state, moments, len(piece) * block_rows)
         scaling = problem.rows.scaling
-        theta, average, average_rows = problem.rows.sweep(
+        theta, average, average_rows = problem.rows.parts[0].sweep(
             (piece, within),
             problem.objective,
             step_rule,

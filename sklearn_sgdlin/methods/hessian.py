@@ -82,7 +82,7 @@ class Hessian:
 
     def _factorize_rows(self, rows, l2):
         """Factorise by orthogonal transformations of the rows, which lose no digits."""
-        factors = rows.each(factor_of_rows)
+        factors = rows.each(factor_of_rows, [()] * len(rows.shares))
         self.factor = triangular_factor(factors) if len(factors) > 1 else factors[0]
         self.factor = root = self.factor / np.sqrt(rows.weight)
         self.trace = np.vdot(root, root)

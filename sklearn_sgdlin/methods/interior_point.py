@@ -81,10 +81,11 @@ class InteriorPoint(Solver):
         """Return the best model known after some steps, its objective, and the distance."""
         # 1. Begin with the best model of the first sweep, where that may be a start.
         if self.value is None:
-            noisy = len(theta) > MATRIX_COORDINATES_MOST and self.objective.l1.any()
-            theta, self.value = self._best(
-                [theta] if noisy else [theta, *np.column_stack(sweep(theta)).T]
-            )
+            points = [theta]
+            if not (len(theta) > MATRIX_COORDINATES_MOST and self.objective.l1.any()):
+                ends, averages = sweep(theta)
+                points += [self.rows.mean_of(ends), averages.mean(axis=1)]
+            theta, self.value = self._best(points)
         value = self.value
         if value == 0:
             return EpochResult(theta, value, 0.0)

@@ -15,6 +15,7 @@ from .base import EpochResult, Solver
 from .newton_system import RoundingError
 from .penalty_kkt import PenaltyKKT
 from .predictor_corrector import PrimalDualIterate
+from .sgd import at_most
 
 PROJECTION = "projection"  # the key of projected rows in the memory of a partition
 
@@ -84,7 +85,7 @@ class KinkedSGD(Solver):
 
     def run(self, theta, sweep):
         """Return the best model in the span after one more sweep."""
-        points = [points - theta[:, np.newaxis] for points in sweep(theta)]
+        points = [at_most(points - theta[:, np.newaxis]) for points in sweep(theta)]
         columns = [*points, *self._descent(theta), *self.earlier_steps]
         directions = self._normalised(theta, np.column_stack(columns))
         candidates = [theta]

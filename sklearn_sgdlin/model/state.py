@@ -69,6 +69,24 @@ class State:
     grown_at: np.ndarray
     seed: int
 
+    @classmethod
+    def after_fit(cls, cross_products, coef, intercept, *, rows_seen, steps, seed):
+        """Return the state after an epoch of a fit, whose model is returned as it is."""
+        return cls(
+            cross_products,
+            coef,
+            intercept,
+            coef,
+            intercept,
+            rows_seen=rows_seen,
+            steps=steps,
+            average_rows=float(rows_seen),
+            residuals=np.empty((2, 0)),
+            fitted=True,
+            grown_at=np.zeros(len(coef)),
+            seed=seed,
+        )
+
     @property
     def moments(self):
         """Moments of the columns of X and of y, which is the last."""
