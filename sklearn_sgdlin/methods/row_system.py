@@ -152,7 +152,8 @@ class DenseKernel:
         rows, centre = self.rows, self.rows.scaling.centre
         for part in slices(len(centre), max(chunk_rows(self.size), BLOCK_COLUMNS)):
             z = rows.X[:, part] - centre[part]
-            z *= self.sqrt_weight[:, np.newaxis]
+            if rows.sample_weight is not None:
+                z *= self.sqrt_weight[:, np.newaxis]
             z *= self.column_scale[part]
             yield part, z
 
