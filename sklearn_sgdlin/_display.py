@@ -139,7 +139,7 @@ class LossCurveDisplay:
         display = cls(
             loss_curve=estimator.loss_curve_,
             validation_scores=estimator.validation_scores_,
-            learning_rates=estimator.learning_rates_,
+            learning_rates=estimator.learning_rates_ or None,
             best_iteration=estimator.best_iteration_,
             **estimator._curve_labels(),
         )

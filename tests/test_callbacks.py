@@ -91,10 +91,11 @@ def test_callbacks_change_nothing():
 
 def test_a_callback_stops_the_fit():
     X, y = load("normal")
-    model = SGDLinearRegressor(tol=None, random_state=0).set_callbacks(Recorder(stop_after=2))
+    shorter = SGDLinearRegressor(solver="sgd", tol=None, max_iter=2, random_state=0)
+    model = clone(shorter).set_params(max_iter=1000).set_callbacks(Recorder(stop_after=2))
     model.fit(X, y)
     assert (model.n_iter_, model.stop_reason_, model.t_) == (2, "callback", 2 * len(y))
-    shorter = SGDLinearRegressor(tol=None, max_iter=2, random_state=0).fit(X, y)
+    shorter.fit(X, y)
     np.testing.assert_array_equal(model.coef_, shorter.coef_)
 
 

@@ -185,7 +185,8 @@ def test_warns_at_max_iter(overfitting):
 def test_verbose_prints_the_score(overfitting, capsys):
     X, y, X_val, y_val = overfitting
     model = SGDLinearRegressor(verbose=1, **OPTIONS).fit(X, y, X_val=X_val, y_val=y_val)
-    lines = capsys.readouterr().out.splitlines()
+    solver, *lines = capsys.readouterr().out.splitlines()
+    assert solver.startswith("solver sgd: ")
     scores = [float(line.split()[line.split().index("validation") + 1]) for line in lines]
     np.testing.assert_allclose(scores, model.validation_scores_, rtol=1e-5)
     assert len({len(line) for line in lines}) == 1

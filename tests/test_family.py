@@ -9,9 +9,9 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, QuantileRe
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.partitions import InMemory
-from sklearn_sgdlin.linalg import hessian_estimate
-from sklearn_sgdlin.methods.interior_point import MATRIX_COORDINATES_MOST as COORDINATES
+from sklearn_sgdlin.methods import hessian
 from sklearn_sgdlin.model import moments
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
 from tests.data import load
@@ -286,18 +286,17 @@ def test_each_target_is_the_model_it_is_alone(rng, member, container, method):
     assert second.coef_.shape == (3, 8)
 
 
-def test_targets_that_share_a_sketch_are_the_models_they_are_alone(rng, monkeypatch):
-    # The first needs no sketch; the second, of a signal where there is little curvature, does.
-    monkeypatch.setattr(hessian_estimate, "CHEAP_COORDINATES", 0)
-    monkeypatch.setattr(hessian_estimate, "CHEAP_WORK", 0)
+def test_targets_that_share_an_estimated_hessian_are_the_models_they_are_alone(rng):
+    # The first needs no Hessian; the second, of a signal where there is little curvature, does.
     X = rng.normal(size=(12_000, 60)) * np.logspace(0, -1.5, 60) @ rng.normal(size=(60, 60))
     Y = np.column_stack([rng.normal(size=12_000), X @ rng.normal(size=60)])
     Y[:, 1] += 0.1 * rng.normal(size=12_000)
+    model = SGDLinearRegressor(solver="newton-cg", random_state=0)
     for order in ([0, 1], [1, 0]):
-        model = SGDLinearRegressor(random_state=0).fit(X, Y[:, order])
+        together = clone(model).fit(X, Y[:, order])
         for target in (0, 1):
-            alone = SGDLinearRegressor(random_state=0).fit(X, Y[:, order[target]])
-            np.testing.assert_array_equal(model.coef_[target], alone.coef_)
+            alone = clone(model).fit(X, Y[:, order[target]])
+            np.testing.assert_array_equal(together.coef_[target], alone.coef_)
 
 
 def test_loss_curve_of_several_targets_is_their_mean(rng):
@@ -308,20 +307,16 @@ def test_loss_curve_of_several_targets_is_their_mean(rng):
     assert len(model.loss_curve_) == model.n_iter_
 
 
-def test_moments_and_curvature_are_those_of_all_targets(rng, monkeypatch):
+def test_moments_and_hessian_are_those_of_all_targets(rng, monkeypatch):
     X, y = make_data(rng, 2000)
     read = []
-    of, finish = moments.Moments.of, hessian_estimate.HessianEstimate.finish
+    of, gram = moments.Moments.of, hessian.gram
     monkeypatch.setattr(
         moments.Moments, "of", lambda X, *args: read.append(X.shape[1]) or of(X, *args)
     )
-    monkeypatch.setattr(
-        hessian_estimate.HessianEstimate,
-        "finish",
-        lambda *args: read.append("sketch") or finish(*args),
-    )
+    monkeypatch.setattr(hessian, "gram", lambda *args: read.append("gram") or gram(*args))
     SGDLinearRegressor(random_state=0).fit(X, np.column_stack([y, y**2, -y]))
-    assert (read.count(8), read.count(1), read.count("sketch")) == (1, 3, 1)
+    assert (read.count(8), read.count(1), read.count("gram")) == (1, 3, 1)
 
 
 @pytest.mark.parametrize("targets", [1, 2])
@@ -345,6 +340,7 @@ def test_warm_start_with_one_target_written_either_way(rng):
     model = SGDLinearRegressor(average=False, max_iter=3, tol=None, warm_start=True, random_state=0)
     for first, second in [(y, y[:, None]), (y[:, None], y)]:
         again = clone(model).fit(X, first).fit(X, first)
+        assert again.t_ == 3 * 400  # of the last fit alone
         other = clone(model).fit(X, first).fit(X, second)
         assert other.coef_.shape == (*second.shape[1:], 8)
         assert np.shape(other.intercept_) == second.shape[1:]
@@ -356,7 +352,6 @@ def test_warm_start_with_one_target_written_either_way(rng):
 
 def test_warm_grid_over_alpha_takes_fewer_passes(rng, monkeypatch):
     # Wide and ill-conditioned, without a matrix; elsewhere an epoch is enough from anywhere.
-    monkeypatch.setattr(hessian_estimate, "COORDINATES", 1024)
     X = np.cumsum(rng.normal(size=(1500, 1100)), axis=1)
     y = X[:, ::50] @ rng.normal(size=22) + rng.normal(size=1500)
     passes = []
@@ -366,6 +361,7 @@ def test_warm_grid_over_alpha_takes_fewer_passes(rng, monkeypatch):
     for warm_start in (False, True):
         passes.clear()
         model = SGDLinearRegressor(penalty="l2", warm_start=warm_start, random_state=0)
+        model._tuning = Tuning(max_hessian_features=1024)
         for alpha in np.logspace(2, -1, 7):
             model.set_params(alpha=alpha).fit(X, y)
         counts.append(len(passes))
@@ -374,7 +370,7 @@ def test_warm_grid_over_alpha_takes_fewer_passes(rng, monkeypatch):
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
 def test_wide_data_have_the_zeros_of_lasso(rng, kind):
-    X = rng.normal(size=(150, COORDINATES + 3))
+    X = rng.normal(size=(150, Tuning().max_hessian_features + 4))
     y = X[:, :10] @ rng.uniform(1, 2, 10) + rng.normal(size=len(X))
     model = SGDLinearRegressor(penalty="l1", alpha=0.3, random_state=0).fit(kind(X), y)
     lasso = Lasso(alpha=0.3, tol=1e-8).fit(X, y)

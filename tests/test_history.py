@@ -23,17 +23,17 @@ def test_fit_tells_the_objective_of_each_epoch_on_weighted_rows():
     np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-9)
 
 
-def test_stream_tells_the_loss_of_each_chunk_before_it_is_learned():
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"learning_rate": 0.1}])
+def test_stream_tells_the_loss_of_each_chunk_before_it_is_learned(options):
     X, y = load("normal")
     weight = np.random.default_rng(0).exponential(size=len(y))
-    model, losses = SGDLinearRegressor(random_state=0), []
+    model, losses = SGDLinearRegressor(random_state=0, **options), []
     for start in range(0, 1000, 100):
         chunk = slice(start, start + 100)
         prediction = model.predict(X[chunk]) if start else 0.0
         losses.append(np.average((y[chunk] - prediction) ** 2, weights=weight[chunk]) / 2)
         model.partial_fit(X[chunk], y[chunk], weight[chunk])
     np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-12)
-    assert model.learning_rates_ == [1.0] * 10
 
 
 def test_stream_after_fit_starts_a_curve_of_its_own_and_fit_another():
@@ -70,6 +70,24 @@ def test_rates_of_the_epochs():
     assert constant.learning_rates_ == [1.0] * 20
 
 
+def test_rates_are_those_of_steps_taken():
+    X, y = load("normal")
+    model = SGDLinearRegressor(random_state=0)
+    assert model.fit(X, y).learning_rates_ == []
+    assert model.partial_fit(X[:10], y[:10]).learning_rates_ == []
+    model.set_params(learning_rate=0.5).partial_fit(X[:10], y[:10])
+    assert model.learning_rates_ == [0.0, 0.5]
+    assert model.t_ == 10
+    model.set_params(learning_rate="auto").partial_fit(X[:10], y[:10])
+    assert model.learning_rates_ == [0.0, 0.5, 0.0]
+    assert model.t_ == 10
+    model.set_params(solver="sgd").partial_fit(X[:10], y[:10])
+    assert model.learning_rates_ == [0.0, 0.5, 0.0, 1.0]
+    assert model.t_ == 20
+    assert model.set_params(solver="auto").fit(X, y).learning_rates_ == []
+    assert model.t_ == 0
+
+
 def test_without_validation_there_is_no_score():
     X, y = load("normal")
     model = SGDLinearRegressor().fit(X, y)
@@ -99,7 +117,7 @@ def test_lines_align_whatever_the_numbers():
         (3, 0.001, 0.0, 60.0),
     ]:
         history = History(tol=None, n_iter_no_change=5)
-        history.add(Epoch(number, rate, size, None, None, None), score=-size)
+        history.add(Epoch(number, rate, size, None, None, None, None), score=-size)
         lines.append(history.line(seconds))
     for word in ("rate", "loss", "validation", " s"):
         assert len({line.index(word) for line in lines}) == 1, lines
@@ -146,7 +164,7 @@ def test_a_long_stream_keeps_a_curve_of_bounded_length(monkeypatch):
 
 def test_a_shallow_copy_of_a_stream_shares_no_curve():
     X, y = load("one column")
-    model = SGDLinearRegressor(random_state=0).partial_fit(X[:10], y[:10])
+    model = SGDLinearRegressor(solver="sgd", random_state=0).partial_fit(X[:10], y[:10])
     twin = copy.copy(model)
     twin.partial_fit(X[10:20], y[10:20])
     assert (len(model.loss_curve_), len(model.learning_rates_)) == (1, 1)
@@ -155,7 +173,7 @@ def test_a_shallow_copy_of_a_stream_shares_no_curve():
 
 def test_an_interrupt_leaves_the_curves_of_a_stream_as_they_were(monkeypatch):
     X, y = load("one column")
-    model = SGDLinearRegressor(random_state=0).partial_fit(X[:10], y[:10])
+    model = SGDLinearRegressor(solver="sgd", random_state=0).partial_fit(X[:10], y[:10])
     before = dict(vars(model))
 
     def interrupted(*args):

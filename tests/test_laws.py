@@ -139,7 +139,7 @@ def test_chunk_size_matters_little(rng):
             part = order[start : start + chunk]
             model.partial_fit(X[part], y[part])
         scores.append(model.score(X, y))
-        assert model.t_ == len(y)
+        assert model._state.moments.rows == len(y)
     assert np.ptp(scores) < 0.005
     assert min(scores) > LinearRegression().fit(X, y).score(X, y) - 0.005
 

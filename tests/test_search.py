@@ -2,19 +2,19 @@ from functools import partial
 
 import numpy as np
 import pytest
-from sklearn_sgdlin.linalg.hessian_estimate import HessianEstimate
-from sklearn_sgdlin.methods.search import (
-    SearchSubspace,
-    gradient_and_hessian_products,
-    hessian_times,
-)
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin.data.dense import DenseChunk
+from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
-from sklearn_sgdlin.linalg import cg, hessian_estimate
+from sklearn_sgdlin.linalg import cg
 from sklearn_sgdlin.linalg.cg import conjugate_gradient, extrapolate_remaining_decrease
 from sklearn_sgdlin.linalg.eigenvalue_bound import SmallestEigenvalueBound
+from sklearn_sgdlin.methods.hessian import Hessian
+from sklearn_sgdlin.methods.subspace import (
+    SearchSubspace,
+    gradient_and_hessian_products,
+    hessian_product,
+)
 from sklearn_sgdlin.model.loss import SQUARED_ERROR
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
@@ -66,7 +66,7 @@ def test_search_finds_the_minimum_over_the_span_of_all_directions(rows, rng):
         seen = np.column_stack([seen, directions])
         loss, gradient, images = gradient_and_hessian_products(rows, ridge(rows), theta, directions)
         span.add(directions, images)
-        step, _, decrease = span.search(gradient)
+        step, _, decrease = span.minimize(gradient)
         theta = theta + step
         root = np.sqrt(h)
         system = np.vstack([root[:, None] * z, penalty_root(rows)]) @ seen
@@ -91,95 +91,104 @@ def test_search_ignores_directions_that_lead_nowhere(rows, rng):
         )
         span = SearchSubspace(7)
         span.add(directions, images)
-        steps.append(span.search(gradient)[0])
+        steps.append(span.minimize(gradient)[0])
     np.testing.assert_allclose(steps[1], steps[0], rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("solve", [None, lambda gradient: gradient / np.arange(1, 8)])
-def test_conjugate_steps_end_at_the_minimum(rows, solve):
+@pytest.mark.parametrize("preconditioner", [None, lambda gradient: gradient / np.arange(1, 8)])
+def test_conjugate_gradients_end_at_the_minimum(rows, preconditioner):
     _, gradient, _ = gradient_and_hessian_products(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
-    times = partial(hessian_times, rows, ridge(rows))
-    step, change, direction, image, decreases, _ = conjugate_gradient(times, gradient, 0.0, solve)
-    np.testing.assert_allclose(gradient + change, 0.0, atol=1e-9)
-    value = ridge(rows).value
-    np.testing.assert_allclose(value(rows, step), value(rows, np.zeros(7)) - sum(decreases))
-    np.testing.assert_allclose(image, hessian_times(rows, ridge(rows), direction))
+    product = partial(hessian_product, rows, ridge(rows))
+    result = conjugate_gradient(product, gradient, 0.0, preconditioner=preconditioner, max_iter=30)
+    np.testing.assert_allclose(gradient + result.change, 0.0, atol=1e-9)
+    value, decrease = ridge(rows).value, sum(result.decreases)
+    np.testing.assert_allclose(value(rows, result.step), value(rows, np.zeros(7)) - decrease)
+    np.testing.assert_allclose(result.image, product(result.direction))
 
 
-def test_conjugate_steps_end_where_little_is_left(rows, monkeypatch):
+def test_conjugate_gradients_end_where_little_is_left(rows, monkeypatch):
     monkeypatch.setattr(cg, "DECREASE_WINDOW", 2)
     _, gradient, _ = gradient_and_hessian_products(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
-    times = partial(hessian_times, rows, ridge(rows))
-    two_steps, *_, left = conjugate_gradient(times, gradient, 1e300)
-    assert two_steps.any()
-    no_step, *_, more = conjugate_gradient(times, gradient, 1e300, lambda g: g)
-    assert not no_step.any()
-    assert more == pytest.approx(gradient @ gradient / 2, rel=1e-14)
-    assert 0 < left < np.inf
-    assert not conjugate_gradient(times, 0 * gradient, 0.0)[0].any()
+    minimize = partial(conjugate_gradient, partial(hessian_product, rows, ridge(rows)), max_iter=30)
+    two_steps = minimize(gradient, 1e300)
+    assert len(two_steps.decreases) == 2
+    assert 0 < two_steps.remaining < np.inf
+    no_step = minimize(gradient, 1e300, preconditioner=lambda gradient: gradient)
+    assert not no_step.step.any()
+    assert no_step.remaining == pytest.approx(gradient @ gradient / 2, rel=1e-14)
+    assert not minimize(0 * gradient, 0.0).step.any()
 
 
 def lanczos(eigenvalues, seed=0):
     """Lanczos steps with a diagonal matrix, until they end."""
-    least = SmallestEigenvalueBound(len(eigenvalues), seed)
+    bound = SmallestEigenvalueBound(len(eigenvalues), seed)
     n_steps = 0
-    while least.open and n_steps < 60:
-        least.add(eigenvalues * least.vector)
+    while bound.undecided and n_steps < 60:
+        bound.add(eigenvalues * bound.vector)
         n_steps += 1
-    return least, n_steps
+    return bound, n_steps
 
 
-def test_least_curvature_of_eigenvalues_that_are_not_far_apart(rng):
+def test_bound_of_eigenvalues_that_are_not_far_apart(rng):
     eigenvalues = rng.uniform(0.5, 1.5, 800)
-    least, n_steps = lanczos(eigenvalues)
+    bound, n_steps = lanczos(eigenvalues)
     assert n_steps <= 8
-    assert 0.8 * eigenvalues.min() <= least.value <= 1.4 * eigenvalues.min()
+    assert 0.8 * eigenvalues.min() <= bound.lower_bound <= 1.4 * eigenvalues.min()
 
 
 @pytest.mark.parametrize("eigenvalue", [0.0, 1.0])
-def test_least_curvature_of_equal_eigenvalues(eigenvalue):
-    least, n_steps = lanczos(np.full(20, eigenvalue))
+def test_bound_of_equal_eigenvalues(eigenvalue):
+    bound, n_steps = lanczos(np.full(20, eigenvalue))
     assert n_steps == (2 if eigenvalue == 0 else 1)
     # A Ritz value of one step is a sum of 20 squares: exact to so many roundings.
-    assert least.value == (None if eigenvalue == 0 else pytest.approx(0.8, rel=1e-14))
+    assert bound.lower_bound == (None if eigenvalue == 0 else pytest.approx(0.8, rel=1e-14))
 
 
 @pytest.mark.parametrize("spread", [1e-3, 0.1, 0.3, 0.5])
 @pytest.mark.parametrize("seed", range(20))
-def test_least_curvature_finds_one_that_is_far_from_the_others(rng, spread, seed):
+def test_one_eigenvalue_far_from_the_others_is_found(rng, spread, seed):
     # Two columns that are nearly the same, among many that are not.
     eigenvalues = 1 + spread * rng.uniform(-1, 1, 1000)
     eigenvalues[500] = 1e-6
-    least, _ = lanczos(eigenvalues, seed=seed)
-    assert least.far
-    assert least.value is None
+    bound, _ = lanczos(eigenvalues, seed=seed)
+    assert bound.ill_conditioned
+    assert bound.lower_bound is None
 
 
-def test_conjugate_steps_end_by_the_least_curvature(rng):
+def test_conjugate_gradients_end_by_the_bound_of_the_smallest_eigenvalue(rng):
     eigenvalues = rng.uniform(0.5, 1.5, 800)
     gradient = rng.normal(size=800)
-    least = SmallestEigenvalueBound(800, 0)
-    *_, decreases, left = conjugate_gradient(
-        lambda directions: (eigenvalues * directions.T).T, gradient, 1e-6, least=least
+    result = conjugate_gradient(
+        lambda directions: (eigenvalues * directions.T).T,
+        gradient,
+        1e-6,
+        max_iter=30,
+        eigenvalue_bound=SmallestEigenvalueBound(800, 0),
     )
-    excess = gradient @ (gradient / eigenvalues) / 2 - sum(decreases)
-    assert excess <= left <= 1e-6
+    excess = gradient @ (gradient / eigenvalues) / 2 - sum(result.decreases)
+    assert excess <= result.remaining <= 1e-6
 
 
-@pytest.mark.parametrize("patient", [True, False])
-def test_conjugate_steps_go_on_where_eigenvalues_are_far_apart_if_they_must(rng, patient):
+@pytest.mark.parametrize("go_on", [True, False])
+def test_conjugate_gradients_go_on_where_eigenvalues_are_far_apart_if_they_must(rng, go_on):
     eigenvalues = np.logspace(-6, 0, 300)
-    gradient = rng.normal(size=300)
-    least = SmallestEigenvalueBound(300, 0)
+    bound = SmallestEigenvalueBound(300, 0)
     vectors = []
 
-    def times(directions):
+    def product(directions):
         vectors.append(directions.ndim)
         return (eigenvalues * directions.T).T
 
-    conjugate_gradient(times, gradient, 1e-9, most=20, least=least, patient=patient)
-    assert least.far
-    assert (len(vectors) == 20) == patient
+    conjugate_gradient(
+        product,
+        rng.normal(size=300),
+        1e-9,
+        max_iter=20,
+        eigenvalue_bound=bound,
+        continue_if_ill_conditioned=go_on,
+    )
+    assert bound.ill_conditioned
+    assert (len(vectors) == 20) == go_on
     assert vectors.count(2) < 5  # a random vector as well, as long as that may help
 
 
@@ -207,45 +216,41 @@ def test_newton_steps_reach_the_optimum_of_nearly_dependent_columns(rng, offset)
     assert model.loss_curve_[-1] == pytest.approx(np.mean(residual**2) / 2, rel=1e-3)
 
 
-def filled(sketch, z):
-    for part in np.array_split(z, 20):
-        sketch.add(DenseChunk(part))
-    return sketch
+def rows_of(X):
+    moments = Moments.of(X, None)
+    return Rows(X, np.zeros(len(X)), None, Scaling.from_moments(moments, fit_intercept=True))
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_sketch_solves_with_the_hessian(rng, monkeypatch, exact):
-    if not exact:
-        monkeypatch.setattr(hessian_estimate, "CHEAP_COORDINATES", 0)
-        monkeypatch.setattr(hessian_estimate, "CHEAP_WORK", 0)
-    z = rng.normal(size=(40_000, 20)) @ rng.normal(size=(20, 20))
-    hessian = z.T @ z / len(z)
-    sketch = filled(HessianEstimate(len(z), 20, 0), z)
-    assert sketch.exact == exact
-    sketch.finish(len(z), np.zeros(20))
-    inverse = np.column_stack([sketch.solve(column) for column in np.eye(20)])
-    spread = np.abs(np.linalg.eigvals(inverse @ hessian) - 1).max()
-    assert spread < (1e-6 if exact else 0.4)
+@pytest.mark.parametrize("n_sums", [None, 1000])
+def test_hessian_is_that_of_the_rows(rng, n_sums):
+    rows = rows_of(rng.normal(size=(40_000, 20)) @ rng.normal(size=(20, 20)))
+    z, h = dense(rows)
+    hessian = Hessian(rows.n_rows, 21, n_sums)
+    assert hessian.exact == (n_sums is None)
+    hessian.prepare(rows, np.zeros(21))
+    inverse = np.column_stack([hessian.solve(column) for column in np.eye(21)])
+    spread = np.abs(np.linalg.eigvals(inverse @ (z.T * h) @ z) - 1).max()
+    assert spread < (1e-6 if n_sums is None else 0.4)
 
 
 @pytest.mark.parametrize("n_rows", [8, 25])
-def test_sketch_of_less_rows_than_columns_is_a_pseudo_inverse(rng, n_rows):
-    z = rng.normal(size=(n_rows, 30))
-    sketch = HessianEstimate(n_rows, 30, 0)
-    sketch.add(DenseChunk(z))
+def test_hessian_of_fewer_rows_than_columns_has_a_pseudo_inverse(rng, n_rows):
+    rows = rows_of(rng.normal(size=(n_rows, 30)))
+    z, h = dense(rows)
+    hessian = Hessian(n_rows, 31)
+    hessian.prepare(rows, np.zeros(31))
     gradient = z.T @ rng.normal(size=n_rows)
-    sketch.finish(n_rows, np.zeros(30))
     # Eigenvalues are above 1e-4 of the largest, or rounding errors, a few times 1e-16 of it.
-    expected = np.linalg.pinv(z.T @ z / n_rows, rcond=1e-10) @ gradient
-    np.testing.assert_allclose(sketch.solve(gradient), expected, rtol=1e-8, atol=1e-10)
+    expected = np.linalg.pinv((z.T * h) @ z, rcond=1e-10) @ gradient
+    np.testing.assert_allclose(hessian.solve(gradient), expected, rtol=1e-8, atol=1e-10)
 
 
-def test_sketch_sees_a_column_that_few_rows_have(rng, monkeypatch):
-    monkeypatch.setattr(hessian_estimate, "CHEAP_COORDINATES", 0)
-    monkeypatch.setattr(hessian_estimate, "CHEAP_WORK", 0)
-    z = rng.normal(size=(50_000, 5))
-    z[:, 4] = 0
-    z[[7, 123, 40_000], 4] = 100.0
-    sketch = filled(HessianEstimate(len(z), 5, 0), z)
-    sketch.finish(1.0, np.zeros(5))
-    np.testing.assert_allclose(sketch.total[4, 4], 3e4, rtol=0.3)
+def test_estimated_hessian_sees_a_column_that_few_rows_have(rng):
+    X = rng.normal(size=(50_000, 5))
+    X[:, 4] = 0
+    X[[7, 123, 40_000], 4] = 100.0
+    rows = rows_of(X)
+    z, _ = dense(rows)
+    hessian = Hessian(rows.n_rows, 6, 1000)
+    hessian.prepare(rows, np.zeros(6))
+    np.testing.assert_allclose(hessian.total[4, 4], np.mean(z[:, 4] ** 2), rtol=0.3)

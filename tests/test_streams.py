@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from scipy.stats import norm
+from sklearn.base import clone
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
@@ -60,21 +61,21 @@ def test_one_pass_in_chunks_of_any_size_is_least_squares(rng, kind, n_features):
     for chunk in (1 if n_features < 10 else 10, 100, 10_000):
         model = learn(X, y, chunk)
         assert abs(excess(model, X, y)) < 1e-9
-        assert model.t_ == len(y)
+        assert model._state.moments.rows == len(y)
+        assert model.t_ == 0
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("n_features", [STREAM_GRAM_FEATURES, STREAM_GRAM_FEATURES + 1])
+@pytest.mark.parametrize("n_features", [64, 65])
 def test_one_pass_over_more_columns(rng, kind, n_features):
     X, y = make(rng, 30_000, n_features, kind)
     X, X_new, y, y_new = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
     models = [learn(X, y, chunk) for chunk in (500, 10_000)]
     least = least_squares_mse(X, y)
-    largest = (
-        1e-9 if n_features <= STREAM_GRAM_FEATURES else 2e-2
-    )  # then it is the average of the path
+    exact = n_features <= Tuning().max_stream_features  # beyond, it is the average of the path
     for model in models:
-        assert abs(np.mean((y - model.predict(X)) ** 2) / least - 1) < largest
+        assert abs(np.mean((y - model.predict(X)) ** 2) / least - 1) < (1e-9 if exact else 2e-2)
+        assert model.solver_ == ("newton-cholesky" if exact else "sgd")
     assert np.ptp([model.score(X_new, y_new) for model in models]) < 5e-3
 
 
@@ -194,14 +195,16 @@ def test_last_iterate_follows_a_drift(rng, chunk):
     assert model.score(X, changed) > 0.95
 
 
-def test_fit_starts_afresh_and_partial_fit_goes_on(rng):
+@pytest.mark.parametrize("solver", ["auto", "sgd"])
+def test_fit_starts_afresh_and_partial_fit_goes_on(rng, solver):
     X, y = make(rng, 2000, 5)
-    model = learn(X, -y, 100)
-    fitted = SGDLinearRegressor(random_state=0).fit(X, y)
+    fitted = SGDLinearRegressor(solver=solver, random_state=0)
+    model = learn(X, -y, 100, clone(fitted))
+    fitted.fit(X, y)
     assert_array_equal(model.fit(X, y).coef_, fitted.coef_)
-    assert model.t_ == fitted.t_ == 2000 * fitted.n_iter_
+    assert model.t_ == fitted.t_ == (2000 * fitted.n_iter_ if solver == "sgd" else 0)
     model.partial_fit(X[:10], y[:10])
-    assert model.t_ == fitted.t_ + 10
+    assert model.t_ == fitted.t_ + (10 if solver == "sgd" else 0)
     assert model._state.moments.rows == 2010
     assert np.abs(model.coef_ - fitted.coef_).max() < 1e-2 * np.abs(fitted.coef_).max()
 

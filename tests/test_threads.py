@@ -13,8 +13,10 @@ from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from sklearn_sgdlin import SGDLinearRegressor, _fit
+from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.linalg.blas import BLAS_SERIAL_MAX_SIZE, BLAS_THREADS_MIN_FEATURES, OneThread
+from sklearn_sgdlin.methods.hessian import Hessian
+from sklearn_sgdlin.methods.newton_cholesky import NewtonCholesky
 from sklearn_sgdlin.model import cross_products
 
 
@@ -38,7 +40,7 @@ def seen(monkeypatch):
 
         return watching
 
-    monkeypatch.setattr(_fit.HessianEstimate, "fill", watched(_fit.HessianEstimate.fill))
+    monkeypatch.setattr(Hessian, "prepare", watched(Hessian.prepare))
     monkeypatch.setattr(
         cross_products, "_approximate_mean", watched(cross_products._approximate_mean)
     )
@@ -69,7 +71,7 @@ def test_an_error_gives_them_back(monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_fit.SearchingEpoch, "run", fail)
+    monkeypatch.setattr(NewtonCholesky, "run", fail)
     X = np.random.default_rng(0).normal(size=(2 * BLAS_SERIAL_MAX_SIZE // 40, 40))
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(KeyboardInterrupt):

@@ -42,7 +42,7 @@ class NewtonCG(Solver):
         self.eigenvalue = SmallestEigenvalueBound(rows.n_coordinates, seed)
         self.subspace = SearchSubspace(rows.n_coordinates)
         self.gradient, self.decreases = None, []
-        self.start, self.newton = None, None
+        self.start, self.newton, self.preconditioned = None, None, False
 
     def run(self, theta, sweep):
         """Return the model after some iterations, at the optimum if they are enough."""
@@ -86,8 +86,7 @@ class NewtonCG(Solver):
     def _iterate(self, theta, loss):
         """Return the model, its loss, and the remaining decrease; None for that of `newton`."""
         target, remaining = self.tol**2 * loss, np.inf
-        preconditioned = self.hessian is not None and self.hessian.solve is not None
-        if not preconditioned:
+        if not self.preconditioned:  # by its own need: other targets may share the Hessian
             theta, decrease, remaining = self._conjugate(
                 theta,
                 target,
@@ -98,6 +97,7 @@ class NewtonCG(Solver):
         if self.hessian is None or remaining <= target:
             return theta, loss, remaining
         self.hessian.prepare(self.rows, self.objective.l2)
+        self.preconditioned = True
         if self.hessian.exact:
             theta = self.start + self.hessian.project(theta - self.start)
             self.newton = NewtonCholesky(self.rows, self.objective, self.tol, self.hessian)
