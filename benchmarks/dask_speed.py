@@ -13,7 +13,7 @@ import numpy as np
 from distributed import Client, LocalCluster, wait
 
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor
-from sklearn_sgdlin.methods.distributed import Cluster
+from sklearn_sgdlin.data.dask_partitions import Cluster
 
 N_PARTS = 8
 
@@ -42,18 +42,24 @@ def spread(client, workers, n_rows, n_features):
     return X, y
 
 
+def name_of(task, *args):
+    """Name of the innermost task, which the others are sent to call."""
+    inner = next((arg for arg in args if callable(arg)), None)
+    return task.__name__ if inner is None else name_of(inner, *args[args.index(inner) + 1 :])
+
+
 def main(n_rows, n_features, repeats):
     seconds, rounds, calls = {1: [], 2: []}, {}, []
-    ask_each = Cluster.ask_each
+    each = Cluster.each
 
-    def timed(self, name, args):
+    def timed(self, task, args):
         start = time.perf_counter()
-        answers = ask_each(self, name, args)
-        what = args[0][1] if name == "do" else name
-        calls.append((len(answers), what, time.perf_counter() - start))
+        answers = each(self, task, args)
+        seconds = time.perf_counter() - start
+        calls.append((len(answers), name_of(task, *args[0]), seconds))
         return answers
 
-    Cluster.ask_each = timed
+    Cluster.each = timed
     options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
         workers = list(client.nthreads())
@@ -72,7 +78,7 @@ def main(n_rows, n_features, repeats):
     print(f"  ratio {medians[1] / medians[2]:.2f}")
     for what in dict.fromkeys(what for _, what, _ in calls):
         cost = [np.median([s for n, w, s in calls if (n, w) == (k, what)]) for k in (1, 2)]
-        print(f"  {what:10s} {1e3 * cost[0]:8.2f} ms with 1 worker {1e3 * cost[1]:8.2f} ms with 2")
+        print(f"  {what:18s} {1e3 * cost[0]:8.2f} ms with 1 worker {1e3 * cost[1]:8.2f} ms with 2")
 
 
 if __name__ == "__main__":

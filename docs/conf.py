@@ -2,6 +2,8 @@
 
 import os
 
+from sphinx.util.docutils import SphinxDirective
+
 # Pictures are drawn to memory; sphinx-gallery says so too, but later.
 os.environ["MPLBACKEND"] = "agg"
 
@@ -40,3 +42,22 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
 }
+
+
+class SolverTable(SphinxDirective):
+    """The table that chooses a solver, read from the code: one row per solver, in order."""
+
+    def run(self):
+        """Return the nodes of the table; each name links to the section that describes it."""
+        from sklearn_sgdlin._choose import decision_table
+
+        lines = [".. list-table::", "   :header-rows: 1", "", "   * - Solver", "     - Runs if"]
+        for solver, condition in decision_table():
+            lines += [f"   * - :ref:`{solver} <solver-{solver}>`", f"     - {condition}"]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app):
+    """Let pages say ``.. solver-table::``."""
+    app.add_directive("solver-table", SolverTable)
+    return {"parallel_read_safe": True}

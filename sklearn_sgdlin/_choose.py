@@ -20,8 +20,8 @@ class ProblemFacts(NamedTuple):
     n_entries : int
         Numbers in X that are stored.
     sparse : bool
-    n_places : int
-        Workers that hold rows; 1 in memory.
+    distributed : bool
+        Whether rows lie on the workers of a cluster.
     quadratic : bool
         Whether the objective is squared error with no penalty or "l2".
     l2 : bool
@@ -34,7 +34,7 @@ class ProblemFacts(NamedTuple):
     n_features: int
     n_entries: int
     sparse: bool
-    n_places: int
+    distributed: bool
     quadratic: bool
     l2: bool
     sgd_setting: str
@@ -122,8 +122,8 @@ def _kinks(facts):
 
 
 def _no_row_system(facts, tuning):
-    if facts.n_places > 1:
-        return "the rows lie on several workers"
+    if facts.distributed:
+        return "the rows lie on the workers of a cluster"
     if not facts.sparse and facts.n_rows > tuning.max_row_system_rows:
         return f"{facts.n_rows} rows are more than {tuning.max_row_system_rows}"
     return _kinks(facts)
@@ -178,9 +178,9 @@ def _cholesky_obstacle(facts, tuning):
 
 def _cholesky_reason(facts, tuning):
     d, what = facts.n_features, "the Hessian is summed up and factorised."
-    if facts.n_places > 1:
+    if facts.distributed:
         limit = tuning.max_cluster_hessian_features
-        return f"{d} columns on several workers <= {limit}: {what}" if d <= limit else ""
+        return f"{d} columns on a cluster <= {limit}: {what}" if d <= limit else ""
     if d <= tuning.cheap_hessian_features:
         return f"{d} columns <= {tuning.cheap_hessian_features}: {what}"
     if facts.n_rows * (d + 1) ** 2 <= tuning.cheap_hessian_products:
@@ -190,7 +190,7 @@ def _cholesky_reason(facts, tuning):
 
 def _cg_reason(facts, tuning):
     limit = tuning.cheap_hessian_features
-    if facts.n_places > 1:
+    if facts.distributed:
         limit = tuning.max_cluster_hessian_features
     return f"{facts.n_features} columns > {limit}: only products with the Hessian are needed."
 
@@ -235,7 +235,7 @@ SOLVERS = [
     SolverRow(
         "newton-cholesky",
         "Up to {cheap_hessian_features} columns; or up to {max_hessian_features} if rows times "
-        "columns squared are at most {cheap_hessian_products:g}. On several workers up to "
+        "columns squared are at most {cheap_hessian_products:g}. On a cluster up to "
         "{max_cluster_hessian_features} columns.",
         _cholesky_obstacle,
         _cholesky_reason,
@@ -254,12 +254,15 @@ class StreamFacts(NamedTuple):
     n_features : int
     squared : bool
         Whether the loss is squared error, with any penalty.
+    summed_up : bool
+        Whether the products of all rows before have been summed up.
     sgd_setting : str
         As in `ProblemFacts`.
     """
 
     n_features: int
     squared: bool
+    summed_up: bool
     sgd_setting: str
 
 
@@ -282,6 +285,8 @@ def choose_for_stream(facts, tuning, solver="auto"):
         obstacle = "the loss is not squared error"
     elif facts.n_features > limit:
         obstacle = f"{facts.n_features} columns are more than {limit}"
+    elif not facts.summed_up:
+        obstacle = "the rows before have not been summed up"
     if solver == "sgd":
         return Choice("sgd", "solver='sgd' was asked for.")
     if solver == "auto":

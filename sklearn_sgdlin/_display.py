@@ -1,4 +1,4 @@
-"""The loss curve as a picture."""
+"""Visualization of the loss curve."""
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -7,39 +7,39 @@ from ._regressor import SGDLinearRegressor
 
 
 class LossCurveDisplay:
-    """Loss curve of a fit, with its validation scores, or of a stream.
+    """Loss curve visualization, of a fit with its validation scores, or of a stream.
 
-    Epochs with a new learning rate are marked, and so is the epoch whose model was returned.
-    It is recommended to use `from_estimator` to create a display. Needs matplotlib.
+    Vertical lines mark epochs with a new learning rate, and the epoch whose model was returned.
+    It is recommended to use `from_estimator` to create a display. Requires matplotlib.
 
     Parameters
     ----------
     loss_curve : array-like of shape (n_epochs,)
-        Training loss after each epoch, or progressive loss of the chunks of a stream, in the
-        units of the loss: y, or y squared where the loss is a square near 0.
+        Training loss after each epoch, or progressive loss of the chunks of a stream. Its unit is
+        that of y squared where the loss is quadratic near 0, else that of y.
 
     validation_scores : array-like of shape (n_epochs,), default=None
-        Score on validation data after each epoch, greater is better.
+        Score on the validation data after each epoch; greater is better.
 
     learning_rates : array-like of shape (n_epochs,), default=None
-        Step length in each epoch. Changes are marked.
+        Learning rate of each epoch. Changes are marked.
 
     best_iteration : int, default=None
-        Epoch whose model was returned, counted from 1. It is marked.
+        Epoch whose model was returned, counted from 1.
 
     loss_name : str, default="training loss"
-        Name of the loss. `from_estimator` says there whether it contains a penalty, which the
-        validation loss does not.
+        Name of the loss in the legend. `from_estimator` names the penalty if the loss includes
+        one; the validation loss never does.
 
     score_name : str, default=None
-        Name of the score, for an axis of its own. None: the score is minus a loss, which
-        shares the axis of the training loss.
+        Name of the score, which gets a second y-axis. None: the score is the negative of a loss,
+        and that loss is drawn on the axis of the training loss.
 
     x_name : str, default="Epoch"
-        What is counted along the horizontal axis.
+        Label of the x-axis.
 
     x_values : array-like of shape (n_epochs,), default=None
-        Where the points lie on it. None: at 1, 2, 3 and so on.
+        Positions of the points on the x-axis. None: 1, 2, 3 and so on.
 
     Attributes
     ----------
@@ -47,26 +47,26 @@ class LossCurveDisplay:
         Axes with the training loss.
 
     validation_ax_ : matplotlib Axes or None
-        Axes with the validation score: `ax_`, or its twin if the score is no loss.
+        Axes with the validation scores: `ax_`, or its twin where the score is not a loss.
 
     figure_ : matplotlib Figure
         Figure containing the axes.
 
     line_ : matplotlib Line2D
-        Training loss.
+        Line of the training loss.
 
     validation_line_ : matplotlib Line2D or None
-        Validation score.
+        Line of the validation scores.
 
     best_line_ : matplotlib Line2D or None
-        Mark of the epoch whose model was returned.
+        Vertical line at the epoch whose model was returned.
 
     rate_lines_ : list of matplotlib Line2D
-        Marks of the epochs with a new rate.
+        Vertical lines at the epochs with a new learning rate.
 
     See Also
     --------
-    SGDLinearRegressor : The estimator whose curve it is.
+    SGDLinearRegressor : The estimator whose loss curve is shown.
 
     Examples
     --------
@@ -102,18 +102,18 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, line_kw=None, validation_line_kw=None):
-        """Plot the course of a fitted estimator.
+        """Plot the loss curve of a fitted estimator.
 
         Parameters
         ----------
         estimator : SGDLinearRegressor
             Fitted by `fit` or `partial_fit`.
         ax : matplotlib Axes, default=None
-            Axes to plot on. None: a new figure, with the legend below the axes.
+            Axes to plot on. None: a new figure, with the legend below its axes.
         line_kw : dict, default=None
-            Options of the line of the training loss, for ``ax.plot``.
+            Keyword arguments of ``ax.plot`` for the training loss.
         validation_line_kw : dict, default=None
-            Options of the line of the validation score, for ``ax.plot``.
+            Keyword arguments of ``ax.plot`` for the validation scores.
 
         Returns
         -------
@@ -146,16 +146,16 @@ class LossCurveDisplay:
         return display.plot(ax=ax, line_kw=line_kw, validation_line_kw=validation_line_kw)
 
     def plot(self, ax=None, *, line_kw=None, validation_line_kw=None):
-        """Plot the curve.
+        """Plot the loss curve.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to plot on. None: a new figure, with the legend below the axes.
+            Axes to plot on. None: a new figure, with the legend below its axes.
         line_kw : dict, default=None
-            Options of the line of the training loss, for ``ax.plot``.
+            Keyword arguments of ``ax.plot`` for the training loss.
         validation_line_kw : dict, default=None
-            Options of the line of the validation score, for ``ax.plot``.
+            Keyword arguments of ``ax.plot`` for the validation scores.
 
         Returns
         -------
@@ -187,21 +187,24 @@ class LossCurveDisplay:
         return self
 
     def _scale(self):
-        """Logarithmic where the losses on the axis span decades."""
+        """Return the scale of the loss axis, logarithmic if losses span two decades."""
         losses = np.concatenate([line.get_ydata() for line in self._losses()])
         losses = losses[np.isfinite(losses)]
         spans = losses.size and losses.min() > 0 and losses.max() > 100 * losses.min()
         return "log" if spans else "linear"
 
     def _losses(self):
+        """Return the lines on the axes of the training loss."""
         shared = self.validation_ax_ is self.ax_
         return [self.line_, self.validation_line_] if shared else [self.line_]
 
     def _plot_training(self, epochs, options):
+        """Plot the training loss and set `line_`."""
         options = _style(options, label=self.loss_name, marker=".", color="C0")
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **options)
 
     def _plot_validation(self, epochs, options):
+        """Plot the validation scores, and set their line and axes."""
         self.validation_ax_ = self.validation_line_ = None
         if self.validation_scores is None:
             return
@@ -215,6 +218,7 @@ class LossCurveDisplay:
         (self.validation_line_,) = self.validation_ax_.plot(epochs, scores, **options)
 
     def _mark_best(self):
+        """Draw a vertical line at the best epoch and set `best_line_`."""
         self.best_line_ = None
         if self.best_iteration is not None:
             self.best_line_ = self.ax_.axvline(
@@ -222,6 +226,7 @@ class LossCurveDisplay:
             )
 
     def _mark_rates(self, epochs):
+        """Draw vertical lines at the epochs with a new learning rate, and return them."""
         if self.learning_rates is None:
             return []
         changed = epochs[1:][np.diff(self.learning_rates) != 0]
@@ -231,11 +236,11 @@ class LossCurveDisplay:
         return lines
 
     def _legend(self, outside):
-        """Below the axes, covering nothing, where the figure is ours and makes room."""
+        """Draw the legend: below the axes in a new figure, within them in axes of the user."""
         lines = [self.line_, self.validation_line_, self.best_line_, *self.rate_lines_[:1]]
         lines = [line for line in lines if line is not None]
         top = self.validation_ax_ or self.ax_
-        # Losses fall and scores rise: between the curves of two axes the middle stays free.
+        # With two axes, losses fall and scores rise, so the centre on the right stays free.
         place = {"loc": "best" if top is self.ax_ else "center right"}
         if outside:
             n_columns = len(lines) if len(lines) < 4 else 2
@@ -244,7 +249,7 @@ class LossCurveDisplay:
 
 
 def _style(options, **default):
-    """Options of a line over those of default; "c" is "color", and so on."""
+    """Return options of a line, with defaults; abbreviations such as "c" are written out."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
@@ -252,8 +257,10 @@ def _style(options, **default):
 
 
 def _axes(ax):
+    """Return the axes to plot on, those of a new figure for None."""
     try:
-        import matplotlib.pyplot as plt  # optional, and slow to import
+        # Matplotlib is optional, and slow to import.
+        import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             "LossCurveDisplay requires matplotlib. You can install matplotlib with "

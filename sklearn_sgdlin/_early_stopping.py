@@ -1,4 +1,4 @@
-"""Early stopping: rows held out of training, their score, and when it no longer rises."""
+"""Early stopping: validation rows, their score after each epoch, and when it stops improving."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from sklearn.utils.validation import validate_data
 
 @dataclass(frozen=True)
 class Validation:
-    """Rows a fit does not learn from.
+    """Validation data: rows that a fit does not learn from, and the scorer.
 
     Attributes
     ----------
     X : array-like of shape (n_rows, n_features)
-        As the user gave it, so that a scorer sees the names of the columns.
+        In the user's container, so that a scorer sees the names of the columns.
     y : ndarray of shape (n_rows,) or (n_rows, n_targets)
     sample_weight : ndarray of shape (n_rows,) or None
     scorer : callable
@@ -29,11 +29,11 @@ class Validation:
     scorer: Callable
 
     def score(self, estimator):
-        """Return the score of a fitted estimator, a copy that is nobody else's.
+        """Return the score of a fitted estimator, as a float; raise ValueError if it is NaN.
 
-        NaN, which ranks nowhere, is an error.
+        The feature names of the estimator are set, so pass a copy.
         """
-        # The names of the columns were checked once; predict would warn again each epoch.
+        # With the names of X set, `predict` does not warn about them again in each epoch.
         validate_data(estimator, self.X, skip_check_array=True)
         score = float(self._scored(estimator))
         if np.isnan(score):
@@ -44,6 +44,7 @@ class Validation:
         return score
 
     def _scored(self, estimator):
+        """Return what the scorer returns; an error for weights that it does not take."""
         if self.sample_weight is None:
             return self.scorer(estimator, self.X, self.y)
         try:
@@ -59,15 +60,16 @@ class Validation:
 
 
 def hold_out(arrays, validation_fraction, seed):
-    """Random rows of each array for training, and the others for validation.
+    """Return a random split of each array into rows for training and rows for validation.
 
     Parameters
     ----------
     arrays : sequence of array-like or None
-        With the same rows; None stays None.
+        Of the same length; None stays None.
     validation_fraction : float
+        Fraction of the rows for validation, between 0 and 1.
     seed : int
-        Which also gives the same rows of other arrays of the same length.
+        The same seed gives the same rows of other arrays of the same length.
 
     Returns
     -------
@@ -92,21 +94,28 @@ def hold_out(arrays, validation_fraction, seed):
     return list(training), list(validation)
 
 
-def no_longer_rises(scores, tol, n_iter_no_change):
-    """Whether the last `n_iter_no_change` scores stay below the best before, raised by `tol`.
+def no_longer_improves(scores, tol, n_iter_no_change):
+    """Return whether none of the last scores improves the best one before by more than `tol`.
 
-    Relative to the size of that best, for scores have units. Infinity is raised to itself.
-    A tol of None never stops.
+    Parameters
+    ----------
+    scores : list of float
+        One per epoch, greater is better.
+    tol : float or None
+        Relative to the absolute value of the best score, because scores have units. Where that is
+        infinite, any greater score is an improvement. None: the answer is always False.
+    n_iter_no_change : int
+        Number of last scores.
 
     Examples
     --------
-    >>> no_longer_rises([-4.0, -2.0, -1.99, -2.1], tol=0.01, n_iter_no_change=2)
+    >>> no_longer_improves([-4.0, -2.0, -1.99, -2.1], tol=0.01, n_iter_no_change=2)
     True
-    >>> no_longer_rises([-4.0, -2.0, -1.9, -2.1], tol=0.01, n_iter_no_change=2)
+    >>> no_longer_improves([-4.0, -2.0, -1.9, -2.1], tol=0.01, n_iter_no_change=2)
     False
     """
     if tol is None or len(scores) <= n_iter_no_change:
         return False
     best = max(scores[:-n_iter_no_change])
-    rise = tol * abs(best) if np.isfinite(best) else 0.0
-    return max(scores[-n_iter_no_change:]) <= best + rise
+    min_improvement = tol * abs(best) if np.isfinite(best) else 0.0
+    return max(scores[-n_iter_no_change:]) <= best + min_improvement

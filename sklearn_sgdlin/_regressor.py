@@ -64,9 +64,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     .. math:: \frac{1}{\sum_i h_i} \sum_i h_i \ell(y_i - x_i \cdot w - b)
               + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right),
 
-    with sample weights h and :math:`\rho` = `l1_ratio`. Each step moves the model along one row
-    ``x`` in coordinates that are centred and scaled (the data are not), and the step is
-    implicit,
+    with sample weights h and :math:`\rho` = `l1_ratio`. Each step of SGD moves the model along one
+    row ``x`` in coordinates that are centred and scaled (the data are not). The step is implicit,
 
     .. math:: w_j \mathrel{+}= \eta h m r_j (x_j - \mu_j), \qquad
               m = \mathrm{clip}\left( \frac{s}{\kappa + \eta h \sum_j r_j (x_j - \mu_j)^2},
@@ -74,14 +73,12 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` and
     the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
-    :math:`r_j` of column j: it solves its row's problem exactly and never overshoots, so `fit`
-    diverges at no `learning_rate` [1]_. Each epoch of `fit` goes on to the best model in the
-    span of averages of the path [2]_ [3]_, and from there by a Newton step or conjugate
-    gradients; or by interior-point steps [5]_ where the objective has kinks. With squared error,
-    "l2" and fewer rows than columns (up to 4096 dense rows of more than 64 columns, or sparse ones
-    of more than 4096) no step is taken: the optimum is a sum of rows, with one unknown for each.
-    The same holds for such dense rows without a penalty; of all models with the least loss, that
-    is the nearest to the start, in the coordinates z, where steps of SGD would end.
+    :math:`r_j` of column j. It solves its row's problem exactly and never overshoots, so `fit`
+    diverges at no `learning_rate` [1]_. Each epoch goes on to the best model in the span of
+    averages of the path and earlier steps [2]_ [3]_.
+
+    Where no parameter asks for that path, `fit` takes the fastest way to the same optimum; see
+    `solver`.
 
     Parameters
     ----------
@@ -118,11 +115,30 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     fit_intercept : bool, default=True
         Whether to learn an intercept.
 
-    learning_rate : float, default=1.0
-        Step length, positive. Without unit if `precondition` is true: 1 is the natural scale
-        on any data. Otherwise the textbook step, in units of 1 / x**2. In `partial_fit`, where
-        each row is seen once, the higher it is the more noise the model follows, unless the
-        optimum is known, see `average`.
+    solver : str, default="auto"
+        How to find the optimum. "auto" takes the first of these that applies:
+
+        - "sgd" where a parameter of its path is set: a number for `learning_rate`,
+          ``early_stopping=True``, ``update="explicit"``, ``precondition=False``,
+          ``average=False`` or another `schedule`. Sweeps of SGD, averages of the path, and a
+          search in their span; for every loss and penalty.
+        - "interior-point" where the loss or the penalty has kinks or bounds [5]_.
+        - "dual" (ridge regression with one unknown a row) with "l2", and "min-norm" (of all models
+          with the least loss the one nearest to the start) without a penalty, where there are at
+          most as many rows as columns.
+        - "newton-cholesky", the Hessian summed up and factorised, where columns are few.
+        - "newton-cg", conjugate gradients with products of the Hessian, where they are many.
+
+        One that cannot serve the problem is an error which names those that can. `partial_fit`
+        knows "auto", "sgd", and "newton-cholesky": the optimum of all rows seen, of squared error
+        with up to 64 columns. The numbers of rows and columns that decide are in the user guide;
+        `solver_reason_` says which did.
+
+    learning_rate : "auto" or float, default="auto"
+        Step length, positive. A number asks for SGD, see `solver`. "auto" is 1 where steps are
+        taken. Without unit if `precondition` is true: 1 is the natural scale on any data.
+        Otherwise the textbook step, in units of 1 / x**2. In `partial_fit`, where each row is
+        seen once, the higher it is the more noise the model follows.
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
         How the step length changes. "adaptive": divided by 10 after an epoch that did not
@@ -145,30 +161,34 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y; or in the units of the data, starting from zero.
 
     average : bool, default=True
-        Whether to return the best of averages of the path (`fit`), or an average of the path
-        that forgets its start (`partial_fit`); or the last iterate. With squared error and up to
-        64 columns `partial_fit` keeps a triangular factor of all rows seen, and from
-        ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty: the model of
-        `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks from row to
-        row. The factor is kept if the first chunk, or the `fit` before it, asked for it; other
-        settings for some chunks between do not drop it.
+        Whether to return the best model in the span of averages of the path (`fit`), or an
+        average of the path that forgets its start (`partial_fit`); or the last iterate. With
+        ``solver="auto"``, squared error and up to 64 columns `partial_fit` keeps a triangular
+        factor of all rows seen instead, and from ``2 * (n_features + 1)`` rows on returns their
+        optimum, with any penalty: the model of `fit`, in chunks of any size. With fewer rows a
+        ridge is added that shrinks from row to row. The factor is kept if the first chunk, or the
+        `fit` before it, asked for it; other settings for some chunks between do not drop it.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.
 
     tol : float or None, default=1e-2
-        `fit` stops where the predictions are within about `tol` residual standard deviations
-        (root mean square) of those of the optimum, so that the objective is within a factor
-        of about ``1 + tol**2`` of the least. Beyond 4096 columns that distance is estimated
-        from what the latest steps gained, which tells nothing of nearly equal columns. With
-        ``average=False`` it is not known, and `fit` stops where `n_iter_no_change` epochs in a
-        row did not lower the objective by the factor ``1 - tol``. Where it is known and above
-        `tol`, and that many epochs did not lower the objective by the factor ``1 - tol**2 / 10``,
-        `fit` stops with a ConvergenceWarning and ``stop_reason_="stalled"``. Where the loss bounds
-        its multiplier, rows count with at most the loss of a typical residual, so that gross
-        outliers do not make the tolerance coarse.
+        `fit` has converged where the predictions are within about `tol` residual standard
+        deviations (root mean square) of those of the optimum, so that the objective is within a
+        factor of about ``1 + tol**2`` of the least. Where the loss bounds its multiplier, rows
+        count with at most the loss of a typical residual, so that gross outliers do not make the
+        tolerance coarse.
+
+        Where that distance is above `tol` or not known, and `n_iter_no_change` epochs in a row did
+        not lower the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` where it is
+        known), `fit` stops with a ConvergenceWarning and ``stop_reason_="stalled"``. The distance
+        is not known to "sgd" with kinks or bounds, and with eigenvalues far apart in more than some
+        80 columns. Beyond 4096 columns "newton-cg" estimates it from what the latest steps gained,
+        which tells nothing of nearly equal columns. With ``average=False`` it plays no part: `fit`
+        has converged where that many epochs did not lower the objective by the factor ``1 - tol``.
+
         None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
-        it, and `tol` is the least rise of it that counts, relative to its size.
+        `fit`, and `tol` is the least rise of it that counts, relative to its size.
 
     n_iter_no_change : int, default=5
         Epochs in a row without progress after which `fit` stops: of the score on validation
@@ -205,8 +225,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ``sample_weight``, too. Only with `early_stopping`.
 
     verbose : int, default=0
-        1 prints a line an epoch: its number, the rate, the loss, the score on validation
-        data if there are any, and the seconds since `fit` began.
+        1 prints the solver and why it was chosen, and a line an epoch: its number, the rate of its
+        steps of SGD if it took any, the loss, the score on validation data if there are any, and
+        the seconds since `fit` began.
 
     Attributes
     ----------
@@ -219,8 +240,14 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     n_iter_ : int or None
         Epochs run by `fit`. None after `partial_fit`.
 
+    solver_ : str
+        The solver that ran; for `partial_fit` that of the last chunk.
+
+    solver_reason_ : str
+        Why, in a sentence with the numbers that decided.
+
     t_ : int
-        Rows seen by the optimizer, in all epochs and calls.
+        Steps of SGD taken, in all epochs and calls: 0 where another solver needs none.
 
     loss_curve_ : list of float
         After `fit`: objective, with penalty and weights, of the model after each epoch, on the
@@ -232,7 +259,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     learning_rates_ : list of float
         Step length in each epoch of `fit`, or at each chunk of `partial_fit`, the last of each
-        point: as long as `loss_curve_`. Where it falls from row to row, its numerator.
+        point: as long as `loss_curve_`. Where it falls from row to row, its numerator. 0.0 for an
+        epoch or chunk without steps of SGD; the list is empty if there were none at all.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of
@@ -498,6 +526,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if sample_weight is not None and not sample_weight.any():
                 return self
             settings = self._settings()
+            choice = stream_choice(settings, X.shape[1], state)
             loss = self._progressive_loss(settings.loss, X, y, sample_weight)
             seed = self._draw_seed() if state is None else state.seed
             try:
@@ -505,7 +534,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             except DivergedError as error:
                 raise self._diverged(error) from None
             self._publish(state)
-            self._publish_chunk(loss, stream_choice(settings, X.shape[1]))
+            self._publish_chunk(loss, choice)
         return self
 
     def predict(self, X):

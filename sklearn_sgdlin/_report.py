@@ -3,7 +3,7 @@
 The curve of a stream, which may be endless, gets coarser as it grows.
 """
 
-from ._early_stopping import no_longer_rises
+from ._early_stopping import no_longer_improves
 
 POINTS = 1000  # of the curve of a stream, at most; an even number
 
@@ -42,12 +42,12 @@ class History:
         if not self.scores or score > max(self.scores):
             self.best = epoch
         self.scores.append(score)
-        if no_longer_rises(self.scores, self.tol, self.n_iter_no_change):
+        if no_longer_improves(self.scores, self.tol, self.n_iter_no_change):
             self.stop_reason = "early_stopping"
 
     def state(self):
         """The best model, after all rows seen."""
-        return self.best.state.after(self.last.state.rows_seen, self.last.state.steps)
+        return self.best.state.with_rows_seen(self.last.state.rows_seen, self.last.state.steps)
 
     def line(self, seconds):
         """The last epoch in a short line; lines align, also where a number is 1e-300."""

@@ -5,25 +5,27 @@ from functools import cached_property
 from ._choose import ProblemFacts, choose
 from .data.sorted_csc import SortedColumns
 from .linalg.factorization import PIVOT_RATIO
-from .linalg.least_squares import WELL_CONDITIONED
-from .methods.dual import DenseSystem, DualEpoch, SparseSystem
+from .linalg.triangular import WELL_CONDITIONED
+from .methods.distributed_newton import DistributedNewton
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
-from .methods.min_norm import NearestEpoch, NearestSystem
 from .methods.newton_cg import NewtonCG
 from .methods.newton_cholesky import NewtonCholesky
-from .methods.sgd import LastIterate, QuadraticSGD, SubspaceSGD
+from .methods.row_system import DenseKernel, RowSystem
+from .methods.sgd import LastIterate, QuadraticSGD
+from .methods.sgd_kinks import KinkedSGD
+from .methods.sparse_dual import SparseKernel, SparseRowSystem
 from .model.moments import Moments
 
 
-def facts_of(settings, *, n_rows, n_features, n_entries, sparse, n_places=1):
+def facts_of(settings, *, n_rows, n_features, n_entries, sparse, distributed=False):
     """Return the `ProblemFacts` of data of this size with these settings."""
     return ProblemFacts(
         n_rows=n_rows,
         n_features=n_features,
         n_entries=n_entries,
         sparse=sparse,
-        n_places=n_places,
+        distributed=distributed,
         quadratic=settings.quadratic,
         l2=settings.l2 > 0,
         sgd_setting=settings.sgd_setting,
@@ -50,10 +52,8 @@ class Solvers:
 
     def __init__(self, settings, facts, seed, X=None, sample_weight=None):
         self.settings, self.facts, self.seed = settings, facts, seed
-        self.X, self.sample_weight, self._min_norm = X, sample_weight, None
+        self.X, self.sample_weight, self._kernel = X, sample_weight, None
         self.choice = choose(facts, settings.tuning, settings.solver)
-        if self.choice.solver == "dual" and self.dual is None:
-            self.choice = self._without_dual()
 
     def _without_dual(self):
         """Return the choice where rounding errors leave no factor of the dual system."""
@@ -77,17 +77,22 @@ class Solvers:
             case "sgd" if settings.quadratic:
                 return QuadraticSGD(rows, objective, self.seed)
             case "sgd":
-                return SubspaceSGD(rows, objective)
+                return KinkedSGD(rows, objective)
             case "interior-point":
                 return InteriorPoint(rows, objective, tol)
-            case "dual":
-                return DualEpoch(rows, self.dual, tol)
-            case "min-norm":
-                return NearestEpoch(rows, self._min_norm_system(rows))
+            case "dual" | "min-norm":
+                if self._row_kernel(rows).solve is None:
+                    self.choice = self._without_dual()
+                    return self.of(rows, objective)
+                kind = SparseRowSystem if self.facts.sparse else RowSystem
+                return kind(rows.parts[0], self._row_kernel(rows), tol)
             case "newton-cholesky":
                 return NewtonCholesky(rows, objective, tol, self.hessian)
+            case "newton-cg" if self._local_hessians:
+                return DistributedNewton(rows, objective, tol)
             case "newton-cg":
                 many = self.facts.n_features > settings.tuning.max_hessian_features
+                many = many or self.facts.distributed
                 return NewtonCG(
                     rows,
                     objective,
@@ -96,6 +101,12 @@ class Solvers:
                     seed=self.seed,
                     begin_with_sweep=many,
                 )
+
+    @property
+    def _local_hessians(self):
+        """Whether each worker keeps the Hessian of its own rows."""
+        limit = self.settings.tuning.max_worker_hessian_features
+        return self.facts.distributed and self.facts.n_features <= limit
 
     @cached_property
     def moments(self):
@@ -106,22 +117,19 @@ class Solvers:
 
     @cached_property
     def _columns(self):
-        """Sparse columns as the dual system takes them, with their moments at no cost."""
+        """Sparse columns as the kernel takes them, with their moments at no cost."""
         if self.choice.solver == "dual" and self.facts.sparse:
             return SortedColumns(self.X, self.sample_weight)
         return None
 
-    @cached_property
-    def dual(self):
-        """The dual system, or None where rounding errors leave no factor of it."""
-        kind = SparseSystem if self.facts.sparse else DenseSystem
-        X = self.X if self._columns is None else self._columns
-        return kind.of(X, self.sample_weight, self.moments, self.settings)
-
-    def _min_norm_system(self, rows):
-        if self._min_norm is None:
-            self._min_norm = NearestSystem(rows)
-        return self._min_norm
+    def _row_kernel(self, rows):
+        """Return the kernel matrix of the rows, the same for all targets."""
+        if self._kernel is None:
+            (rows,) = rows.parts
+            l2 = self.settings.l2
+            dense = self._columns is None
+            self._kernel = DenseKernel(rows, l2) if dense else SparseKernel(self._columns, rows, l2)
+        return self._kernel
 
     @cached_property
     def hessian(self):
@@ -129,7 +137,7 @@ class Solvers:
         facts, tuning, n_coordinates = self.facts, self.settings.tuning, self.facts.n_features + 1
         if self.choice.solver == "newton-cholesky":
             return Hessian(facts.n_rows, n_coordinates, pivot_ratio=WELL_CONDITIONED)
-        if facts.n_features > tuning.max_hessian_features or facts.n_places > 1:
+        if facts.n_features > tuning.max_hessian_features or facts.distributed:
             return None
         n_sums = max(tuning.sketch_rows_per_feature * n_coordinates, tuning.min_sketch_rows)
         n_sums = min(n_sums, facts.n_rows // 4)

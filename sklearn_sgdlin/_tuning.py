@@ -2,8 +2,8 @@
 
 Each field says what it counts, what happens on either side, why, and which line of
 ``python benchmarks/thresholds.py`` measures time, memory and quality at half of it, at it, just
-beyond, and at double. Tests and benchmarks set others with
-``estimator._tuning = Tuning(...)``; they travel with the settings, to the workers of a cluster as well.
+beyond, and at double. Tests and benchmarks set others with ``estimator._tuning = Tuning(...)``,
+which travels with the settings, also to the workers of a cluster.
 """
 
 from dataclasses import dataclass

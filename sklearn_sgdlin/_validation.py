@@ -1,32 +1,56 @@
-"""Input as users give it: refused with a clear error, or as the arrays that training needs."""
+"""Validation of input: arrays as the solvers need them, or an error that says what is wrong."""
 
 from math import isfinite
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_consistent_length
+
+# `_check_sample_weight` is private: scikit-learn has no public check of sample weights. Should it
+# go, `check_array` with `ensure_2d=False` and a comparison of lengths replace it.
 from sklearn.utils.validation import _check_sample_weight, check_non_negative, validate_data
 
 from .kernels.csc import strictly_increasing
 
+# Types that the compiled loops read without a copy: of the entries of X, and of the indices of
+# sparse matrices.
 FLOATS = [np.float64, np.float32]
-INDICES = [np.int32, np.int64]  # of sparse matrices, in the compiled loops
+INDICES = [np.int32, np.int64]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # numbers that are too large are named below
+@np.errstate(over="ignore", invalid="ignore")  # Sums that overflow are an error below.
 def validated(
-    estimator, X, y, sample_weight, reset, ensure_all_finite=False, allow_all_zero_weights=False
+    estimator, X, y, sample_weight, *, reset, ensure_all_finite=False, allow_all_zero_weights=False
 ):
-    """Arrays as the training needs them, or scikit-learn's errors.
+    """Return X, y and sample_weight as contiguous arrays, or raise scikit-learn's errors.
 
-    Whether dense X is finite is seen in its moments, without a pass of its own.
+    Parameters
+    ----------
+    estimator : SGDLinearRegressor
+        Its number and names of features are set or checked.
+    X : array-like or sparse matrix of shape (n_rows, n_features)
+    y : array-like of shape (n_rows,) or (n_rows, n_targets)
+    sample_weight : array-like of shape (n_rows,), float or None
+    reset : bool
+        Whether to set the features of the estimator; otherwise X must have the same.
+    ensure_all_finite : bool
+        Whether to check dense X for NaN and infinity. Training need not: its first pass finds them
+        in the moments of the columns.
+    allow_all_zero_weights : bool
+
+    Returns
+    -------
+    X : C-ordered ndarray or canonical CSR matrix, float32 or float64
+    y : float64 ndarray
+    sample_weight : float64 ndarray or None
     """
     options = {"reset": reset, "ensure_all_finite": ensure_all_finite, "order": "C"}
     if type(y) is np.ndarray and y.dtype == np.float64 and y.ndim == 1 and y.size:
-        # With what follows, all that the other branch would check, in a third of the time.
+        # For such a y this and the checks below are all that scikit-learn would check, and they
+        # take a third of the time, which matters where chunks are single rows.
         X = _validated_rows(estimator, X, **options)
         if X.shape[0] != len(y):
-            check_consistent_length(X, y)  # says so
+            check_consistent_length(X, y)
     else:
         X, y = _validated_rows(estimator, X, y, multi_output=True, y_numeric=True, **options)
     if issparse(X):
@@ -43,12 +67,12 @@ def validated(
 
 
 def validated_rows(estimator, X):
-    """Rows to predict, or scikit-learn's errors."""
+    """Return X to predict from, as float array or CSR matrix, or raise scikit-learn's errors."""
     return _validated_rows(estimator, X, reset=False)
 
 
 def without_rows(*arrays):
-    """Whether arrays, those that are not None, have no rows; a filter leaves such partitions."""
+    """Return whether all arrays that are not None have no rows, as partitions after a filter."""
     arrays = [array for array in arrays if array is not None]
     return all(
         array.shape[:1] == (0,) if hasattr(array, "shape") else len(array) == 0 for array in arrays
@@ -56,9 +80,10 @@ def without_rows(*arrays):
 
 
 def _validated_rows(estimator, X, y="no_validation", **options):
-    """What `validate_data` returns, having refused what it would misread."""
+    """Return the result of `validate_data`; raise errors for what it would misread."""
     if issparse(X) and X.format != "csr":
-        check_structure(X)  # before scipy converts it, which believes every index
+        # Before the conversion to CSR, in which scipy trusts every index.
+        check_structure(X)
     options = {"accept_sparse": "csr", "dtype": FLOATS, **options}
     validated = validate_data(estimator, X, y, **options)
     _refuse_missing(X, "X")
@@ -76,18 +101,21 @@ def _validated_rows(estimator, X, y="no_validation", **options):
 
 
 def _validated_weight(estimator, sample_weight, X, allow_all_zero_weights):
+    """Return the weights as a float64 array of one per row, none of them negative."""
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, allow_all_zero_weights=allow_all_zero_weights
     )
     _refuse_missing(sample_weight, "sample_weight")
     check_non_negative(weight, "`sample_weight`")
     _check_finite_total(weight.sum(), "sample_weight", "sum")
-    if allow_all_zero_weights and not weight.any():  # so nobody takes the moments of X
+    if allow_all_zero_weights and not weight.any():
+        # Without a row that counts, no moments are computed that would find what is not finite.
         assert_all_finite(X, input_name="X", estimator_name=type(estimator).__name__)
     return np.ascontiguousarray(weight)
 
 
 def _check_finite_total(total, name, what):
+    """Raise an error if a sum over an array of finite numbers has overflowed."""
     if not isfinite(total):
         raise ValueError(
             f"Input {name} contains values whose {what} is too large for dtype('float64'). "
@@ -96,7 +124,7 @@ def _check_finite_total(total, name, what):
 
 
 def _refuse_missing(array, name):
-    """Raise an error for missing values that a conversion to floats takes for numbers."""
+    """Raise an error for missing values that a conversion to floats would turn into numbers."""
     if issparse(array) or (type(array) is np.ndarray and array.dtype.kind in "fiub"):
         return
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
@@ -109,27 +137,31 @@ def _refuse_missing(array, name):
 
 
 def _has_nat(array):
-    """Whether there is a date or duration that is none. A conversion to floats has -2**63 there."""
-    if hasattr(array, "iloc"):  # pandas
+    """Return whether a date or duration is missing; converted to a float it would be -2**63.
+
+    Objects with `iloc` are those of pandas, objects with `slice` those of polars or pyarrow.
+    """
+    if hasattr(array, "iloc"):
         frame = array.to_frame() if array.ndim == 1 else array
         dates = [getattr(dtype, "kind", None) in ("m", "M") for dtype in frame.dtypes]
         return any(dates) and frame.iloc[:, np.flatnonzero(dates)].isna().to_numpy().any()
     first = array
     if isinstance(array, list | tuple | np.ndarray):
         first = array[:1]
-    elif hasattr(array, "slice"):  # polars, pyarrow
+    elif hasattr(array, "slice"):
         first = array.slice(0, 1)
-    # The first row tells the type of all.
+    # The first row has the type of all rows, so the others are converted only if need be.
     return np.asarray(first).dtype.kind in "mM" and np.isnat(np.asarray(array)).any()
 
 
 def check_structure(X):
     """Raise an error unless the indices of a CSR, CSC, BSR or COO matrix lie within its shape.
 
-    The compiled loops, and those of scipy, read and write where they point to.
+    The compiled loops, and those of scipy, read and write memory wherever the indices point. A
+    matrix of another number of dimensions is left to scikit-learn's error.
     """
     if X.ndim != 2:
-        return  # scikit-learn refuses it
+        return
     if X.format == "coo":
         for axis, (indices, size) in enumerate(zip(X.coords, X.shape, strict=True)):
             _check_length(indices.shape == X.data.shape, X)
@@ -144,6 +176,7 @@ def check_structure(X):
 
 
 def _check_length(fits, X):
+    """Raise an error unless the lengths of the arrays of a sparse matrix fit each other."""
     if not fits:
         raise ValueError(
             f"Input X is no valid {X.format.upper()} matrix: the lengths of its data and "
@@ -152,6 +185,7 @@ def _check_length(fits, X):
 
 
 def _check_pointers(X):
+    """Raise an error unless the pointers of a sparse matrix rise from 0 within its entries."""
     pointers = X.indptr
     rising = pointers[0] == 0 and (pointers[1:] >= pointers[:-1]).all()
     if pointers.dtype.kind not in "iu" or not rising or pointers[-1] > len(X.indices):
@@ -163,6 +197,7 @@ def _check_pointers(X):
 
 
 def _check_range(indices, size, what, X):
+    """Raise an error unless indices are integers from 0 to size - 1."""
     if len(indices) == 0:
         return
     least, largest = indices.min(), indices.max()
@@ -174,15 +209,16 @@ def _check_range(indices, size, what, X):
 
 
 def _compiled(indices):
-    """The same numbers as the compiled loops take them."""
+    """Return indices as a contiguous array of a type that the compiled loops read."""
     dtype = indices.dtype if indices.dtype in INDICES else np.int64
     return np.ascontiguousarray(indices, dtype=dtype)
 
 
 def _canonical(X):
-    """CSR matrix as the compiled loops take it; X itself if it is.
+    """Return a CSR matrix in the form that the compiled loops read; X itself if it has it.
 
-    Contiguous arrays of one length, indices of one type, strictly increasing in each row.
+    Its arrays are contiguous and without unused entries, its indices and pointers are of one type,
+    and indices increase strictly in each row.
     """
     indices, pointers = _compiled(X.indices), _compiled(X.indptr)
     if indices.dtype != pointers.dtype:
@@ -190,7 +226,7 @@ def _canonical(X):
         dtype = np.int64 if wide else indices.dtype
         indices, pointers = (array.astype(dtype, copy=False) for array in (indices, pointers))
     data, n_entries = np.ascontiguousarray(X.data), int(pointers[-1])
-    if n_entries < len(data):  # room for more
+    if n_entries < len(data):
         data, indices = data[:n_entries], indices[:n_entries]
     increasing = strictly_increasing(indices, pointers)
     if increasing and data is X.data and indices is X.indices and pointers is X.indptr:

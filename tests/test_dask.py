@@ -26,9 +26,9 @@ distributed = pytest.importorskip("distributed", reason=reason)
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from sklearn_sgdlin import SGDLinearRegressor  # noqa: E402
+from sklearn_sgdlin import SGDLinearRegressor, _dask_fit  # noqa: E402
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
-from sklearn_sgdlin.methods import distributed as rounds  # noqa: E402
+from sklearn_sgdlin.data import dask_partitions  # noqa: E402
 from sklearn_sgdlin.methods import interior_point  # noqa: E402
 
 from .data import load  # noqa: E402
@@ -116,7 +116,7 @@ FAMILY = [
 def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(
     client, many, monkeypatch, name, order
 ):
-    monkeypatch.setattr(rounds, "MATRIX_COORDINATES", 0)  # as if the columns were too many
+    monkeypatch.setattr(_dask_fit, "MATRIX_COORDINATES", 0)  # as if the columns were too many
     X, y = ordered(*load(name), order)
     local = SGDLinearRegressor(random_state=0).fit(X, y)
     least = objective(local, X, y, local.coef_, local.intercept_)
@@ -170,9 +170,9 @@ def test_kinks_without_a_matrix(client, monkeypatch, loss):
     assert model.stop_reason_ == "converged"
 
 
-@pytest.mark.parametrize("matrix_coordinates", [0, rounds.MATRIX_COORDINATES])
+@pytest.mark.parametrize("matrix_coordinates", [0, _dask_fit.MATRIX_COORDINATES])
 def test_partitions_that_lack_a_category(many, rng, monkeypatch, matrix_coordinates):
-    monkeypatch.setattr(rounds, "MATRIX_COORDINATES", matrix_coordinates)
+    monkeypatch.setattr(_dask_fit, "MATRIX_COORDINATES", matrix_coordinates)
     # Each worker's own Hessian is singular where all its rows agree.
     category = np.repeat(np.arange(16), 200)
     X = np.column_stack([np.eye(16)[category], rng.normal(size=(3200, 10))])
@@ -270,7 +270,7 @@ def test_partitions_that_lie_on_several_workers(client):
     parts_y = [
         client.scatter(part, workers=workers[:1], hash=False) for part in np.array_split(y, 4)
     ]
-    cluster = rounds.Cluster(
+    cluster = dask_partitions.Cluster(
         client,
         {number: (*part, None) for number, part in enumerate(zip(parts_X, parts_y, strict=True))},
     )
@@ -315,7 +315,7 @@ def test_the_course_of_a_fit_is_that_of_one_machine(client, capsys):
     model = DaskSGDLinearRegressor("quantile", client=client, random_state=0, verbose=1)
     model.fit(cut(X, 4), cut(y, 4))
     assert capsys.readouterr().out.count("epoch") == model.n_iter_ == len(model.loss_curve_)
-    assert model.t_ == model.n_iter_ * len(y)
+    assert model.t_ == len(y)  # of the only sweep
     again = clone(model).fit(cut(X, 4), cut(y, 4))
     model.set_params(warm_start=True).fit(cut(X, 4), cut(y, 4))
     assert model.loss_curve_[0] < again.loss_curve_[0]
@@ -415,8 +415,8 @@ def test_workers_without_the_same_version_are_named(client, version):
     model.fit(*data)
 
 
-def shards(dask_scheduler):
-    return [key for key in dask_scheduler.tasks if str(key).startswith("Shard")]
+def actors(dask_scheduler):
+    return [key for key in dask_scheduler.tasks if str(key).startswith("PartitionActor")]
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -427,10 +427,10 @@ def test_workers_keep_nothing_after_a_fit(client, broken):
     with pytest.raises(ValueError, match="NaN") if broken else nullcontext():
         model.fit(cut(X, 4), cut(y, 4))
     for _ in range(100):  # the scheduler is told, and does it when it comes to it
-        if not client.run_on_scheduler(shards):
+        if not client.run_on_scheduler(actors):
             return
         time.sleep(0.05)
-    raise AssertionError(client.run_on_scheduler(shards))
+    raise AssertionError(client.run_on_scheduler(actors))
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -457,15 +457,15 @@ def test_early_stopping(client, given):
 def messages(monkeypatch):
     """Mean bytes sent to a worker and back from it, call by call."""
     calls = []
-    ask_each = rounds.Cluster.ask_each
+    each = dask_partitions.Cluster.each
 
-    def counted(self, name, args):
-        answers = ask_each(self, name, args)
+    def counted(self, task, args):
+        answers = each(self, task, args)
         size = sum(array.nbytes for array in arrays_in([*args, *answers]))
-        calls.append((name, size / len(answers)))
+        calls.append((task.__name__, size / len(answers)))
         return answers
 
-    monkeypatch.setattr(rounds.Cluster, "ask_each", counted)
+    monkeypatch.setattr(dask_partitions.Cluster, "each", counted)
     return calls
 
 
@@ -493,7 +493,7 @@ def calls_in_three_rounds(client, messages, rng, n_rows, n_features):
     y = X.sum(axis=1) + rng.normal(size=n_rows)
     model = DaskSGDLinearRegressor(client=client, max_iter=3, tol=None, random_state=0)
     model.fit(placed(client, X), placed(client, y))
-    return [size for name, size in messages if name == "do"]
+    return [size for name, size in messages if name == "_with_rows"]
 
 
 @pytest.mark.parametrize("pool", ["client", "many"])
@@ -623,7 +623,7 @@ def test_data_that_are_lost_while_the_workers_take_hold_of_them_are_an_error(cli
     X, y = (client.scatter(array, hash=False) for array in load("one column"))
     y.cancel()
     with pytest.raises(RuntimeError, match=r"that held the partitions \[0\] was lost"):
-        rounds.Cluster(client, {0: (X, y, None)})
+        dask_partitions.Cluster(client, {0: (X, y, None)})
 
 
 def test_collections_that_do_not_fit_together_are_named(client):

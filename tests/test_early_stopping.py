@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin._early_stopping import no_longer_rises
+from sklearn_sgdlin._early_stopping import no_longer_improves
 from tests.data import load
 
 
@@ -52,7 +52,7 @@ def test_stops_n_iter_no_change_epochs_after_the_last_rise(overfitting):
     for patience in (1, 4):
         model = SGDLinearRegressor(n_iter_no_change=patience, **OPTIONS)
         scores = model.fit(X, y, X_val=X_val, y_val=y_val).validation_scores_
-        stops = [no_longer_rises(scores[: i + 1], 1e-2, patience) for i in range(len(scores))]
+        stops = [no_longer_improves(scores[: i + 1], 1e-2, patience) for i in range(len(scores))]
         assert stops == [False] * (len(scores) - 1) + [True]
         assert len(scores) > patience
 
@@ -73,22 +73,22 @@ def test_the_training_loss_does_not_stop_it():
 
 def test_rule_by_hand():
     scores = [-10.0, -5.0, -4.99, -4.98, -4.97]
-    assert no_longer_rises(scores, tol=0.01, n_iter_no_change=3)
-    assert not no_longer_rises(scores, tol=0.001, n_iter_no_change=3)
-    assert not no_longer_rises(scores, tol=0.01, n_iter_no_change=4)
-    assert not no_longer_rises([1.0] * 50, tol=None, n_iter_no_change=1)
-    assert not no_longer_rises([1.0] * 5, tol=0.0, n_iter_no_change=5)
-    assert no_longer_rises([1.0] * 6, tol=0.0, n_iter_no_change=5)
+    assert no_longer_improves(scores, tol=0.01, n_iter_no_change=3)
+    assert not no_longer_improves(scores, tol=0.001, n_iter_no_change=3)
+    assert not no_longer_improves(scores, tol=0.01, n_iter_no_change=4)
+    assert not no_longer_improves([1.0] * 50, tol=None, n_iter_no_change=1)
+    assert not no_longer_improves([1.0] * 5, tol=0.0, n_iter_no_change=5)
+    assert no_longer_improves([1.0] * 6, tol=0.0, n_iter_no_change=5)
 
 
 @pytest.mark.parametrize("tol", [0.0, 0.01])
 def test_rule_with_infinite_scores(tol):
     inf = np.inf
-    assert no_longer_rises([-inf] * 3, tol, n_iter_no_change=2)
-    assert not no_longer_rises([-inf, -inf, -1.0], tol, n_iter_no_change=2)
-    assert no_longer_rises([inf] * 3, tol, n_iter_no_change=2)
-    assert no_longer_rises([inf, 1.0, 2.0], tol, n_iter_no_change=2)
-    assert not no_longer_rises([1.0, 1.0, inf], tol, n_iter_no_change=2)
+    assert no_longer_improves([-inf] * 3, tol, n_iter_no_change=2)
+    assert not no_longer_improves([-inf, -inf, -1.0], tol, n_iter_no_change=2)
+    assert no_longer_improves([inf] * 3, tol, n_iter_no_change=2)
+    assert no_longer_improves([inf, 1.0, 2.0], tol, n_iter_no_change=2)
+    assert not no_longer_improves([1.0, 1.0, inf], tol, n_iter_no_change=2)
 
 
 @pytest.mark.parametrize("score", [-np.inf, np.inf])

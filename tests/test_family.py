@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
-from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.methods import hessian
 from sklearn_sgdlin.model import moments
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
@@ -329,6 +329,7 @@ def test_warm_start_begins_with_the_last_model(rng, targets):
     warm.set_params(max_iter=1000, tol=1e-2).fit(X, y).fit(X, y)
     assert warm.loss_curve_[0] < first
     assert warm.n_iter_ <= cold.n_iter_
+    assert warm.t_ == 3000  # the first epoch sweeps, later ones go on from there
     with pytest.raises(ValueError, match=r"warm_start=True, but coef_ .* shape"):
         warm.fit(X[:, :5], y)
     assert warm.coef_.shape[-1] == 100
@@ -354,8 +355,8 @@ def test_warm_grid_over_alpha_takes_fewer_passes(rng, monkeypatch):
     X = np.cumsum(rng.normal(size=(1500, 1100)), axis=1)
     y = X[:, ::50] @ rng.normal(size=22) + rng.normal(size=1500)
     passes = []
-    counted = Rows.sum
-    monkeypatch.setattr(Rows, "sum", lambda *args: passes.append(1) or counted(*args))
+    counted = InMemory.sum
+    monkeypatch.setattr(InMemory, "sum", lambda *args: passes.append(1) or counted(*args))
     counts = []
     for warm_start in (False, True):
         passes.clear()

@@ -67,8 +67,8 @@ def test_sums_and_steps_are_those_of_dense_rows(rng, dtype, lacking):
         expected = expected.z
         assert_allclose((z @ start)[lacking:], (expected @ start)[lacking:], atol=1e-10)
         assert_allclose(z.gram(h), (expected.T * h) @ expected, atol=1e-9)
-        assert_allclose(z.squares(h), h @ expected**2, atol=1e-9)
-        assert_allclose(z.transposed_times(h * y), expected.T @ (h * y), atol=1e-9)
+        assert_allclose(z.column_squares(h), h @ expected**2, atol=1e-9)
+        assert_allclose(z.rmatvec(h * y), expected.T @ (h * y), atol=1e-9)
 
 
 def test_near_columns_are_read_where_they_are(rng):

@@ -15,9 +15,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.data.sums import add_up
 from sklearn_sgdlin.methods import interior_point
-from sklearn_sgdlin.methods.interior_point import PrimalDualIterate
-from sklearn_sgdlin.methods.kkt import LinearizedKKT, MultiplierBounds
+from sklearn_sgdlin.methods.interior_point import InteriorPoint
+from sklearn_sgdlin.methods.multipliers import LinearizedKKT, MultiplierBounds
+from sklearn_sgdlin.methods.penalty_kkt import PenaltyKKT
+from sklearn_sgdlin.methods.predictor_corrector import PrimalDualIterate
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
@@ -28,7 +31,7 @@ residuals = st.one_of(st.floats(-10, 10), st.sampled_from([-0.3, 0.0, 0.3]))
 PENALTIES = {"none": (0.0, 0.0, False), "l1": (0.1, 0.0, False), "positive": (0.0, 0.01, True)}
 
 
-def make_interior(rng, name, penalty, weighted=False):
+def make_iterate(rng, name, penalty, weighted=False):
     X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
     h = rng.uniform(0.1, 2, 300) if weighted else None
     scaling = Scaling.from_moments(Moments.of(X, h), True)
@@ -39,42 +42,53 @@ def make_interior(rng, name, penalty, weighted=False):
 
 @pytest.mark.parametrize("name", LOSSES)
 @given(residual=residuals)
-def test_sides_of_a_box_add_up_to_the_loss(name, residual):
-    box = MultiplierBounds.of(LOSS_ROWS[name])
-    outside = residual - box.offset
-    value = box.value(outside, box.best(outside)).sum()
+def test_both_sides_of_a_dead_zone_add_up_to_the_loss(name, residual):
+    bounds = MultiplierBounds.from_loss(LOSS_ROWS[name])
+    value = bounds.cost(residual - bounds.offset).sum()
     np.testing.assert_allclose(value, LOSS_ROWS[name].value(residual), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "squared_error"])
-@given(residual=residuals, product=st.floats(1e-6, 10))
-def test_start_is_inside_and_fits_the_residual(name, residual, product):
-    box = MultiplierBounds.of(LOSS_ROWS[name])
-    outside = np.atleast_2d(residual - box.offset)
-    m, u, v = box.start(outside, product, 1.0)
-    assert np.all((box.lower < m) & (m < box.upper))
+@given(residual=residuals, complementarity=st.floats(1e-6, 10))
+def test_initial_point_is_inside_and_fits_the_residual(name, residual, complementarity):
+    bounds = MultiplierBounds.from_loss(LOSS_ROWS[name])
+    outside = np.atleast_2d(residual - bounds.offset)
+    m, u, v = bounds.initial_point(outside, complementarity, 1.0)
+    assert np.all((bounds.lower < m) & (m < bounds.upper))
     assert m.sum() == 0
-    assert np.all((u > 0) == np.isfinite(box.upper))
-    assert np.all((v > 0) == np.isfinite(box.lower))
-    both = np.isfinite(box.lower) & np.isfinite(box.upper)
-    fit = np.broadcast_to(outside - box.compliance * m - u + v, outside.shape)[0, both]
+    assert np.all((u > 0) == np.isfinite(bounds.upper))
+    assert np.all((v > 0) == np.isfinite(bounds.lower))
+    both = np.isfinite(bounds.lower) & np.isfinite(bounds.upper)
+    fit = np.broadcast_to(outside - bounds.compliance * m - u + v, outside.shape)[0, both]
     np.testing.assert_allclose(fit, 0.0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["huber", "squared_epsilon_insensitive", "quantile"])
-def test_direct_step_solves_the_linear_conditions(rng, name):
-    box = MultiplierBounds.of(LOSS_ROWS[name])
-    outside = rng.normal(size=(5, 1)) - box.offset
-    state = box.start(outside, 0.5, 1.0)
-    local, response = LinearizedKKT(box, outside, state), rng.normal(size=5)
-    m, u, v = state
-    dm, du, dv = local.direct(response)
-    fit = outside - response[:, None] - box.compliance * (m + dm) - (u + du) + (v + dv)
+@pytest.mark.parametrize("target", [0.0, 0.3])
+def test_steps_solve_the_linear_conditions(rng, name, target):
+    bounds = MultiplierBounds.from_loss(LOSS_ROWS[name])
+    outside = rng.normal(size=(5, 1)) - bounds.offset
+    m, u, v = point = bounds.initial_point(outside, 0.5, 1.0)
+    kkt, response = LinearizedKKT(bounds, outside, point), rng.normal(size=5)
+    affine = none = kkt.affine_step(response)
+    step = affine
+    if target == 0:
+        none = np.zeros_like(affine)  # the affine step knows no second-order terms
+    else:
+        step = kkt.corrector_step(response, affine, target)
+    dm, du, dv = step
+    fit = outside - response[:, None] - bounds.compliance * (m + dm) - (u + du) + (v + dv)
     np.testing.assert_allclose(fit, 0.0, atol=1e-12)
-    for slack, change, room, closer in [(u, du, box.upper - m, dm), (v, dv, m - box.lower, -dm)]:
-        bounded = np.isfinite(room)
-        slack, change, room, closer = (a[bounded] for a in (slack, change, room, closer))
-        np.testing.assert_allclose(slack * room + change * room - slack * closer, 0.0, atol=1e-12)
+    for slack, change, gap, opening, second_order in [
+        (u, du, bounds.upper - m, -dm, -none[0] * none[1]),
+        (v, dv, m - bounds.lower, dm, none[0] * none[2]),
+    ]:
+        bounded = np.isfinite(gap)
+        slack, change, gap, opening, second_order = (
+            array[bounded] for array in (slack, change, gap, opening, second_order)
+        )
+        linear = (slack + change) * gap + slack * opening + second_order
+        np.testing.assert_allclose(linear, target, atol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -83,19 +97,97 @@ def test_direct_step_solves_the_linear_conditions(rng, name):
 def test_gap_bounds_the_distance_to_the_least_objective(rng, name, penalty, weighted):
     if (name, penalty) == ("squared_error", "none"):
         return  # has no kinks: that of the search
-    interior = make_interior(rng, name, penalty, weighted)
+    iterate = make_iterate(rng, name, penalty, weighted)
     seen = []
     for _ in range(40):
-        value, gap = interior.assess()
+        value, gap = iterate.evaluate()
         seen.append((value, gap))
-        if not interior.system.product > 1e-12:
+        if not iterate.system.complementarity > 1e-12:
             break
-        interior.step()
+        iterate.step()
     least = seen[-1][0]
-    np.testing.assert_allclose(interior.objective.value(interior.rows, interior.theta), least)
+    np.testing.assert_allclose(iterate.objective.value(iterate.rows, iterate.theta), least)
     assert seen[-1][1] < 1e-6 * least
     feasible = seen[len(seen) // 2 :]  # earlier the slacks do not fit the residuals yet
     assert all(value - gap <= least * (1 + 1e-6) for value, gap in feasible)
+
+
+class TwoPartitions(Rows):
+    """Rows whose tasks run on each half of them, as on two workers."""
+
+    def __init__(self, X, y, weight, scaling):
+        super().__init__(X, y, weight, scaling)
+        halves = slice(None, len(y) // 2), slice(len(y) // 2, None)
+        self.halves = [Rows(X[half], y[half], weight[half], scaling) for half in halves]
+
+    def sum(self, task, *args):
+        return add_up(task(half, *args) for half in self.halves)
+
+
+@pytest.mark.parametrize("matrix", [True, False])
+@pytest.mark.parametrize("name", LOSSES)
+def test_conditions_do_not_depend_on_where_rows_lie(rng, name, matrix):
+    X, y, weight = rng.normal(size=(300, 6)), rng.normal(size=300), rng.uniform(0.1, 2, 300)
+    scaling = Scaling.from_moments(Moments.of(X, weight), True)
+    objective = Objective.of(LOSS_ROWS[name], 0.1, 0.0, False, scaling.scale)
+    iterates = [
+        PrimalDualIterate(kind(X, y, weight, scaling), objective, np.zeros(7), matrix)
+        for kind in (Rows, TwoPartitions)
+    ]
+    for _ in range(4):
+        np.testing.assert_allclose(*[iterate.evaluate() for iterate in iterates], rtol=1e-9)
+        for iterate in iterates:
+            iterate.step()
+        np.testing.assert_allclose(*[iterate.theta for iterate in iterates], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("positive", [False, True])
+def test_penalty_of_linear_functions_of_the_unknowns(rng, name, positive):
+    # theta = origin + directions @ unknowns, of which there are as many: the same optimum.
+    X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
+    rows = Rows(X, y, None, Scaling.identity(6, True))
+    l1, floor = np.append(rng.uniform(0.01, 0.1, 6), 0.0), np.full(7, -np.inf)
+    floor[:3] = 0.0 if positive else -np.inf
+    objective = Objective(LOSS_ROWS[name], l1, np.zeros(7), floor)
+    origin, directions = rng.normal(size=7), np.linalg.qr(rng.normal(size=(7, 7)))[0]
+    z = np.column_stack([X, np.ones(300)])
+    no_intercept = Scaling(np.zeros(7), np.append(np.ones(7), 0.0))
+    seen = Rows(z @ directions, y - z @ origin, None, no_intercept)
+    smooth = Objective(LOSS_ROWS[name], np.zeros(8), np.zeros(8), np.full(8, -np.inf))
+    operator = np.column_stack([directions, np.zeros(7)])
+    penalty = PenaltyKKT(objective, operator, -origin)
+    in_span = PrimalDualIterate(seen, smooth, np.zeros(8), penalty=penalty)
+    reference = PrimalDualIterate(rows, objective, np.zeros(7))
+    for iterate in (in_span, reference):
+        for _ in range(30):
+            value, gap = iterate.evaluate()
+            if gap < 1e-7 * value:
+                break
+            iterate.step()
+        assert gap < 1e-7 * value
+    np.testing.assert_allclose(in_span.value, reference.value, rtol=1e-6)
+    theta = origin + operator @ in_span.theta
+    assert objective.value(rows, np.maximum(theta, floor)) <= reference.value * (1 + 1e-6)
+
+
+def test_a_sweep_is_taken_only_where_it_is_the_start(rng, monkeypatch):
+    X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
+    rows, sweeps = Rows(X, y, None, Scaling.identity(6, True)), []
+
+    def sweep(theta):
+        sweeps.append(theta)
+        return theta, theta + 0.01
+
+    for most, expected in [(interior_point.MATRIX_COORDINATES_MOST, 1), (6, 0)]:
+        monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", most)
+        objective = Objective.of(LOSS_ROWS["huber"], 0.01, 0.0, False, np.ones(7))
+        solver, theta = InteriorPoint(rows, objective, 1e-6), np.zeros(7)
+        sweeps.clear()
+        for _ in range(4):
+            theta, value, _ = solver.run(theta, sweep)
+        assert len(sweeps) == expected
+        assert value == objective.value(rows, theta)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -127,7 +219,9 @@ def test_squares_are_the_diagonal_of_the_gram_matrix(rows, seed):
         SparseRows(csr_array(rows), weight, None, scaling),
     ):
         for z, _, _ in kind.chunks():
-            np.testing.assert_allclose(z.squares(weight), np.diag(z.gram(weight)), atol=1e-12)
+            np.testing.assert_allclose(
+                z.column_squares(weight), np.diag(z.gram(weight)), atol=1e-12
+            )
 
 
 @pytest.mark.parametrize("level", [0.01, 0.5, 0.97])

@@ -31,6 +31,14 @@ def test_random_problems(batch):
             assert np.all(model.coef_ >= 0), seed
 
 
+def test_l1_above_any_slope_of_many_columns():
+    # What steps leave of a coordinate that is zero at the optimum would cost more than all rows.
+    _, model, excess = check(280)
+    assert model.stop_reason_ == "converged"
+    assert not model.coef_.any()
+    assert excess <= EXCESS
+
+
 @pytest.mark.parametrize("tol", [1e-2, 1e-10])
 def test_l1_on_columns_of_very_different_scale(rng, tol):
     X = rng.normal(size=(100, 3)) * [1e-4, 1, 1e4]

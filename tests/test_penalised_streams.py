@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin.methods.active_set import least
+from sklearn_sgdlin.methods.active_set import minimise_l1_quadratic
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
 
 PENALTIES = {
@@ -150,7 +150,7 @@ def test_active_set_meets_the_conditions_of_the_optimum(rng, lower, weight):
         X /= np.sqrt(np.mean(X**2, axis=0))
         hessian, slope = X.T @ X / n_rows, X.T @ rng.normal(size=n_rows) / n_rows
         start = rng.normal(size=n_columns) * (rng.random(n_columns) < 0.5)
-        x = least(hessian, slope, np.full(n_columns, weight), lower, start)
+        x = minimise_l1_quadratic(hessian, slope, np.full(n_columns, weight), lower, start)
         gradient = slope - hessian @ x
         assert (x >= lower).all()
         pull = gradient if lower == 0 else np.abs(gradient)

@@ -5,6 +5,7 @@ import pytest
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.dense import Rows
+from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.linalg import cg
 from sklearn_sgdlin.linalg.cg import conjugate_gradient, extrapolate_remaining_decrease
 from sklearn_sgdlin.linalg.eigenvalue_bound import SmallestEigenvalueBound
@@ -25,7 +26,7 @@ def rows(request, rng):
     X = rng.normal(size=(4000, 6)) @ rng.normal(size=(6, 6)) + 3
     weight = rng.uniform(0, 3, 4000) if request.param else None
     y = X @ rng.normal(size=6) + rng.normal(size=4000)
-    return Rows(X, y, weight, Scaling.from_moments(Moments.of(X, weight), True))
+    return InMemory.of(X, y, weight, Scaling.from_moments(Moments.of(X, weight), True))
 
 
 def ridge(rows):
@@ -38,6 +39,7 @@ def penalty_root(rows):
 
 
 def dense(rows):
+    (rows,) = rows.parts
     z = rows.scaling.scale * np.column_stack([rows.X - rows.scaling.centre, np.ones(rows.n_rows)])
     h = np.ones(rows.n_rows) if rows.sample_weight is None else rows.sample_weight
     return z, h / h.sum()
@@ -47,7 +49,7 @@ def test_survey_is_loss_gradient_and_hessian_products(rows, rng):
     z, h = dense(rows)
     theta, directions = rng.normal(size=7), rng.normal(size=(7, 3))
     loss, gradient, images = gradient_and_hessian_products(rows, ridge(rows), theta, directions)
-    residual = rows.y - z @ theta
+    residual = rows.parts[0].y - z @ theta
     l2 = ridge(rows).l2
     np.testing.assert_allclose(loss, ((h * residual**2).sum() + l2 @ theta**2) / 2)
     np.testing.assert_allclose(loss, ridge(rows).value(rows, theta))
@@ -68,7 +70,12 @@ def test_search_finds_the_minimum_over_the_span_of_all_directions(rows, rng):
         theta = theta + step
         root = np.sqrt(h)
         system = np.vstack([root[:, None] * z, penalty_root(rows)]) @ seen
-        best = seen @ np.linalg.lstsq(system, np.append(root * rows.y, np.zeros(7)), rcond=1e-12)[0]
+        best = (
+            seen
+            @ np.linalg.lstsq(system, np.append(root * rows.parts[0].y, np.zeros(7)), rcond=1e-12)[
+                0
+            ]
+        )
         np.testing.assert_allclose(theta, best, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(ridge(rows).value(rows, theta), loss - decrease)
 

@@ -22,6 +22,8 @@ from sklearn_sgdlin.model.loss import make_loss
 
 from .data import least_squares_mse
 
+STREAM_GRAM_FEATURES = Tuning().max_stream_features
+
 path = Path(__file__).parents[1] / "benchmarks" / "streams.py"
 spec = importlib.util.spec_from_file_location("benchmark_of_streams", path)
 benchmark = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -142,8 +144,8 @@ def test_first_chunk_of_one_row(rng):
 def state_of(model):
     """All numbers that a stream carries on."""
     state = dict(vars(model._state))
-    scatter = vars(state.pop("scatter")).copy()
-    parts = [state, vars(scatter.pop("moments")), scatter]
+    cross_products = vars(state.pop("cross_products")).copy()
+    parts = [state, vars(cross_products.pop("moments")), cross_products]
     values = [value for part in parts for value in part.values() if value is not None]
     return np.hstack([np.ravel(value) for value in values])
 
@@ -319,7 +321,7 @@ def test_what_a_column_learned_counts_less_where_it_grows(rng, n_before):
     X[:n_before, 0] = 10 + 1e-6 * X[:n_before, 0]
     y = X[:, 1] + rng.normal(size=len(X))
     model = learn(X[:n_before], y[:n_before], 10, SGDLinearRegressor(loss="huber", random_state=0))
-    same = model._state.carried_over(model._state.moments, fit_intercept=True)
+    same = model._state.rescaled_to(model._state.moments, fit_intercept=True)
     assert_array_equal(same.coef, model._state.coef)
     learn(X[n_before:], y[n_before:], 1, model)
     assert np.abs(model.coef_[0]) < 5

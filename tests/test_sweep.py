@@ -45,12 +45,14 @@ def visited(rows, order):
     """Rows in the order of the sweep, and the steps at which its tiles end."""
     blocks, within = order
     sequence, ends = [], []
-    per_tile = len(within) // rows._block_rows
+    per_tile = len(within) // rows.tiling.block_rows
     for first in range(0, len(blocks), per_tile):
         tile = [
             row
             for k in blocks[first : first + per_tile]
-            for row in range(k * rows._block_rows, min((k + 1) * rows._block_rows, rows.n_rows))
+            for row in range(
+                k * rows.tiling.block_rows, min((k + 1) * rows.tiling.block_rows, rows.n_rows)
+            )
         ]
         sequence += [tile[position] for position in within if position < len(tile)]
         ends.append(len(sequence))
@@ -83,8 +85,8 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
         )
 
     sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.scaling)
-    for kind, penalty_every in ((rows, 2), (sparse, sparse._penalty_every)):
-        expected = expect(16, penalty_every, ends)
+    for kind in (rows, sparse):
+        expected = expect(16, kind.penalty_every, ends)
         theta, mean, averaged = kind.sweep(order, objective, rule, 10, start)
         scale = np.abs(expected[0]).max()
         assert averaged == rows.n_rows
@@ -100,8 +102,20 @@ def test_average_of_a_stream_is_the_same_for_sparse_rows(rng, index):
     sparse = SparseRows(matrix, rows.y, None, rows.scaling)
     start, mean, order = rng.normal(size=9), rng.normal(size=9), rows.order(rng)
     for averaged in (0.0, 700.0):
-        arguments = (order, objective, (1.0, 0.0, True, 1.0), 0, start, mean, averaged, 3.0)
-        for ours, theirs in zip(rows.sweep(*arguments), sparse.sweep(*arguments), strict=True):
+        results = [
+            kind.sweep(
+                order,
+                objective,
+                (1.0, 0.0, True, 1.0),
+                0,
+                start,
+                mean,
+                average_rows=averaged,
+                forget=3.0,
+            )
+            for kind in (rows, sparse)
+        ]
+        for ours, theirs in zip(*results, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
 
 
@@ -117,7 +131,7 @@ def test_wide_sparse_rows_of_any_length_in_many_tiles(rng, shuffle, penalty):
     sequence, ends = visited(rows, order)
     assert len(ends) > 5
     # The penalty has its turn once in so many sparse rows that it costs no more than they do.
-    turns = (16, 2, ends) if penalty == "none" else (rows._penalty_every, rows._penalty_every)
+    turns = (16, 2, ends) if penalty == "none" else (rows.penalty_every, rows.penalty_every)
     start, rule = rng.normal(size=5001), (1.0, 0.0, True, 1.0)
     expected = naive.sweep(X, y, None, sequence, rows.scaling, objective, rule, 0, start, *turns)
     theta, mean, _ = rows.sweep(order, objective, rule, 0, start)

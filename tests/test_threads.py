@@ -41,7 +41,9 @@ def seen(monkeypatch):
         return watching
 
     monkeypatch.setattr(Hessian, "prepare", watched(Hessian.prepare))
-    monkeypatch.setattr(cross_products, "_near_mean", watched(cross_products._near_mean))
+    monkeypatch.setattr(
+        cross_products, "_approximate_mean", watched(cross_products._approximate_mean)
+    )
     return numbers
 
 

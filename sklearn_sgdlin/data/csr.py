@@ -3,20 +3,20 @@
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ..kernels.rows import sparse_products, sweep_sparse
-from ..linalg.blocks import chunk_rows, consecutive, slices
-from .dense import CACHE_LINE, DOUBLE, PER_LINE, Rows
+from ..kernels.csr import products, sweep
+from ..kernels.dense import aligned_empty
+from ..linalg.blocks import chunk_rows, csr_row_slice, slices
+from .dense import Rows
 
-CHUNK_ROWS = 1 << 12  # least rows of a chunk
-FAR = 100.0  # from a centre to zero, in units of the scaling: squares lose four digits
-COORDINATE = 4  # numbers the sweep needs of a column: iterate, average, scale and offset
+# A chunk has at least so many rows: what each chunk costs by itself is little beside them.
+CHUNK_ROWS = 1 << 12
 
+# A column is far where its centre is more than so many units of the scaling from zero: then sums of
+# squares lose four of sixteen digits to the centring, so it is stored centred.
+FAR = 100.0
 
-def aligned_table(n_rows, n_columns):
-    """Memory for a table that starts at a cache line."""
-    buffer = np.empty(n_rows * n_columns + PER_LINE)
-    start = -buffer.ctypes.data % CACHE_LINE // DOUBLE
-    return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+# Numbers that a sweep keeps of each column: iterate, average, scale and offset.
+COORDINATE = 4
 
 
 def recentred(X, centre, scale):
@@ -51,7 +51,7 @@ class SparseChunk:
         body = (points[:-1].T * self.scale).T
         return self.X @ body + (self.intercept_scale * points[-1] - self.offset @ points[:-1])
 
-    def transposed_times(self, values):
+    def rmatvec(self, values):
         """z.T @ values."""
         total = values.sum(axis=0)
         product = np.empty((len(self.scale) + 1, *total.shape))
@@ -63,9 +63,9 @@ class SparseChunk:
 
     def gram(self, weight):
         """z.T @ diag(weight) @ z."""
-        return sum((z * part[:, np.newaxis]).T @ z for z, part in self.parts(weight))
+        return sum((z * part[:, np.newaxis]).T @ z for z, part in self.dense_blocks(weight))
 
-    def squares(self, weight):
+    def column_squares(self, weight):
         """Diagonal of z.T @ diag(weight) @ z."""
         total = weight.sum()
         linear, square = weight @ self.X, weight @ self.X.power(2)
@@ -73,7 +73,7 @@ class SparseChunk:
         body += self.offset**2 * total
         return np.append(np.maximum(body, 0.0), self.intercept_scale**2 * total)
 
-    def parts(self, weight):
+    def dense_blocks(self, weight):
         """Yield dense rows with their weights, as many at a time as fit the cache."""
         n_rows, n_coordinates = self.X.shape[0], len(self.scale) + 1
         for part in slices(n_rows, chunk_rows(n_coordinates)):
@@ -92,42 +92,20 @@ class SparseRows(Rows):
         X, self._centre = recentred(X, scaling.centre, scaling.scale[:-1])
         super().__init__(X, y, sample_weight, scaling)
         self.n_entries = X.nnz
-        per_entry = self.n_rows * X.shape[1] // max(X.nnz, 1)  # columns that its turn costs
-        self._penalty_every = 1 << max(per_entry.bit_length() - 1, 1)
+        # A step of the penalty touches all columns: it waits until the rows have cost as much.
+        n_absent = self.n_rows * X.shape[1] // max(X.nnz, 1)
+        self.penalty_every = 1 << max(n_absent.bit_length() - 1, 1)
 
-    def _place(self, scaling):
+    def _allocate_buffers(self, scaling):
         """Make room for a table of all that the steps need of a column."""
-        self._coordinates = aligned_table(self.n_coordinates - 1, COORDINATE)
+        n_features = self.n_coordinates - 1
+        coordinates = aligned_empty(n_features * COORDINATE).reshape(n_features, COORDINATE)
+        self._columns = self._centre, scaling.scale, coordinates
 
-    def _sweep(
-        self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
-    ):
-        return sweep_sparse(
-            self.X.data,
-            self.X.indices,
-            self.X.indptr,
-            self.X.shape[1],
-            self.y,
-            self.sample_weight,
-            blocks,
-            self._block_rows,
-            within,
-            self._centre,
-            self.scaling.scale,
-            objective.loss,
-            objective.l1,
-            objective.l2,
-            objective.floor,
-            self._penalty_every,
-            schedule,
-            rows_seen,
-            theta,
-            mean,
-            average_rows,
-            forget,
-            self._tiles,
-            self._coordinates,
-        )
+    def _run(self, plan):
+        X = self.X
+        targets = self.y, self.sample_weight
+        return sweep(X.data, X.indices, X.indptr, targets, self._columns, plan)
 
     def residuals_of(self, blocks, coef, intercept):
         """See `Rows`; columns of X may be centred already."""
@@ -136,28 +114,23 @@ class SparseRows(Rows):
 
     def products(self, points, residuals=False):
         """See `Rows`."""
+        X = self.X
         slopes = np.ascontiguousarray(points.T).reshape(-1, self.n_coordinates)
         square, totals = 0.0, np.empty_like(slopes)
-        for part in slices(len(slopes), COORDINATE // 2):
-            square += sparse_products(
-                self.X.data,
-                self.X.indices,
-                self.X.indptr,
-                self.y if residuals and part.start == 0 else None,
-                self.sample_weight,
-                self._centre,
-                self.scaling.scale,
-                slopes[part],
-                totals[part],
-                self._coordinates,
+        for part in slices(len(slopes), COORDINATE // 2):  # as many as the table has room for
+            y = self.y if residuals and part.start == 0 else None
+            targets = y, self.sample_weight
+            added, totals[part] = products(
+                X.data, X.indices, X.indptr, targets, self._columns, slopes[part]
             )
+            square += added
         return square, totals.reshape(points.T.shape).T
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is an operator."""
         step = max(CHUNK_ROWS, self.n_coordinates)  # what each chunk costs, is little beside it
         for part in slices(self.n_rows, step):
-            z = SparseChunk(consecutive(self.X, part), self._centre, self.scaling.scale)
+            z = SparseChunk(csr_row_slice(self.X, part), self._centre, self.scaling.scale)
             yield z, self.y[part], self._weight_of(part)
 
 

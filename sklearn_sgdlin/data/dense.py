@@ -2,30 +2,16 @@
 
 import numpy as np
 
-from ..kernels.rows import add_products, standardise, sweep
+from ..kernels.dense import add_products, aligned_copy, standardise, sweep
 from ..linalg.blas import transposed_product
 from ..linalg.blocks import chunk_rows, slices
+from .row_order import SweepPlan, Tiling
 
-TILE_BYTES = 1 << 18  # rows stepped through together: stays in the second-level cache
-BLOCK_BYTES = 1 << 15  # neighbours read together: long enough to stream from memory
-BLOCKS_PER_TILE = 8  # at least, so that a file sorted by y is mixed inside a tile
-BLOCKS = 512  # at least, so that small data get a full permutation
-CACHE_LINE = 64  # bytes
 DOUBLE = 8  # bytes
-PER_LINE = CACHE_LINE // DOUBLE  # numbers
-AVERAGE_EVERY = 16  # steps, as in the compiled loops
-FEW = 4  # vectors, up to which BLAS multiplies faster with one after the other
 
-
-def aligned_copies(first, second):
-    """Copies of two vectors that start at cache lines: no vector load straddles two."""
-    n = len(second)
-    distance = -(-len(first) // PER_LINE) * PER_LINE
-    buffer = np.empty(distance + n + PER_LINE)
-    start = -buffer.ctypes.data % CACHE_LINE // buffer.itemsize
-    copies = buffer[start : start + len(first)], buffer[start + distance : start + distance + n]
-    copies[0][:], copies[1][:] = first, second
-    return copies
+# Up to so many vectors BLAS multiplies faster with one after the other, by gemv, than with all at
+# once, by gemm.
+MAX_SEPARATE_GEMV = 4
 
 
 class DenseChunk:
@@ -35,13 +21,13 @@ class DenseChunk:
         self.z = z
 
     def __matmul__(self, points):
-        if points.ndim == 1 or points.shape[1] > FEW:
+        if points.ndim == 1 or points.shape[1] > MAX_SEPARATE_GEMV:
             return self.z @ points
         return np.stack([self.z @ point for point in points.T]).T
 
-    def transposed_times(self, values):
+    def rmatvec(self, values):
         """z.T @ values."""
-        if values.ndim == 1 or values.shape[1] > FEW:
+        if values.ndim == 1 or values.shape[1] > MAX_SEPARATE_GEMV:
             return self.z.T @ values
         return np.stack([value @ self.z for value in values.T]).T
 
@@ -49,11 +35,11 @@ class DenseChunk:
         """z.T @ diag(weight) @ z."""
         return transposed_product(self.z * weight[:, np.newaxis], self.z)
 
-    def squares(self, weight):
+    def column_squares(self, weight):
         """Diagonal of z.T @ diag(weight) @ z."""
         return weight @ self.z**2
 
-    def parts(self, weight):
+    def dense_blocks(self, weight):
         """Yield the rows with their weights."""
         yield self.z, weight
 
@@ -67,7 +53,14 @@ class Rows:
     y : ndarray of shape (n_rows,), float64
     sample_weight : ndarray of shape (n_rows,), float64, or None for weights of one
     scaling : Scaling
+
+    Attributes
+    ----------
+    penalty_every : int
+        Rows between two steps of the penalty, a power of two.
     """
+
+    penalty_every = 2  # each step of the penalty costs as much as one of a row, or two
 
     def __init__(self, X, y, sample_weight, scaling):
         self.X, self.y, self.sample_weight, self.scaling = X, y, sample_weight, scaling
@@ -76,52 +69,34 @@ class Rows:
         self.n_coordinates = n_features + 1
         self.n_entries = X.size
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
-        self._place(scaling)
-        self._plan_tiles(n_features * DOUBLE)  # float32 rows take the same path
+        self.tiling = Tiling.of(self.n_rows, n_features * DOUBLE)  # that of float32 rows, too
+        self._allocate_buffers(scaling)
 
-    def _place(self, scaling):
+    def _allocate_buffers(self, scaling):
         """Put the scaling where the steps read it fastest."""
-        offset = scaling.scale[:-1] * scaling.centre
-        self._offset, self._scale = aligned_copies(offset, scaling.scale)
-        self._pair = self._offset, self._offset
+        offset = aligned_copy(scaling.scale[:-1] * scaling.centre)
+        buffers = offset, offset
         if self.X.dtype != np.float64:  # then the steps write what they keep of two rows
-            self._pair = aligned_copies(offset, offset)
-
-    def _plan_tiles(self, row_bytes):
-        tile_rows = max(TILE_BYTES // row_bytes, 1)
-        self._block_rows = max(
-            min(BLOCK_BYTES // row_bytes, tile_rows // BLOCKS_PER_TILE, self.n_rows // BLOCKS), 1
-        )
-        self.n_blocks = -(-self.n_rows // self._block_rows)
-        tile_blocks = min(tile_rows // self._block_rows, self.n_blocks)
-        self._tile_rows = tile_blocks * self._block_rows
-        self._tiles = np.empty((2, self._tile_rows), dtype=np.intp)
+            buffers = aligned_copy(offset), aligned_copy(offset)
+        self._columns = offset, aligned_copy(scaling.scale), *buffers
 
     def order(self, rng=None):
-        """Blocks of rows, and positions within a tile; shuffled if rng is given.
-
-        Random blocks are gathered into a tile and rows are permuted inside it, so memory is
-        read in long runs and neighbours in the file do not follow each other (CorgiPile,
-        Xu et al., 2022).
-        """
-        shuffled = np.arange if rng is None or self.n_rows == 1 else rng.permutation
-        return (
-            shuffled(self.n_blocks).astype(np.intp, copy=False),
-            shuffled(self._tile_rows).astype(np.intp, copy=False),
-        )
+        """Return the order of a sweep, see `Tiling.order`; shuffled if rng is given."""
+        return self.tiling.order(rng)
 
     def sweep(
         self,
         order,
         objective,
-        schedule,
+        step_rule,
         rows_seen,
         theta,
         average=None,
+        *,
         average_rows=0.0,
         forget=0.0,
     ):
-        """One step a row of the given order.
+        """Take one step for each row of the given order.
 
         Returns
         -------
@@ -130,38 +105,25 @@ class Rows:
         average_rows : float
             Rows in the average.
         """
-        blocks, within = order
-        iterate, mean = aligned_copies(theta, theta if average is None else average)
-        average_rows = self._sweep(
-            blocks, within, objective, schedule, rows_seen, iterate, mean, average_rows, forget
-        )
-        return iterate, mean, average_rows
-
-    def _sweep(
-        self, blocks, within, objective, schedule, rows_seen, theta, mean, average_rows, forget
-    ):
-        return sweep(
-            self.X,
-            self.y,
-            self.sample_weight,
-            blocks,
-            self._block_rows,
-            within,
-            self._offset,
-            self._scale,
-            objective.loss,
-            objective.l1,
-            objective.l2,
-            objective.floor,
-            schedule,
-            rows_seen,
+        average = aligned_copy(theta if average is None else average)
+        theta = aligned_copy(theta)
+        plan = SweepPlan(
+            order,
+            self.tiling.block_rows,
+            objective,
+            self.penalty_every,
+            step_rule,
             theta,
-            mean,
+            rows_seen,
+            average,
             average_rows,
             forget,
-            self._tiles,
-            *self._pair,
         )
+        return theta, average, self._run(plan)
+
+    def _run(self, plan):
+        """Run a compiled sweep in place; return the rows in the average."""
+        return sweep(self.X, (self.y, self.sample_weight), self._columns, plan)
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""
@@ -193,14 +155,8 @@ class Rows:
         scale = self.scaling.scale
         slopes = np.ascontiguousarray((points.T * scale).reshape(-1, len(scale)))
         totals = np.zeros_like(slopes)
-        square = add_products(
-            self.X,
-            self.y if residuals else None,
-            self.sample_weight,
-            self.scaling.centre,
-            slopes,
-            totals,
-        )
+        targets = self.y if residuals else None, self.sample_weight
+        square = add_products(self.X, targets, self.scaling.centre, slopes, totals)
         return square, (totals * scale).reshape(points.T.shape).T
 
     def residuals(self, points):
@@ -210,61 +166,10 @@ class Rows:
 
     def residuals_of(self, blocks, coef, intercept):
         """Residuals of a model in the first row of each block."""
-        first = blocks * self._block_rows
+        first = blocks * self.tiling.block_rows
         return self.y[first] - (self.X[first] @ coef + intercept)
 
     def constant_residuals(self, prediction):
         """Yield (residuals, sample_weight) of predicting one number."""
         for part in slices(self.n_rows, chunk_rows(1)):
             yield self.y[part] - prediction, self._weight_of(part)
-
-    def sum(self, task, *args):
-        """Return ``task(self, *args)``: numbers or arrays that add up over rows, or a tuple.
-
-        Every pass over all rows is such a task, so rows that lie in several places can run it
-        on each and add up what they get.
-        """
-        return task(self, *args)
-
-    @property
-    def parts(self):
-        return [self]
-
-    def each(self, task, *args):
-        return [task(self, *args)]
-
-    def mean_of(self, points):
-        return points[:, 0]
-
-    def sweep_places(self, *args):
-        end, average, _ = self.sweep(*args)
-        return end[:, np.newaxis], average[:, np.newaxis]
-
-    def mean_loss(self, points, loss):
-        """Weighted mean loss of a model, or of each column of several, in one pass."""
-        total = self.sum(loss_sum, loss, points)
-        return total / self.weight
-
-    def constant_loss(self, loss, prediction):
-        """Weighted mean loss of predicting one number."""
-        total = self.sum(constant_loss_sum, loss, prediction)
-        return float(total / self.weight)
-
-
-def loss_sum(rows, loss, points):
-    """Weighted sum of the losses of a model, or of each column of several."""
-    return _loss_sum(loss, rows.residuals(points))
-
-
-def constant_loss_sum(rows, loss, prediction):
-    """Weighted sum of the losses of predicting one number."""
-    return _loss_sum(loss, rows.constant_residuals(prediction))
-
-
-def _loss_sum(loss, residuals):
-    total = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
-        for residual, weight in residuals:
-            value = loss.value(residual)
-            total += value.sum(axis=0) if weight is None else weight @ value
-    return total

@@ -8,8 +8,7 @@ from ..model.moments import Moments
 from ..model.objective import Objective
 from ..model.scaling import Scaling
 from ..model.settings import target_variance
-from .csr import make_rows
-from .dense import Rows
+from .partitions import InMemory, Partitions
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Problem:
     the mean of ||z||**2 without the intercept, 1 if that is 0.
     """
 
-    rows: Rows
+    rows: Partitions
     moments: Moments
     objective: Objective
     unit: float
@@ -33,7 +32,7 @@ class Problem:
 
         `size` is that of residuals, where it is known to be less than the spread of y.
         """
-        return cls.on(partial(make_rows, X, y, sample_weight), settings, moments, size)
+        return cls.on(partial(InMemory.of, X, y, sample_weight), settings, moments, size)
 
     @classmethod
     def on(cls, rows_in, settings, moments, size=None):

@@ -49,7 +49,7 @@ class SortedColumns:
 
 
 class CentredColumns:
-    """Columns of X, centred, times the root of the weight of each row; as an operator.
+    """Columns of X, centred, times the square root of the weight of each row; as an operator.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class CentredColumns:
     def __matmul__(self, coef):
         return self.X @ coef - self.root * (self.centre @ coef)
 
-    def transposed_times(self, values):
+    def rmatvec(self, values):
         """The transpose, times a number for each row."""
         product = self.X.T @ values
         product -= self.centre * (self.root @ values)
@@ -82,31 +82,21 @@ class CentredColumns:
         gram -= along.T
         return gram
 
-    def few(self, columns):
-        """A few of the columns of a csc_array, row by row: numbers of them stay in the cache."""
-        return CentredColumns(self.X[:, columns].tocsr(), self.root, self.centre[columns])
-
-
-class OtherColumns:
-    """`CentredColumns` of a csc_array without a few, whose entries products pass over."""
-
-    def __init__(self, all_columns, few):
-        X, self.root = all_columns.X, all_columns.root
-        starts, ends, centre = X.indptr[:-1], X.indptr[1:].copy(), all_columns.centre.copy()
-        ends[few], centre[few] = starts[few], 0.0
-        last = np.count_nonzero(np.diff(X.indptr))  # the others are empty
-        self.centre = centre[:last]
-        self.columns = X.data, X.indices, starts[:last], ends[:last], self.centre
-
-    def products(self, values):
-        """The matrix times its transpose, times a number for each row."""
-        pairs = np.zeros((len(values), 2))
+    def row_products(self, values):
+        """The matrix times its transpose, times a number for each row. X is a csc_array."""
+        X, pairs = self.X, np.zeros((len(values), 2))
         pairs[:, 0] = values
-        along = add_products(*self.columns, self.root @ values, pairs)
+        columns = X.data, X.indices, X.indptr[:-1], X.indptr[1:], self.centre
+        along = add_products(*columns, self.root @ values, pairs)
         return pairs[:, 1] - self.root * along
 
-    def squares(self):
-        """Sum of squares of each row."""
-        square = self.root**2 * (self.centre @ self.centre)
-        add_squares(*self.columns, self.root, square)
+    def row_squares(self):
+        """Sum of squares of each row. X is a csc_array."""
+        X, square = self.X, self.root**2 * (self.centre @ self.centre)
+        columns = X.data, X.indices, X.indptr[:-1], X.indptr[1:], self.centre
+        add_squares(*columns, self.root, square)
         return square
+
+    def select(self, columns, layout="csc"):
+        """Some of the columns of a csc_array; few of them stay in the cache row by row."""
+        return CentredColumns(self.X[:, columns].asformat(layout), self.root, self.centre[columns])

@@ -34,7 +34,9 @@ def add_up(results):
     results = iter(results)
     total = next(results)
     if total is None:
-        return total
+        for _ in results:  # a lazy iterable runs the task on each part
+            pass
+        return None
     if not isinstance(total, tuple) or isinstance(total, Smallest):
         return sum(results, start=total)
     fields = list(total)

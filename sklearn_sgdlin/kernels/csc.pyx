@@ -2,24 +2,14 @@
 # cython: cdivision=True, initializedcheck=False, embedsignature=True
 """The compiled loops over sparse columns: their moments, and products of centred ones.
 
-These are Z = X - root centre', see `_sparse_columns.py`. The loops believe the indices, which
+These are Z = X - root centre', see `data/sorted_csc.py`. The loops believe the indices, which
 `_validation.py` has checked.
 """
 
-from sklearn_sgdlin.kernels.prefetch cimport prefetch_to_write
+from sklearn_sgdlin.kernels.common cimport ENTRIES_AHEAD, floating, integer, prefetch_to_write
 
+# The relative rounding error of a double.
 cdef double ROUNDING = 2.0 ** -52
-
-cdef enum:
-    ENTRIES_AHEAD = 64          # how early to ask for the place an entry goes to
-
-ctypedef fused floating:
-    float
-    double
-
-ctypedef fused integer:
-    int
-    long long
 
 
 def strictly_increasing(const integer[::1] indices, const integer[::1] pointers):

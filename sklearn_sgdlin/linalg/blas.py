@@ -1,9 +1,9 @@
-"""Threads of BLAS, and of those who fit models in several.
+"""BLAS threads: one while a model trains on blocks that fit a cache, all of them for wide data.
 
-BLAS runs in one thread while a model trains on chunks that fit a cache.
-Threads would pass such a chunk from core to core for less work than that takes, and what waits
-for its part keeps a core busy: numpy and scipy each bring a BLAS with threads of its own. Two fits
-at a time then also wait for each other. Scikit-learn limits them in KMeans for the same reason.
+On such blocks the threads of BLAS cost more than they save: the block moves from core to core, and
+a thread that waits for its part keeps a core busy. NumPy and SciPy may each bring a BLAS with
+threads of its own, and two fits at a time also wait for each other. Scikit-learn limits the threads
+in KMeans for the same reason.
 """
 
 import os
@@ -15,56 +15,63 @@ from weakref import WeakSet
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-BLAS_THREADS_MIN_FEATURES = 2048  # columns, from which factors of a matrix are worth threads
-BLAS_SERIAL_MAX_SIZE = (
-    1 << 15
-)  # numbers, up to which BLAS starts no threads that take long to wait for
+# Number of columns from which BLAS keeps its threads. The time of a fit then goes into products and
+# factors of large square matrices, which threads speed up; below, they slow down the small ones.
+BLAS_THREADS_MIN_FEATURES = 2048
+
+# Entries of X up to which no limit is set. BLAS starts no threads, or only short ones, for
+# matrices as small as that, and a small fit is faster without the calls that set a limit.
+BLAS_SERIAL_MAX_SIZE = 1 << 15
 
 
 def blas_threads(n_rows, n_columns):
-    """Return the context to train in: one thread, or for wide data as many as there are."""
+    """Return the context manager to train in: one BLAS thread, or no change for wide data."""
     if n_columns >= BLAS_THREADS_MIN_FEATURES or n_rows * n_columns <= BLAS_SERIAL_MAX_SIZE:
         return nullcontext()
     return OneThread()
 
 
 class OneThread:
-    """Context in which BLAS runs in one thread.
+    """Context manager in which BLAS runs in one thread.
 
-    Where the number of threads belongs to the process, contexts that overlap share one limit: the
-    first one sets it, and the last one restores what was there before. In threads of OpenMP, each
-    thread has a limit of its own.
+    Some builds of BLAS have one number of threads for the whole process. Contexts that overlap
+    then share one limit: the first one sets it, and the last one restores the number before. With
+    OpenMP each thread of the process has a number of its own, which its context restores.
     """
 
     _lock = RLock()
-    _active = WeakSet()  # so that one which an interrupt kept from its end does not count for ever
-    _before = []  # (library, number of threads) of those limited for the process
+    # Contexts between enter and exit. The references are weak, so that a context that an interrupt
+    # kept from its exit is not counted after it is deleted.
+    _active = WeakSet()
+    # Pairs (library, number of threads before) of the libraries limited for the whole process.
+    _process_limits = []
 
     def __enter__(self):
         self.thread = get_ident()
         with OneThread._lock:
             OneThread._active.add(self)
-            self.own = _limited([blas for blas in _libraries() if _limits_a_thread(blas)])
-            if not OneThread._before:
-                OneThread._before = _limited(
-                    [blas for blas in _libraries() if not _limits_a_thread(blas)]
+            self.thread_limits = _limit([blas for blas in _libraries() if _is_per_thread(blas)])
+            if not OneThread._process_limits:
+                OneThread._process_limits = _limit(
+                    [blas for blas in _libraries() if not _is_per_thread(blas)]
                 )
 
     def __exit__(self, *error):
         with OneThread._lock:
             OneThread._active.discard(self)
-            _restore(self.own)
+            _restore(self.thread_limits)
             OneThread._restore_after_last()
 
     @staticmethod
     def _restore_after_last():
+        """Restore the numbers of threads of the process if no context is active any more."""
         if not OneThread._active:
-            _restore(OneThread._before)
-            OneThread._before = []
+            _restore(OneThread._process_limits)
+            OneThread._process_limits = []
 
     @staticmethod
     def _after_fork():
-        """Forget the contexts of other threads: a child process has only the one that forked."""
+        """Drop the contexts of other threads: a child process has only the one that forked."""
         for context in list(OneThread._active):
             if context.thread != get_ident():
                 OneThread._active.discard(context)
@@ -72,15 +79,15 @@ class OneThread:
         OneThread._lock.release()
 
 
-def _limits_a_thread(blas):
-    """Whether its number of threads belongs to the thread that calls it, not to the process."""
+def _is_per_thread(blas):
+    """Return whether the number of threads belongs to the calling thread, not to the process."""
     return getattr(blas, "threading_layer", None) == "openmp"
 
 
-def _limited(libraries):
-    """Limit them to one thread; return those that were not, with the numbers they had.
+def _limit(libraries):
+    """Limit the libraries to one thread; return pairs (library, number before) of those changed.
 
-    Threadpoolctl ignores this while another thread has set a limit: the user's limit then holds.
+    Threadpoolctl ignores the call while another thread has set a limit: that limit then holds.
     """
     before = [(blas, blas.get_num_threads()) for blas in libraries]
     for blas in libraries:
@@ -88,17 +95,18 @@ def _limited(libraries):
     return [(blas, number) for blas, number in before if blas.get_num_threads() != number]
 
 
-def _restore(before):
-    """Set numbers of threads, from whichever thread of the process."""
-    for blas, number in before:
-        # Since threadpoolctl 3.8 only the thread that has set the limit could.
+def _restore(limits):
+    """Set the numbers of threads of pairs (library, number), from any thread of the process."""
+    for blas, number in limits:
+        # Since threadpoolctl 3.8 only the thread that has set a limit may change it.
         release = getattr(blas, "clear_controlling_thread", lambda force: None)
         release(force=True)
         blas.set_num_threads(number)
         release(force=True)
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
+# Windows has no fork.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=OneThread._lock.acquire,
         after_in_parent=OneThread._lock.release,
@@ -107,11 +115,11 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def transposed_product(first, second):
-    """first.T @ second, which would keep the interpreter's lock where the result is small."""
+    """Return first.T @ second; `@` would hold the interpreter's lock where the result is small."""
     return np.dot(first.T, second)
 
 
 @cache
 def _libraries():
-    """Return what sets the threads of each BLAS; to find them takes milliseconds."""
+    """Return the controllers of each BLAS in the process; finding them takes milliseconds."""
     return ThreadpoolController().select(user_api="blas").lib_controllers

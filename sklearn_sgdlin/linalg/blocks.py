@@ -1,32 +1,44 @@
-"""Consecutive rows in blocks that fit the cache."""
+"""Row blocks: consecutive rows that fit the cache, and vectors with one more entry."""
 
 import numpy as np
 from scipy.sparse import csr_array
 
-CHUNK_BYTES = 1 << 20  # of X at a time: stays in the second-level cache, and is worth a thread
+# Bytes of dense rows that are processed at a time. Smaller chunks cost more calls, larger ones no
+# longer stay in the second-level cache of a core between the operations on them.
+CHUNK_BYTES = 1 << 20
 
 
 def chunk_rows(n_columns, itemsize=8):
-    """Rows of a chunk that fits the cache."""
+    """Return the number of rows of a chunk that fits the cache, at least 1."""
     return max(1, CHUNK_BYTES // (itemsize * max(n_columns, 1)))
 
 
 def slices(n_rows, step):
-    """Slices of so many consecutive rows."""
+    """Yield slices that cover the rows in order, each of `step` rows, the last one of the rest."""
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
 
-def consecutive(X, part):
-    """Rows of a CSR matrix that shares its entries, where indexing would copy them."""
+def csr_row_slice(X, part):
+    """Return the CSR matrix of consecutive rows, as a view: indexing would copy the entries."""
     start, stop = X.indptr[part.start], X.indptr[part.stop]
     pointers = X.indptr[part.start : part.stop + 1] - start
     shape = part.stop - part.start, X.shape[1]
     return csr_array((X.data[start:stop], X.indices[start:stop], pointers), shape=shape)
 
 
-def with_last(numbers, last, size=None):
-    """Vector of numbers, one for each column or one for all, and a last one."""
-    vector = np.empty(len(numbers) + 1 if size is None else size)
-    vector[:-1], vector[-1] = numbers, last
+def with_last(values, last, size=None):
+    """Return the vector of values followed by a last one.
+
+    Parameters
+    ----------
+    values : ndarray of shape (size - 1,) or float
+        A number is repeated.
+    last : float
+        In most uses the entry of the intercept.
+    size : int, default=None
+        Length of the vector; needed where `values` is a number.
+    """
+    vector = np.empty(len(values) + 1 if size is None else size)
+    vector[:-1], vector[-1] = values, last
     return vector

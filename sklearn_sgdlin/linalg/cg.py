@@ -43,6 +43,8 @@ def conjugate_gradient(
     eigenvalue_bound=None,
     earlier_decreases=(),
     continue_if_ill_conditioned=True,
+    excess=None,
+    product_is_split=False,
 ):
     """Minimise a quadratic function from a point with this gradient; return a `CGResult`.
 
@@ -65,15 +67,24 @@ def conjugate_gradient(
         The decreases of earlier calls.
     continue_if_ill_conditioned : bool
         Whether to go on where `eigenvalue_bound` finds eigenvalues far apart.
+    excess : callable or None
+        Returns how far the function is above its minimum, from the step so far and minus the
+        gradient there; instead of the estimates above.
+    product_is_split : bool
+        Whether `hessian_product` leaves out the inverse of the preconditioner, with which it would
+        add up to the Hessian. Products with that inverse follow from the residuals.
     """
     step, direction, image = np.zeros((3, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
     bound = eigenvalue_bound
+    preconditioned = np.zeros(len(gradient)) if product_is_split else None
     for iteration in range(max_iter + 1):
         towards = residual if preconditioner is None else preconditioner(residual)
         square = residual @ towards
         remaining = square / 2
-        if bound is not None and bound.lower_bound is not None:
+        if excess is not None:
+            remaining = excess(step, residual)
+        elif bound is not None and bound.lower_bound is not None:
             remaining /= bound.lower_bound
         elif preconditioner is None and square > 0:
             remaining = np.inf
@@ -87,6 +98,10 @@ def conjugate_gradient(
         if bound is not None and bound.undecided:
             image, probed = hessian_product(np.column_stack([direction, bound.vector])).T
             bound.add(probed)
+        elif product_is_split:
+            preconditioned *= square / last_square
+            preconditioned += residual  # the inverse of the preconditioner times direction
+            image = preconditioned + hessian_product(direction)
         else:
             image = hessian_product(direction)
         length = square / (direction @ image)

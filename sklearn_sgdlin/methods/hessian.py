@@ -4,7 +4,8 @@ import numpy as np
 
 from ..linalg.blas import transposed_product
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver, factorize_hessian
-from ..linalg.least_squares import LeastSquares, triangular_factor
+from ..linalg.least_squares import LeastSquares
+from ..linalg.triangular import triangular_factor
 
 SIGNED_ROWS = 64  # summed up by one matrix of signs
 BUFFER = 256  # sums multiplied together
@@ -81,7 +82,7 @@ class Hessian:
 
     def _factorize_rows(self, rows, l2):
         """Factorise by orthogonal transformations of the rows, which lose no digits."""
-        factors = rows.each(factor_of_rows)
+        factors = rows.each(factor_of_rows, [()] * len(rows.shares))
         self.factor = triangular_factor(factors) if len(factors) > 1 else factors[0]
         self.factor = root = self.factor / np.sqrt(rows.weight)
         self.trace = np.vdot(root, root)
@@ -99,7 +100,7 @@ class Hessian:
 def weighted_blocks(rows):
     """Yield dense rows z times the roots of their weights; a block may be overwritten later."""
     for chunk, _, weight in rows.chunks():
-        for z, part in chunk.parts(weight):
+        for z, part in chunk.dense_blocks(weight):
             yield z if part is None else z * np.sqrt(part)[:, np.newaxis]
 
 

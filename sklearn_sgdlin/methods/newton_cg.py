@@ -13,6 +13,7 @@ from ..linalg.cg import conjugate_gradient
 from ..linalg.eigenvalue_bound import SmallestEigenvalueBound
 from .base import MIN_TOL, EpochResult, Solver
 from .newton_cholesky import NewtonCholesky
+from .sgd import at_most
 from .subspace import SearchSubspace, gradient_and_hessian_products, hessian_product
 
 # Iterations of an epoch.
@@ -75,8 +76,8 @@ class NewtonCG(Solver):
         else:
             columns = [self.eigenvalue.vector]
             if self.begin_with_sweep:
-                points = np.column_stack(sweep(theta))
-                columns = [points - theta[:, np.newaxis], *columns]
+                points = [at_most(points - theta[:, np.newaxis]) for points in sweep(theta)]
+                columns = [*points, *columns]
         directions = np.column_stack(columns)
         with np.errstate(over="ignore", invalid="ignore"):
             length = np.linalg.norm(directions, axis=0)

@@ -93,12 +93,12 @@ class NewtonCholesky(Solver):
         """Return the cross products of the rows; see `Solver`."""
         hessian, rows, l2 = self.hessian, self.rows, self.objective.l2
         if hessian.factor is not None and rows.scaling.scale[-1] > 0 and not l2.any():
-            return CrossProducts.of_factor(hessian.factor, theta, rows.scaling, moments)
+            return CrossProducts.from_factor(hessian.factor, theta, rows.scaling, moments)
         total = hessian.total
         if total is None:
             total = hessian.factor.T @ hessian.factor
         slope = total @ theta
-        return CrossProducts.of_hessian(total - np.diag(l2), slope, rows.scaling, moments)
+        return CrossProducts.from_hessian(total - np.diag(l2), slope, rows.scaling, moments)
 
 
 def quadratic_slope(rows, theta):
@@ -116,7 +116,7 @@ def exact_residual_sums(rows, theta):
     square, slope = 0.0, np.zeros(len(theta))
     for chunk, y, weight in rows.chunks():
         start = 0
-        for z, part in chunk.parts(weight):
+        for z, part in chunk.dense_blocks(weight):
             residual = y[start : start + len(z)] - z @ theta
             start += len(z)
             weighted = residual if part is None else part * residual

@@ -11,6 +11,11 @@ from .subspace import SearchSubspace, gradient_and_hessian_products
 MAX_LANCZOS_STEPS = 100
 
 
+# Points of a kind, last iterates or averages, that are searched among. Of more places, means over
+# groups are, so that a search costs no more.
+MAX_POINTS = 16
+
+
 class Sweeps:
     """Passes of SGD over the rows of a problem, in a new order each.
 
@@ -40,8 +45,10 @@ class Sweeps:
 
         Returns
         -------
-        ends, averages : ndarray of shape (n_coordinates, n_points)
-            Last iterates and averages of the path, one a column for each place where rows lie.
+        ends : ndarray of shape (n_coordinates, n_places)
+            Last iterates, one for each place where rows lie.
+        averages : ndarray of shape (n_coordinates, n_averages)
+            Averages of their paths.
 
         Raises
         ------
@@ -49,11 +56,10 @@ class Sweeps:
             Where explicit steps have led to a loss far above that of a constant prediction.
         """
         settings, problem, rows = self.settings, self.problem, self.problem.rows
-        order = rows.order(sweep_rng(settings, self.seed, self.rows_seen))
-        step_rule = problem.step_rule(settings, self.rate)
+        rng = sweep_rng(settings, self.seed, self.rows_seen)
         start = self._between(self.scaling, rows.scaling, theta[:, np.newaxis])[:, 0]
-        ends, averages = rows.sweep_places(
-            order, problem.objective, step_rule, self.rows_seen, start
+        ends, averages = rows.sweep(
+            rng, problem.objective, problem.step_rule(settings, self.rate), self.rows_seen, start
         )
         self.rows_seen += rows.n_rows
         if not settings.implicit:
@@ -74,6 +80,14 @@ class Sweeps:
         return np.stack(models, axis=1)
 
 
+def at_most(points, n_points=MAX_POINTS):
+    """Return points, one a column, or where they are more, means over as many groups of them."""
+    if points.shape[1] <= n_points:
+        return points
+    groups = [points[:, first::n_points].mean(axis=1) for first in range(n_points)]
+    return np.stack(groups, axis=1)
+
+
 class LastIterate(Solver):
     """SGD without averaging: the model is the last iterate of each sweep."""
 
@@ -82,19 +96,6 @@ class LastIterate(Solver):
         ends, _ = sweep(theta)
         theta = self.rows.mean_of(ends)
         return EpochResult(theta, self.objective.value(self.rows, theta), None)
-
-
-class SubspaceSGD(Solver):
-    """A sweep an epoch, then the best of its end and its average."""
-
-    def run(self, theta, sweep):
-        """Return the best model found."""
-        ends, averages = sweep(theta)
-        points = np.column_stack([theta, ends, averages])
-        points = np.maximum(points, self.objective.floor[:, np.newaxis])
-        values = self.rows.mean_loss(points, self.objective.loss) + self.objective.penalty(points)
-        best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-        return EpochResult(points[:, best], float(values[best]), None)
 
 
 class QuadraticSGD(Solver):
@@ -133,7 +134,7 @@ class QuadraticSGD(Solver):
 
     def _directions(self, theta, ends, averages):
         """Return the directions of this epoch as columns, the vector of Lanczos last."""
-        columns = [ends - theta[:, np.newaxis], averages - theta[:, np.newaxis]]
+        columns = [at_most(points - theta[:, np.newaxis]) for points in (ends, averages)]
         if self.gradient is not None:
             columns.append(self.gradient)
         if self.eigenvalue.undecided:

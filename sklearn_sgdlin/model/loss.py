@@ -1,13 +1,14 @@
-"""Losses as rows of one table of four numbers.
+"""Losses: convex, piecewise linear-quadratic functions of the residual, four numbers each.
 
-Every piecewise linear-quadratic loss of the residual ``e = y - prediction`` is
-described by a dead zone, a compliance and two bounds on its multiplier::
+A loss of the residual ``e = y - prediction`` is described by a dead zone, a compliance and two
+bounds of its multiplier::
 
     s(e) = sign(e) * max(|e| - dead_zone, 0)            residual outside the dead zone
     m(e) = clip(s / compliance, lower, upper)           multiplier, -d loss / d prediction
     l(e) = m * s - compliance * m**2 / 2                value, by convex duality
 
-The compiled sweep gets the four numbers and knows no loss by name.
+The compiled sweep gets the four numbers and knows no loss by name, so a new loss is one more row
+of `LOSSES`.
 """
 
 from typing import NamedTuple
@@ -16,14 +17,14 @@ import numpy as np
 
 
 class Loss(NamedTuple):
-    """A convex, piecewise linear-quadratic loss of the residual.
+    """Convex, piecewise linear-quadratic loss of the residual.
 
     Attributes
     ----------
     dead_zone : float
-        Residuals up to this size cost nothing; in units of y.
+        Size of residuals up to which the loss is 0, in units of y.
     compliance : float
-        Inverse curvature of the quadratic part; 0 where there is none.
+        Inverse curvature of the quadratic part; 0 if there is no quadratic part.
     lower, upper : float
         Bounds of the multiplier, ``lower <= 0 <= upper``.
 
@@ -40,15 +41,17 @@ class Loss(NamedTuple):
     upper: float
 
     def _outside(self, residual):
+        """Return the part of each residual outside the dead zone, 0 within."""
         if self.dead_zone == 0:
             return residual
         return residual - np.clip(residual, -self.dead_zone, self.dead_zone)
 
     def multiplier(self, residual):
-        """Minus the derivative of the value by the prediction."""
+        """Return minus the derivative of the loss by the prediction, of each residual."""
         return self._multiplier(self._outside(np.asarray(residual, dtype=np.float64)))
 
     def _multiplier(self, outside):
+        """Return the multiplier from the part of each residual outside the dead zone."""
         if self.compliance == 0:
             return np.select([outside > 0, outside < 0], [self.upper, self.lower], 0.0)
         if min(-self.lower, self.upper) == np.inf:
@@ -56,30 +59,32 @@ class Loss(NamedTuple):
         return np.clip(outside / self.compliance, self.lower, self.upper)
 
     def value(self, residual):
-        """Cost of each residual."""
+        """Return the loss of each residual."""
         outside = self._outside(np.asarray(residual, dtype=np.float64))
         multiplier = self._multiplier(outside)
         return multiplier * outside - self.compliance * multiplier**2 / 2
 
     @property
     def bound(self):
-        """Largest size of the multiplier."""
+        """Largest absolute value of the multiplier; inf where it is unbounded."""
         return max(-self.lower, self.upper)
 
     @property
     def level(self):
-        """Share of targets above which the prediction of the least loss lies."""
+        """Level of the quantile that a bounded loss estimates, 0.5 if it is symmetric."""
         return self.upper / (self.upper - self.lower)
 
-    def at_level(self, tail):
-        """The loss with the level no nearer to 0 or 1 than that."""
-        span = self.upper - self.lower
-        upper = span * min(max(self.level, tail), 1 - tail)
-        return self._replace(lower=upper - span, upper=upper)
+    def with_level_clipped(self, margin):
+        """Return the loss with its level clipped to the interval [margin, 1 - margin]."""
+        width = self.upper - self.lower
+        upper = width * min(max(self.level, margin), 1 - margin)
+        return self._replace(lower=upper - width, upper=upper)
 
 
+# Half the squared residual: no dead zone, curvature 1, no bounds.
 SQUARED_ERROR = Loss(dead_zone=0.0, compliance=1.0, lower=-np.inf, upper=np.inf)
 
+# Losses by name, as functions of the estimator's parameters epsilon (in units of y) and quantile.
 LOSSES = {
     "squared_error": lambda epsilon, quantile: SQUARED_ERROR,
     "huber": lambda epsilon, quantile: Loss(0.0, 1.0, -epsilon, epsilon),
@@ -90,5 +95,5 @@ LOSSES = {
 
 
 def make_loss(name, epsilon=0.1, quantile=0.5):
-    """Return the row of the table: the loss of this name with these parameters."""
+    """Return the loss of a name in `LOSSES`."""
     return LOSSES[name](float(epsilon), float(quantile))

@@ -1,4 +1,4 @@
-"""Mean and variance of every column, mergeable over sets of rows."""
+"""Moments: mean and variance of every column, mergeable over sets of rows."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,35 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ..kernels.csc import column_moments
-from ..kernels.rows import moments
+from ..kernels.dense import moments
 
-MOMENT_ROWS = 4096  # summed up at a time: variances are exact to about as many roundings
-CONSTANT = 4 * np.finfo(np.float64).eps  # of the mean: a standard deviation of rounding errors
-LEAST_SQUARE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps  # with all its digits
+# Rows whose squared deviations are summed up from one mean before they are merged. With more rows
+# a variance would lose more digits: its relative rounding error is about that many units in the
+# last place at most.
+MOMENT_ROWS = 4096
+
+# Standard deviation relative to the mean up to which a column is constant. Entries that are all
+# the same number have a mean that differs from it by rounding errors of this size.
+CONSTANT_TOLERANCE = 4 * np.finfo(np.float64).eps
+
+# Variance below which a column is constant, because the squares of its entries are subnormal
+# numbers, or near them, and have lost digits: about 1e-292, entries of 1e-146.
+MIN_VARIANCE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted mean and squared deviation of every column, mergeable.
+    """Weighted mean and sum of squared deviations of every column, mergeable.
 
     Attributes
     ----------
     rows : int
-        Rows of positive weight.
+        Number of rows of positive weight.
     weight : float
         Sum of their weights.
-    mean, sum_of_squares : ndarray of shape (n_features,)
-        Mean, and weighted sum of squared deviations from it.
+    mean : ndarray of shape (n_features,)
+    sum_of_squares : ndarray of shape (n_features,)
+        Weighted sum of squared deviations from the mean.
     """
 
     rows: int
@@ -36,47 +46,56 @@ class Moments:
 
     @classmethod
     def of(cls, X, sample_weight=None, name="X"):
-        """Moments of the rows of X; an error if they are not finite."""
+        """Return the moments of the columns of X; raise ValueError if they are not finite.
+
+        Parameters
+        ----------
+        X : ndarray, CSR or CSC matrix of shape (n_rows, n_features)
+        sample_weight : ndarray of shape (n_rows,), default=None
+        name : str
+            What the error calls X.
+        """
         if issparse(X):
             return cls._of_sparse(X, sample_weight)
-        sums, (mean, deviation) = np.empty((2, X.shape[1])), np.zeros((2, X.shape[1]))
-        rows, weight = moments(X, sample_weight, MOMENT_ROWS, sums, mean, deviation)
-        total = cls(rows, weight, mean, deviation)
-        total.check(X, name)
-        return total
+        buffer, (mean, sum_of_squares) = np.empty((2, X.shape[1])), np.zeros((2, X.shape[1]))
+        rows, weight = moments(X, sample_weight, MOMENT_ROWS, buffer, mean, sum_of_squares)
+        result = cls(rows, weight, mean, sum_of_squares)
+        result.check(X, name)
+        return result
 
     @classmethod
     def of_row(cls, x):
-        """Moments of one row of weight 1: the row, and no deviation."""
-        row = cls(1, 1.0, x, np.zeros(len(x)))
-        row.check(x)
-        return row
+        """Return the moments of one row of weight 1: the row itself, and no deviation."""
+        result = cls(1, 1.0, x, np.zeros(len(x)))
+        result.check(x)
+        return result
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # the check at the end tells the user
+    @np.errstate(over="ignore", invalid="ignore")  # Moments.check raises the error.
     def _of_sparse(cls, X, sample_weight):
-        """From the stored entries of a CSR or CSC matrix, and their number."""
+        """Return the moments of a CSR or CSC matrix, from its stored entries and their number."""
         rows, weight = X.shape[0], float(X.shape[0])
         if sample_weight is not None:
             rows, weight = np.count_nonzero(sample_weight), float(sample_weight.sum())
         if X.format == "csc" and weight > 0:
-            mean, deviation = np.empty((2, X.shape[1]))
-            column_moments(X.data, X.indices, X.indptr, sample_weight, weight, mean, deviation)
+            mean, sum_of_squares = np.empty((2, X.shape[1]))
+            column_moments(X.data, X.indices, X.indptr, sample_weight, weight, mean, sum_of_squares)
         else:
             weights = None
-            if sample_weight is not None:  # in units of the largest, so that no product overflows
+            if sample_weight is not None:
                 data = X.data.astype(np.float64, copy=False)
                 X = type(X)((data, X.indices, X.indptr), shape=X.shape)
+                # In units of the largest weight no product overflows.
                 weights = sample_weight / (sample_weight.max() or 1.0)
             mean, variance = mean_variance_axis(X, axis=0, weights=weights)
-            mean, deviation = mean.astype(np.float64), variance.astype(np.float64) * weight
-        total = cls(rows, weight, mean, deviation)
-        total.check(X)
-        return total
+            mean, sum_of_squares = mean.astype(np.float64), variance.astype(np.float64) * weight
+        result = cls(rows, weight, mean, sum_of_squares)
+        result.check(X)
+        return result
 
     @np.errstate(over="ignore", invalid="ignore")
     def check(self, X, name="X"):
-        """Raise an error if moments are not finite, with what in X is not."""
+        """Raise ValueError if moments are not finite, with what is wrong in X."""
         square = self.sum_of_squares + self.weight * self.mean**2
         if not np.isfinite(square).all():
             assert_all_finite(X, input_name=name)
@@ -88,43 +107,61 @@ class Moments:
             )
 
     def merge(self, other):
-        """Moments of both sets of rows (Chan, Golub & LeVeque, 1983)."""
+        """Return the moments of both sets of rows (Chan, Golub & LeVeque, 1983)."""
         if self.weight == 0:
             return other
         weight = self.weight + other.weight
-        share = other.weight / weight
-        with np.errstate(over="ignore", invalid="ignore"):  # Moments.of tells the user
-            gap = other.mean - self.mean
-            mean = self.mean + gap * share
-            deviation = (
-                self.sum_of_squares + other.sum_of_squares + gap * gap * (self.weight * share)
-            )
-        return Moments(self.rows + other.rows, weight, mean, deviation)
+        fraction = other.weight / weight
+        with np.errstate(over="ignore", invalid="ignore"):  # Moments.of has checked each set.
+            difference = other.mean - self.mean
+            mean = self.mean + difference * fraction
+            between = difference * difference * (self.weight * fraction)
+            sum_of_squares = self.sum_of_squares + other.sum_of_squares + between
+        return Moments(self.rows + other.rows, weight, mean, sum_of_squares)
 
-    @np.errstate(over="ignore")  # who goes on with them finds out
+    @np.errstate(over="ignore")  # Whoever uses the moments checks that they are finite.
     def with_weights_scaled(self, factor):
-        """Moments of the same rows with weights so many times as large."""
+        """Return the moments of the same rows with all weights multiplied by a factor."""
         return Moments(self.rows, self.weight * factor, self.mean, self.sum_of_squares * factor)
 
     def with_columns(self, other):
-        """Moments of both sets of columns of the same rows."""
+        """Return the moments of these columns followed by other columns of the same rows."""
         mean = np.concatenate([self.mean, other.mean])
-        deviation = np.concatenate([self.sum_of_squares, other.sum_of_squares])
-        return Moments(self.rows, self.weight, mean, deviation)
+        sum_of_squares = np.concatenate([self.sum_of_squares, other.sum_of_squares])
+        return Moments(self.rows, self.weight, mean, sum_of_squares)
 
-    def of_columns(self, part):
-        """Moments of a slice of the columns."""
-        return Moments(self.rows, self.weight, self.mean[part], self.sum_of_squares[part])
+    def of_columns(self, columns):
+        """Return the moments of some columns, given by a slice or a list of their numbers."""
+        return Moments(self.rows, self.weight, self.mean[columns], self.sum_of_squares[columns])
 
     def variance(self, fit_intercept):
-        """Variance of every column (mean square without intercept); 0 where constant.
+        """Return the variance of every column, 0 where it is constant.
 
-        A column is constant where its entries differ from its mean by no more than their own
-        rounding errors, whether the moments come from one pass or were merged row by row; or so
-        little that their squares lose digits, below 1e-146.
+        Without an intercept it is the mean square. A column is constant where its entries differ
+        from its mean by no more than their own rounding errors, whether the moments come from one
+        pass or were merged row by row; or by so little, below 1e-146, that their squares lose
+        digits.
         """
         variance = self.sum_of_squares / self.weight
-        variance[variance <= (CONSTANT * self.mean) ** 2] = 0.0
-        spread = variance if fit_intercept else variance + self.mean**2
-        spread[spread < LEAST_SQUARE] = 0.0
-        return spread
+        variance[variance <= (CONSTANT_TOLERANCE * self.mean) ** 2] = 0.0
+        variance = variance if fit_intercept else variance + self.mean**2
+        variance[variance < MIN_VARIANCE] = 0.0
+        return variance
+
+
+def joint_moments(X, targets, sample_weight):
+    """Return the moments of the columns of X followed by the targets.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
+    targets : ndarray of shape (n_targets, n_rows)
+    sample_weight : ndarray of shape (n_rows,) or None
+    """
+    if len(targets[0]) == 1 and sample_weight is None:
+        row = X.toarray()[0] if issparse(X) else X[0]
+        return Moments.of_row(np.append(row, targets))
+    result = Moments.of(X, sample_weight)
+    for y in targets:
+        result = result.with_columns(Moments.of(y[:, np.newaxis], sample_weight, "y"))
+    return result

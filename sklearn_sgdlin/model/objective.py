@@ -1,9 +1,9 @@
-"""The objective: a loss and a penalty, in the coordinates of a scaling.
+"""The objective: mean loss plus elastic-net penalty, in the coordinates of a scaling.
 
     F(theta) = sum(h * l(y - z . theta)) / sum(h) + sum(l1 |theta| + l2 theta**2 / 2)
 
-with theta >= floor. The penalty of the user is on ``coef = scale * theta``, so each coordinate
-has weights of its own, and the intercept has none.
+with weights h of the rows and theta >= floor. The user's penalty is on ``coef = scale * theta``, so
+each coordinate has its own l1 and l2, and the intercept has none.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from .loss import Loss
 
 @dataclass(frozen=True)
 class Objective:
-    """Loss and penalty of each coordinate.
+    """Loss, and penalty of each coordinate.
 
     Attributes
     ----------
@@ -35,26 +35,42 @@ class Objective:
 
     @classmethod
     def of(cls, loss, l1, l2, positive, scale):
-        """Build from weights on the coefficients, ``l1 |coef| + l2 coef**2 / 2``."""
-        size = with_last(scale[:-1], 0.0)
+        """Return the objective with the penalty ``l1 |coef| + l2 coef**2 / 2`` of coefficients.
+
+        Parameters
+        ----------
+        loss : Loss
+        l1, l2 : float
+        positive : bool
+            Whether coefficients must not be negative.
+        scale : ndarray of shape (n_coordinates,)
+            That of the scaling, the intercept last.
+        """
+        coef_scale = with_last(scale[:-1], 0.0)
         floor = with_last(0.0 if positive else -np.inf, -np.inf, len(scale))
-        return cls(loss, l1 * size, l2 * size * size, floor)
+        return cls(loss, l1 * coef_scale, l2 * coef_scale * coef_scale, floor)
 
     @cached_property
     def smooth(self):
-        """Whether the penalty has no kink and no bound."""
+        """Whether the penalty is differentiable and without bounds."""
         return not (self.l1.any() or np.isfinite(self.floor).any())
 
     @cached_property
     def penalised(self):
-        """Whether there is a penalty, or a bound."""
+        """Whether there is a penalty or a bound."""
         return bool(self.l2.any()) or not self.smooth
 
     def penalty(self, theta):
-        """Value of the penalty at one theta, or at each column of several."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
+        """Return the penalty at one theta, or at each column of several."""
+        # An overflow gives an infinite objective, which the caller handles.
+        with np.errstate(over="ignore", invalid="ignore"):
             return self.l1 @ np.abs(theta) + self.l2 @ theta**2 / 2
 
+    def proximal(self, theta, length):
+        """Return the minimum of ``length * (l1 |x| + bound) + (x - theta)**2 / 2``, x >= floor."""
+        shrunk = np.sign(theta) * np.maximum(np.abs(theta) - length * self.l1, 0.0)
+        return np.maximum(shrunk, self.floor)
+
     def value(self, rows, theta):
-        """The objective."""
+        """Return the objective at theta, in the units of the loss."""
         return float(rows.mean_loss(theta, self.loss) + self.penalty(theta))

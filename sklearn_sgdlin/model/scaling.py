@@ -1,15 +1,15 @@
-"""The coordinates the steps are taken in: centred columns of equal scale.
+"""Scaling: the coordinates that SGD steps are taken in, centred columns of equal scale.
 
 Plain SGD has one step size for all features, so it needs scaled data. Here the data stay
 as they are, and the scaling says how long a step is in each direction::
 
     z = (scale * (x - centre), scale_intercept)       a row in the scaling
-    prediction = z . theta                             the same model, other coordinates
+    prediction = z . theta                            the same model in other coordinates
 
 with ``scale_j = 1 / sqrt(Q * (variance_j + l2))``, ``scale_intercept = 1 / sqrt(Q)`` and
-``Q = 1 + sum(variance_j / (variance_j + l2))``, l2 the curvature of a penalty as one of so many
-columns feels it, so that the mean of ``||z||**2`` is 1 on any data. Hence `learning_rate` has no
-unit, and 1 is its natural scale.
+``Q = 1 + sum(variance_j / (variance_j + l2))``, where l2 is the effective penalty (see
+`effective_l2`). So the mean of ``||z||**2`` is 1 on any data, and `learning_rate` has no unit and 1
+as its natural value.
 """
 
 from dataclasses import dataclass
@@ -18,37 +18,49 @@ import numpy as np
 
 from ..linalg.blocks import with_last
 
-NEAR = 0.9  # of the last step: near enough for a scale
+# Ratio of the effective penalties after and before a Newton step. Above it the iteration ends:
+# later steps change the penalty by much less, and step lengths need no more digits.
+EFFECTIVE_L2_RATIO = 0.9
 
 
 def effective_l2(variance, l2, n_rows):
-    """The penalty that one of many independent columns feels beside the others.
+    """Return the effective ridge penalty of one of many independent columns.
 
-    It solves ``l2 = effective * (1 - sum(variance / (variance + effective)) / n_rows)``: what the
-    others explain is not left for a column to explain. The diagonal of the inverse of the Hessian
-    is about ``effective / l2 / (variance + effective)`` (Silverstein, 1995; Bach, High-dimensional
-    analysis of double descent, 2024). Few columns feel l2 itself.
+    It solves ``l2 = effective * (1 - sum(variance / (variance + effective)) / n_rows)``: a column
+    can explain only what the other columns leave unexplained, which acts like a larger penalty. The
+    diagonal of the inverse of the Hessian is about ``effective / l2 / (variance + effective)``
+    (Silverstein, 1995; Bach, High-dimensional analysis of double descent, 2024). With few columns
+    it is about l2.
+
+    Parameters
+    ----------
+    variance : ndarray of shape (n_features,)
+    l2 : float
+        The penalty, in units of the variances.
+    n_rows : int
     """
     if l2 == 0:
         return l2
-    effective, last = l2 + variance.sum() / n_rows, np.inf  # from above Newton steps only fall
-    while effective < NEAR * last:
-        share = variance / (variance + effective)
-        square = share @ share / n_rows
-        last, effective = effective, l2 + effective * (share.sum() / n_rows - square)
+    # Newton's method converges from above, monotonically.
+    effective, last = l2 + variance.sum() / n_rows, np.inf
+    while effective < EFFECTIVE_L2_RATIO * last:
+        shrinkage = variance / (variance + effective)
+        square = shrinkage @ shrinkage / n_rows
+        last, effective = effective, l2 + effective * (shrinkage.sum() / n_rows - square)
         effective /= 1 - square
     return effective
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Centre and scale of the coordinates, and the way there and back.
+    """Centre and scale of the coordinates, and the conversion of models to and from them.
 
     Attributes
     ----------
     centre : ndarray of shape (n_features,)
     scale : ndarray of shape (n_features + 1,)
-        Last the scale of the intercept; 0 for what is not learned.
+        The last one is that of the intercept; 0 for what is not learned, which is a constant
+        column or an intercept that is not fitted.
     """
 
     centre: np.ndarray
@@ -56,35 +68,36 @@ class Scaling:
 
     @classmethod
     def from_moments(cls, moments, fit_intercept, l2=0.0):
-        """The scaling of the module's formula; a constant column has scale 0."""
-        spread = with_last(moments.variance(fit_intercept), fit_intercept)
-        varies = spread > 0
-        l2 = effective_l2(spread[:-1], l2, moments.rows)
-        curvature = spread + with_last(l2, 0.0, len(spread))
-        scale = np.zeros(len(spread))
-        n_effective = np.divide(spread, curvature, out=scale, where=varies).sum() or 1.0
+        """Return the scaling of the formula above for the moments of the columns of X."""
+        variance = with_last(moments.variance(fit_intercept), fit_intercept)
+        varies = variance > 0
+        l2 = effective_l2(variance[:-1], l2, moments.rows)
+        curvature = variance + with_last(l2, 0.0, len(variance))
+        scale = np.zeros(len(variance))
+        n_effective = np.divide(variance, curvature, out=scale, where=varies).sum() or 1.0
         np.divide(1.0, np.sqrt(n_effective * curvature), out=scale, where=varies)
         centre = moments.mean if fit_intercept else np.zeros(len(moments.mean))
         return cls(centre, scale)
 
     @classmethod
     def identity(cls, n_features, fit_intercept):
-        """Steps in the units of the data, as in a textbook."""
+        """Return the scaling of textbook SGD, which takes steps in the units of the data."""
         return cls(np.zeros(n_features), np.append(np.ones(n_features), float(fit_intercept)))
 
     def mean_square(self, moments):
-        """Mean of ||z||**2, without the intercept, of rows with these moments."""
-        with np.errstate(over="ignore"):  # in the units of the data
-            distance = self.scale[:-1] * (moments.mean - self.centre)
+        """Return the mean of ||z||**2, without the intercept, of rows with these moments."""
+        # Squares in the units of the data may overflow to infinity.
+        with np.errstate(over="ignore"):
+            mean = self.scale[:-1] * (moments.mean - self.centre)
             deviation = self.scale[:-1] * np.sqrt(moments.variance(True))
-            return float(distance @ distance + deviation @ deviation)
+            return float(mean @ mean + deviation @ deviation)
 
     def to_scaled(self, coef, intercept):
-        """Coordinates of a model."""
+        """Return theta, of shape (n_coordinates,), of a model in the units of the data."""
         model = with_last(coef, intercept + self.centre @ coef)
         return np.divide(model, self.scale, out=np.zeros(len(model)), where=self.scale > 0)
 
     def to_original(self, theta):
-        """Coefficients and intercept, in the units of the data."""
+        """Return coefficients and intercept, in the units of the data, of a model theta."""
         model = self.scale * theta
         return model[:-1], float(model[-1] - self.centre @ model[:-1])

@@ -1,4 +1,4 @@
-"""The user's choices in numbers, and what follows from them alone."""
+"""Settings: the user's parameters in numbers, and what follows from them alone."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,40 @@ import numpy as np
 from .._tuning import Tuning
 from .loss import SQUARED_ERROR, Loss
 
-DIVERGENCE_FACTOR = 10.0  # times the loss of a constant prediction
+# Ratio of the loss to that of a constant prediction above which explicit steps have diverged.
+# Below it noisy steps may still recover; a diverging fit exceeds any such ratio in a few rows.
+DIVERGENCE_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose, as the training needs it."""
+    """Parameters of the estimator, as the solvers need them.
+
+    Attributes
+    ----------
+    loss : Loss
+    l1, l2 : float
+        Weights of ``|coef|`` and ``coef**2 / 2`` in the objective.
+    positive, fit_intercept : bool
+        As in the estimator.
+    learning_rate : float
+        Initial step length, without a unit if `precondition`.
+    schedule : str
+        The estimator's `schedule` of the learning rate.
+    power_t : float
+        Exponent of the "invscaling" schedule.
+    implicit : bool
+        Whether steps are implicit (proximal), not explicit.
+    precondition : bool
+        Whether steps are taken in a scaling, not in the units of the data.
+    average : bool
+        Whether the model is the optimum or an average of iterates, not the last iterate.
+    max_iter, tol, n_iter_no_change, shuffle, solver
+        As in the estimator.
+    sgd_setting : str
+        The parameter that asks for steps of SGD, as the user would write it; "" if none does.
+    tuning : Tuning
+    """
 
     loss: Loss
     l1: float
@@ -35,31 +63,34 @@ class Settings:
 
     @property
     def quadratic(self):
-        """Whether the objective is a quadratic function: squared error without kinks."""
+        """Whether the objective is a quadratic function: squared error without kinks or bounds."""
         return self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
 
 
 def target_variance(settings, moments):
-    """Variance of y, the last column of the moments; its mean square without intercept."""
+    """Return the variance of y, the last column of the moments; its mean square if uncentred."""
     return moments.of_columns(slice(-1, None)).variance(settings.fit_intercept)[0]
 
 
 def constant_model(settings, moments):
-    """Zero coefficients and the mean of y; zeros in a textbook."""
+    """Return coef and intercept of the model to begin with: zeros, and the mean of y.
+
+    Without an intercept, or in textbook SGD, the intercept is 0 as well.
+    """
     centred = settings.precondition and settings.fit_intercept
     return np.zeros(len(moments.mean) - 1), float(moments.mean[-1]) if centred else 0.0
 
 
 def sweep_rng(settings, seed, rows_seen):
-    """Random numbers of a sweep after so many steps; None where rows stay in their order."""
+    """Return the random generator of the sweep after `rows_seen` steps; None without shuffling."""
     return np.random.default_rng((seed, rows_seen)) if settings.shuffle else None
 
 
 class DivergedError(ArithmeticError):
-    """Explicit steps with too high a rate; says where."""
+    """Explicit steps have diverged, because the learning rate is too high; the text says where."""
 
 
-def raise_if_diverged(loss, bound, where):
-    """Raise DivergedError where a loss is far above a bound, or NaN."""
-    if not loss <= DIVERGENCE_FACTOR * bound:
+def raise_if_diverged(loss, constant_loss, where):
+    """Raise DivergedError if a loss is far above that of a constant prediction, or NaN."""
+    if not loss <= DIVERGENCE_FACTOR * constant_loss:
         raise DivergedError(where)

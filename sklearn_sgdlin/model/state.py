@@ -1,4 +1,4 @@
-"""What training carries from one call to the next."""
+"""State: the models and statistics that training passes on from one call to the next."""
 
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -7,43 +7,56 @@ import numpy as np
 
 from .cross_products import CrossProducts
 
-NEW_ROWS = 10  # per coordinate, up to which any growth of a variance counts,
-GROWTH = 2.0  # and beyond which that by this factor does
-WAKING = 100.0  # by which a variance grows where all before tells next to nothing of a column
+# Rows per coordinate up to which coefficients are rescaled for any growth of the variance of their
+# column. So few rows estimate a variance badly, and predictions on the next ones may be far off.
+FEW_ROWS_PER_COORDINATE = 10
+
+# Growth of a variance from which coefficients are rescaled with more rows than that. Less growth
+# cannot make predictions large, and rescaling at each chunk would shrink what was learned.
+VARIANCE_GROWTH = 2.0
+
+# Growth of a variance from which the rows before count as none for that column: they say next to
+# nothing of its coefficient, so it is regularised like one seen for the first time.
+NEW_COLUMN_GROWTH = 100.0
 
 
 @dataclass(frozen=True)
 class State:
-    """All that training carries from one call to the next; replaced, never changed.
+    """What training passes on from one call to the next, for one target; never modified.
 
     Attributes
     ----------
-    scatter : CrossProducts
+    cross_products : CrossProducts
         Of the columns of X and y in all rows seen; with products where columns are few and the
-        objective is quadratic.
-    coef, intercept
+        objective is quadratic, else only moments.
+    coef : ndarray of shape (n_features,)
         The last iterate of SGD, in the units of the data.
-    returned_coef, returned_intercept
-        The average of the path, or the best model known: what is returned.
+    intercept : float
+        Of the last iterate.
+    returned_coef : ndarray of shape (n_features,)
+        The model that the user gets: the optimum where it is known, else the average of iterates.
+    returned_intercept : float
+        Of that model.
     rows_seen : int
-        Rows learned from, in all epochs and chunks.
+        Number of rows learned from, in all epochs and chunks.
     steps : int
-        Steps of SGD taken: at most one for each row seen.
+        Number of SGD steps taken, at most one for each row seen.
     average_rows : float
-        Steps in the average.
+        Number of steps in the average.
     residuals : ndarray of shape (2, n_recent)
-        Of some of the latest rows of a stream before they were learned, where they tell its rate:
-        those of the last iterate, and of the average.
+        Of some of the latest rows of a stream, each before its step, where the step length
+        depends on them: those of the last iterate, and of the average.
     fitted : bool
-        Whether the stream, if it is one, goes on from a fit.
+        Whether the state comes from a fit on all rows, not from a stream.
     grown_at : ndarray of shape (n_features,)
-        Rows seen when the variance of each column last grew by the factor `WAKING`.
+        Number of rows seen when the variance of each column last grew by the factor
+        `NEW_COLUMN_GROWTH`.
     seed : int
-        Of all random numbers: those of a sweep come from (seed, rows_seen), so a copy of
-        the state in mid-stream goes on exactly as the original.
+        Of all random numbers. Those of a sweep come from (seed, rows_seen), so that a copy of the
+        state in mid-stream continues exactly like the original.
     """
 
-    scatter: CrossProducts
+    cross_products: CrossProducts
     coef: np.ndarray
     intercept: float
     returned_coef: np.ndarray
@@ -56,53 +69,78 @@ class State:
     grown_at: np.ndarray
     seed: int
 
+    @classmethod
+    def after_fit(cls, cross_products, coef, intercept, *, rows_seen, steps, seed):
+        """Return the state after an epoch of a fit, whose model is returned as it is."""
+        return cls(
+            cross_products,
+            coef,
+            intercept,
+            coef,
+            intercept,
+            rows_seen=rows_seen,
+            steps=steps,
+            average_rows=float(rows_seen),
+            residuals=np.empty((2, 0)),
+            fitted=True,
+            grown_at=np.zeros(len(coef)),
+            seed=seed,
+        )
+
     @property
     def moments(self):
-        """Moments of the columns of X, and of y, last."""
-        return self.scatter.moments
+        """Moments of the columns of X and of y, which is the last."""
+        return self.cross_products.moments
 
-    def with_growth(self, moments, fit_intercept):
-        """The state that knows which columns vary much more with new rows."""
+    @property
+    def has_products(self):
+        """Whether the products of all rows seen have been summed up."""
+        return self.cross_products.has_products
+
+    def with_growth_noted(self, moments, fit_intercept):
+        """Return the state with `grown_at` updated by the moments that include new rows."""
         columns = slice(len(self.coef))
         old = self.moments.of_columns(columns).variance(fit_intercept)
-        grown = moments.of_columns(columns).variance(fit_intercept) > WAKING * old
+        new = moments.of_columns(columns).variance(fit_intercept)
+        grown = new > NEW_COLUMN_GROWTH * old
         if not grown.any():
             return self
         return replace(self, grown_at=np.where(grown, self.moments.rows, self.grown_at))
 
-    def carried_over(self, moments, fit_intercept):
-        """The same models, where columns vary more with new rows than they did before.
+    def rescaled_to(self, moments, fit_intercept):
+        """Return the state with coefficients shrunk where the variance of their column has grown.
 
-        What a coefficient learned is worth as much less as the variance of its column has grown
-        (Ross, Mineiro & Langford, 2013); else rows of an unseen size would meet predictions of
-        any size. Predictions at the old mean stay.
+        A coefficient is multiplied by the ratio of the old variance to the new one (Ross, Mineiro
+        & Langford, 2013); otherwise predictions would be far off on rows larger than all before.
+        The prediction at the old mean stays the same.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of the columns of X and of y, with the new rows.
+        fit_intercept : bool
         """
         columns = slice(len(self.coef))
         old = self.moments.of_columns(columns).variance(fit_intercept)
         new = moments.of_columns(columns).variance(fit_intercept)
-        few = moments.rows < NEW_ROWS * (len(self.coef) + 1)
-        grown = new > (old if few else GROWTH * old)
+        few_rows = moments.rows < FEW_ROWS_PER_COORDINATE * (len(self.coef) + 1)
+        grown = new > (old if few_rows else VARIANCE_GROWTH * old)
         if not grown.any():
             return self
-        share = np.divide(old, new, out=np.ones(len(old)), where=grown)
+        ratio = np.divide(old, new, out=np.ones(len(old)), where=grown)
         mean = self.moments.mean[columns]
-        models = []
-        for coef, intercept in (
-            (self.coef, self.intercept),
-            (self.returned_coef, self.returned_intercept),
-        ):
-            shift = float(mean @ (coef - share * coef)) if fit_intercept else 0.0
-            models += [share * coef, intercept + shift]
-        return replace(
-            self,
-            coef=models[0],
-            intercept=models[1],
-            returned_coef=models[2],
-            returned_intercept=models[3],
-        )
 
-    def walked(self, coef, intercept, n_rows, n_steps):
-        """The state with the last iterate after so many more rows, and steps of SGD."""
+        def rescale(coef, intercept):
+            """Return the model with shrunk coefficients and the same prediction at the mean."""
+            shift = float(mean @ (coef - ratio * coef)) if fit_intercept else 0.0
+            return ratio * coef, intercept + shift
+
+        coef, intercept = rescale(self.coef, self.intercept)
+        state = replace(self, coef=coef, intercept=intercept)
+        return state.with_returned(*rescale(self.returned_coef, self.returned_intercept))
+
+    def with_last_iterate(self, coef, intercept, n_rows, n_steps):
+        """Return the state with the last iterate after more rows and steps."""
         return replace(
             self,
             coef=coef,
@@ -112,17 +150,21 @@ class State:
             average_rows=self.average_rows + n_rows,
         )
 
+    def with_returned(self, coef, intercept):
+        """Return the state with another model that the user gets."""
+        return replace(self, returned_coef=coef, returned_intercept=intercept)
+
     @property
     def finite(self):
-        """Whether all coefficients and intercepts are."""
+        """Whether all coefficients and intercepts are finite."""
         return (
             isfinite(self.intercept)
             and isfinite(self.returned_intercept)
             and bool(np.isfinite(self.coef).all() and np.isfinite(self.returned_coef).all())
         )
 
-    def after(self, rows_seen, steps):
-        """The same models after so many rows and steps."""
+    def with_rows_seen(self, rows_seen, steps):
+        """Return the state with the same models and other numbers of rows and steps."""
         if (rows_seen, steps) == (self.rows_seen, self.steps):
             return self
         return replace(self, rows_seen=rows_seen, steps=steps)
@@ -130,7 +172,12 @@ class State:
 
 @dataclass(frozen=True)
 class MultiTargetState:
-    """States of several targets, each as if it were alone, read as one."""
+    """States of several targets, each as if it were the only one, with stacked models.
+
+    Attributes
+    ----------
+    states : tuple of State
+    """
 
     states: tuple[State, ...]
 
@@ -141,39 +188,45 @@ class MultiTargetState:
 
     @property
     def intercept(self):
-        """Their intercepts, of shape (n_targets,)."""
+        """Intercepts of the last iterates, of shape (n_targets,)."""
         return np.array([state.intercept for state in self.states])
 
     @property
     def returned_coef(self):
-        """Averages or best models, of shape (n_targets, n_features)."""
+        """Coefficients that the user gets, of shape (n_targets, n_features)."""
         return np.stack([state.returned_coef for state in self.states])
 
     @property
     def returned_intercept(self):
-        """Their intercepts, of shape (n_targets,)."""
+        """Intercepts that the user gets, of shape (n_targets,)."""
         return np.array([state.returned_intercept for state in self.states])
 
     @property
     def rows_seen(self):
-        """Rows seen by the target that saw most."""
+        """Number of rows seen by the target that saw most."""
         return max(state.rows_seen for state in self.states)
 
     @property
     def steps(self):
-        """Steps taken by the target that took most."""
+        """Number of SGD steps of the target that took most."""
         return max(state.steps for state in self.states)
 
     @property
+    def has_products(self):
+        """Whether the products of all rows seen have been summed up, for all targets."""
+        return all(state.has_products for state in self.states)
+
+    @property
     def finite(self):
-        """Whether all coefficients and intercepts are."""
+        """Whether all coefficients and intercepts are finite."""
         return all(state.finite for state in self.states)
 
-    def after(self, rows_seen, steps):
-        """The same models after so many rows and steps."""
-        return MultiTargetState(tuple(state.after(rows_seen, steps) for state in self.states))
+    def with_rows_seen(self, rows_seen, steps):
+        """Return the states with the same models and other numbers of rows and steps."""
+        states = tuple(state.with_rows_seen(rows_seen, steps) for state in self.states)
+        return MultiTargetState(states)
 
     @property
     def seed(self):
-        """The seed, one for all: so each target is the model it would be alone."""
+        """The seed, the same for all targets, so that each is fitted as if it were the only one."""
         return self.states[0].seed

@@ -23,7 +23,7 @@ def data(rng):
     return X, targets, rng.integers(0, 3, N_ROWS).astype(float)
 
 
-def scatter_of(X, targets, weight, cuts=CUTS, with_products=True):
+def cross_products_of(X, targets, weight, cuts=CUTS, with_products=True):
     """CrossProducts of the parts between cuts, merged."""
     parts = [slice(*ends) for ends in pairwise(cuts)]
     return reduce(
@@ -43,20 +43,20 @@ def scatter_of(X, targets, weight, cuts=CUTS, with_products=True):
 def test_sums_are_those_of_all_rows(data, rng, kind, weighted, fit_intercept):
     X, targets, weight = data
     X = kind(X)
-    scatter = scatter_of(X, targets, weight if weighted else None)
+    cross = cross_products_of(X, targets, weight if weighted else None)
     h = weight if weighted else np.ones(N_ROWS)
     X = X.toarray() if kind is csr_array else X.astype(float)
     columns = np.column_stack([X, *targets])
     centred = columns - np.average(columns, axis=0, weights=h)
-    assert_allclose(scatter.moments.mean, np.average(columns, axis=0, weights=h), rtol=1e-13)
-    assert_allclose(scatter.moments.sum_of_squares, h @ centred**2, rtol=1e-10)
-    assert_allclose(scatter.products[:4], (centred[:, :4].T * h) @ centred, rtol=1e-9)
-    assert scatter.moments.rows == np.count_nonzero(h)
-    scaling = Scaling.from_moments(scatter.moments.of_columns(slice(4)), fit_intercept)
+    assert_allclose(cross.moments.mean, np.average(columns, axis=0, weights=h), rtol=1e-13)
+    assert_allclose(cross.moments.sum_of_squares, h @ centred**2, rtol=1e-10)
+    assert_allclose(cross.products[:4], (centred[:, :4].T * h) @ centred, rtol=1e-9)
+    assert cross.moments.rows == np.count_nonzero(h)
+    scaling = Scaling.from_moments(cross.moments.of_columns(slice(4)), fit_intercept)
     z = scaling.scale * np.column_stack([X - scaling.centre, np.ones(N_ROWS)])
     theta = rng.normal(size=5)
     for target, y in enumerate(targets):
-        square, slope, hessian = scatter.residual_sums(target, scaling, theta)
+        square, slope, hessian = cross.residual_sums(target, scaling, theta)
         residual = y - z @ theta
         assert_allclose(square, h @ residual**2, rtol=1e-9)
         size = np.sqrt((h @ residual**2) * (h @ z**2))
@@ -68,16 +68,16 @@ def test_constant_columns_and_parts_of_no_weight_add_nothing(data):
     X, targets, weight = data
     X[:, 1] = 0.1
     weight[10:5000] = 0.0
-    scatter = scatter_of(X, targets, weight)
+    cross = cross_products_of(X, targets, weight)
     left = [*range(10), *range(5000, N_ROWS)]
     targets_left = np.ascontiguousarray(targets[:, left])
-    alone = scatter_of(X[left], targets_left, weight[left], cuts=(0, 10, len(left)))
-    assert_array_equal(scatter.products[1], 0.0)
-    assert_array_equal(scatter.products, alone.products)
-    moments = scatter_of(X, targets, weight, with_products=False)
+    alone = cross_products_of(X[left], targets_left, weight[left], cuts=(0, 10, len(left)))
+    assert_array_equal(cross.products[1], 0.0)
+    assert_array_equal(cross.products, alone.products)
+    moments = cross_products_of(X, targets, weight, with_products=False)
     assert moments.products is None
     assert_allclose(
-        scatter.moments.sum_of_squares, moments.moments.sum_of_squares, atol=1e-12, rtol=1e-10
+        cross.moments.sum_of_squares, moments.moments.sum_of_squares, atol=1e-12, rtol=1e-10
     )
 
 

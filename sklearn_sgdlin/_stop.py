@@ -1,0 +1,78 @@
+"""When a fit stops, and how the rate of the "adaptive" schedule falls until then."""
+
+from math import isfinite, sqrt
+
+import numpy as np
+
+# Of several targets, the reason why their fit stopped is the last of these among theirs.
+STOP_REASONS = ["converged", "stalled", "max_iter"]
+
+# What the "adaptive" schedule divides the rate by after an epoch without progress, and the fraction
+# of the first rate at which that ends.
+RATE_DIVISOR = 10.0
+MIN_RATE = 1e-6
+
+# A distance to the optimum below this one is a rounding error: its square is one of the loss.
+ROUNDING_DISTANCE = 1e-6
+
+# Size of residuals, relative to y, below which there is nothing to learn.
+RESIDUAL_ROUNDING = 1024 * np.finfo(np.float64).eps
+
+
+class StopRule:
+    """Decides after each epoch whether to go on, and at which rate.
+
+    A fit has converged where the distance of the model from the optimum is known to be at most
+    `tol`, or where residuals are rounding errors of y. It has stalled where `n_iter_no_change`
+    epochs in a row did not lower the loss by the factor ``1 - tol**2``, and the distance is larger
+    or not known. Last iterates of SGD have no known distance: they have converged where that many
+    epochs did not lower the loss by the factor ``1 - tol``. An epoch whose loss is not finite only
+    divides the rate.
+
+    Parameters
+    ----------
+    settings : Settings
+    moments : Moments
+        Of all columns of X, then of y.
+
+    Attributes
+    ----------
+    rate : float
+        Learning rate of the next epoch.
+    """
+
+    def __init__(self, settings, moments):
+        self.settings, self.rate = settings, settings.learning_rate
+        self.smallest_loss = _rounding_loss(settings.loss, moments)
+        self.best_loss, self.n_without_progress = np.inf, 0
+
+    def update(self, number, loss, distance):
+        """Return the reason to stop after this epoch, or None to go on."""
+        settings, tol = self.settings, self.settings.tol
+        improved = loss < self.best_loss * (1 - self._least_progress(distance))
+        if isfinite(loss):
+            self.best_loss = min(loss, self.best_loss)
+            self.n_without_progress = 0 if improved else self.n_without_progress + 1
+        if not improved and settings.schedule == "adaptive":
+            self.rate = max(self.rate / RATE_DIVISOR, MIN_RATE * settings.learning_rate)
+        if tol is not None and isfinite(loss):
+            if loss <= self.smallest_loss or (distance is not None and distance <= tol):
+                return "converged"
+            if self.n_without_progress >= settings.n_iter_no_change:
+                at_rounding = distance is not None and distance <= ROUNDING_DISTANCE
+                return "converged" if at_rounding or not settings.average else "stalled"
+        return "max_iter" if number == settings.max_iter else None
+
+    def _least_progress(self, distance):
+        """Return the relative decrease of the loss that counts as progress."""
+        tol = self.settings.tol or 0.0
+        if not self.settings.average:
+            return tol
+        return tol**2 if distance is None else tol**2 / 10
+
+
+def _rounding_loss(loss, moments):
+    """Return the loss of residuals that are rounding errors of y."""
+    mean, variance = float(moments.mean[-1]), float(moments.sum_of_squares[-1]) / moments.weight
+    size = RESIDUAL_ROUNDING * sqrt(mean * mean + variance)
+    return float(loss._replace(dead_zone=0.0).value(np.array([-size, size])).min())

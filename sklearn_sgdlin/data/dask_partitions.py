@@ -1,0 +1,304 @@
+"""Rows that stay on the workers of a Dask cluster; tasks, models and sums travel."""
+
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from functools import reduce
+from importlib import metadata
+
+import numpy as np
+
+from .. import __version__
+from ..model.loss import SQUARED_ERROR
+from ..model.moments import Moments, joint_moments
+from .csr import make_rows
+from .partitions import InMemory, Partitions
+from .sums import add_up
+
+# Seconds to wait for an answer before asking whether the worker is still there. A lost worker is
+# noticed so late; a shorter time asks the scheduler more often while a worker computes.
+WORKER_POLL_SECONDS = 2.0
+
+# Averages that the sweeps of a round have on all workers together; each has one at least. More make
+# a round converge faster, but are as many vectors to send and products to take.
+SWEEP_AVERAGES = 16
+
+
+@contextmanager
+def named(number):
+    """Say in which partition an error is."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"In partition {number}: {error}") from error
+
+
+class PartitionActor:
+    """Partitions on one worker, an actor; tasks read them, and keep beside them what they need.
+
+    Parameters
+    ----------
+    numbers : list of int
+        Of the partitions.
+    parts : list of (X, y, sample_weight)
+
+    Attributes
+    ----------
+    parts : dict of int to (X, y, sample_weight)
+        By number.
+    memory : dict
+        What tasks keep.
+    places : dict of int to InMemory
+        The rows with each target, in its scaling.
+    """
+
+    def __init__(self, numbers, parts):
+        self.parts = dict(zip(numbers, parts, strict=True))
+        self.memory, self.places = {}, {}
+
+    def call(self, task, *args):
+        """Return ``task(self, *args)``."""
+        return task(self, *args)
+
+
+def check_versions(client, addresses=None):
+    """Raise an error if workers, all or those at some addresses, cannot do what they are told.
+
+    A worker that cannot load a task because it lacks the package is lost without a word.
+    """
+    # A function of the standard library is known to all of them.
+    found = client.run(metadata.version, "sklearn-sgdlin", workers=addresses, on_error="return")
+    for address, version in found.items():
+        if isinstance(version, metadata.PackageNotFoundError):
+            version = "no version"
+        if isinstance(version, str) and version != __version__:
+            raise RuntimeError(
+                f"The worker {address} has {version} of sklearn-sgdlin installed, but here it is "
+                f"{__version__}. Install sklearn-sgdlin=={__version__} on all workers."
+            )
+
+
+class Cluster:
+    """The workers that hold partitions, and the actors that they hold them by.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    partitions : dict of int to tuple
+        Futures of X, y and sample_weight, or None, of the partition of each number.
+
+    Attributes
+    ----------
+    numbers : dict of str to list of int
+        Partitions at each address.
+    """
+
+    def __init__(self, client, partitions):
+        self.client = client
+        who_has = client.who_has([X for X, _, _ in partitions.values()])
+        self.numbers = {}
+        for number, (X, _, _) in partitions.items():
+            holder = min(sorted(who_has[X.key]), key=self._n_partitions, default=None)
+            self.numbers.setdefault(holder, []).append(number)
+        if None in self.numbers:
+            raise self._lost(None)
+        check_versions(client, list(self.numbers))
+        self._futures = {
+            address: client.submit(
+                PartitionActor,
+                numbers,
+                [partitions[number] for number in numbers],
+                workers=[address],
+                allow_other_workers=False,
+                actor=True,
+                pure=False,
+            )
+            for address, numbers in self.numbers.items()
+        }
+        try:
+            self._actors = {
+                address: self._wait(address, future.result)
+                for address, future in self._futures.items()
+            }
+        except BaseException:
+            self.release()
+            raise
+
+    def _n_partitions(self, address):
+        return len(self.numbers.get(address, []))
+
+    def keep(self, kept):
+        """Call no worker any more but those for which the list has true."""
+        actors = zip(self._actors.items(), kept, strict=True)
+        self._actors = dict(item for item, keep in actors if keep)
+
+    def release(self):
+        """Let the workers drop their partitions, without waiting for the garbage collector."""
+        with suppress(OSError, TimeoutError):  # of a cluster that is gone
+            self.client.cancel(list(self._futures.values()), force=True)
+
+    def call(self, task, *args):
+        """Return ``task(actor, *args)`` of each worker, as a list."""
+        return self.each(task, [args] * len(self._actors))
+
+    def each(self, task, args):
+        """Return ``task(actor, *args[k])`` of worker k, as a list."""
+        calls = {
+            address: self._call(address, task, own)
+            for address, own in zip(self._actors, args, strict=True)
+        }
+        return [self._wait(address, call.result) for address, call in calls.items()]
+
+    def _call(self, address, task, args):
+        try:
+            return self._actors[address].call(task, *args)
+        except RuntimeError as error:  # already known to be lost
+            raise self._lost(address) from error
+
+    def _wait(self, address, result):
+        """Return result(timeout=...), or fail as soon as the worker is gone."""
+        while True:
+            try:
+                return result(timeout=WORKER_POLL_SECONDS)
+            except TimeoutError:
+                if not self._alive(address):
+                    raise self._lost(address) from None
+            except (OSError, CancelledError) as error:
+                raise self._lost(address) from error
+
+    def _alive(self, address):
+        alive = self._futures[address].status in ("pending", "finished")
+        return alive and self.client.nthreads(workers=[address]).get(address)
+
+    def _lost(self, address):
+        return RuntimeError(
+            f"The worker that held the partitions {self.numbers[address]} was lost, so the fit was "
+            "given up. Call fit again: it uses the workers that are there then."
+        )
+
+
+class DaskData:
+    """All rows on a cluster, as far as they are known here: their sums.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    n_features : int
+    target_shape : tuple of int
+        Shape of y without its rows.
+    by_largest_weight : bool
+        Whether weights are divided by the largest.
+
+    Attributes
+    ----------
+    unit : float
+        What the weights have been divided by.
+    sizes : ndarray of shape (n_workers, 3)
+        Number of rows, sum of weights and number of stored entries of each worker.
+    all_moments : Moments
+        Of the columns of X and all targets.
+    """
+
+    def __init__(self, cluster, n_features, target_shape, by_largest_weight):
+        self.cluster, self.n_features, self.target_shape = cluster, n_features, target_shape
+        self.unit = float(max(cluster.call(_largest_weight))) if by_largest_weight else 1.0
+        sizes, sums = zip(*cluster.call(_summarize, self.unit), strict=True)
+        self.sizes = np.array(sizes)
+        self.all_moments = reduce(Moments.merge, sums)
+
+    @property
+    def targets(self):
+        """Numbers of the targets."""
+        return range(len(self.all_moments.mean) - self.n_features)
+
+    def moments(self, target):
+        """Return the moments of the columns of X, and of a target, last."""
+        columns = [*range(self.n_features), self.n_features + target]
+        return self.all_moments.of_columns(columns)
+
+
+def _largest_weight(actor):
+    """Return the largest weight on a worker."""
+    return max(weight.max() for _, _, weight in actor.parts.values())
+
+
+def _summarize(actor, unit):
+    """Divide weights by their unit; return the sizes of a worker's rows, and their moments.
+
+    From then on targets are rows of y.
+    """
+    sizes, sums = [], []
+    for number, (X, y, weight) in actor.parts.items():
+        weight = None if weight is None else weight / unit
+        y = np.ascontiguousarray(y.reshape(len(y), -1).T)
+        actor.parts[number] = X, y, weight
+        with named(number):
+            sums.append(joint_moments(X, y, weight))
+        n_rows = X.shape[0]
+        sizes.append((n_rows, n_rows if weight is None else weight.sum(), X.size))
+    return np.sum(sizes, axis=0), reduce(Moments.merge, sums)
+
+
+class OnDask(Partitions):
+    """The rows of one target on the workers of a cluster; a place is a worker.
+
+    Parameters
+    ----------
+    data : DaskData
+    target : int
+    scaling : Scaling
+        Sent with the first task.
+    """
+
+    def __init__(self, data, target, scaling):
+        self.cluster, self.target, self.scaling = data.cluster, target, scaling
+        self.n_coordinates = len(scaling.scale)
+        n_rows, weights, n_entries = data.sizes.T
+        self.n_rows, self.n_entries = int(n_rows.sum()), int(n_entries.sum())
+        self.weight = float(weights.sum())
+        self.shares = weights / self.weight
+        self._of_target = data.moments(target).of_columns(slice(-1, None))
+        self._unsent = scaling
+
+    def each(self, task, args):
+        """See `Partitions`."""
+        scaling, self._unsent = self._unsent, None
+        return self.cluster.each(_with_rows, [(self.target, scaling, task, *own) for own in args])
+
+    def sum(self, task, *args):
+        """See `Partitions`; each worker adds up its own partitions."""
+        return add_up(self.each(InMemory.sum, [(task, *args)] * len(self.shares)))
+
+    def sweep(self, rng, *args):
+        """See `Partitions`."""
+        n_averages = max(SWEEP_AVERAGES // len(self.shares), 1)
+        sweeps = self.each(_sweep, [(seed, n_averages, *args) for seed in self._seeds(rng)])
+        ends, averages = zip(*sweeps, strict=True)
+        kinds = zip(*[of_place.T for of_place in averages], strict=False)  # some may have fewer
+        return np.hstack(ends), np.column_stack([point for kind in kinds for point in kind])
+
+    def _seeds(self, rng):
+        """Return a seed for the sweep of each worker; None for each without a generator."""
+        n_places = len(self.shares)
+        return [None] * n_places if rng is None else rng.integers(2**32, size=n_places).tolist()
+
+    def constant_loss(self, loss, prediction):
+        """See `Partitions`; squared error needs no pass over the rows."""
+        if loss != SQUARED_ERROR:
+            return super().constant_loss(loss, prediction)
+        of_y = self._of_target
+        return float(of_y.sum_of_squares[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
+
+
+def _with_rows(actor, target, scaling, task, *args):
+    """Return ``task(place, *args)`` of the rows of a target, in a new scaling if one is given."""
+    if scaling is not None:
+        actor.places[target] = InMemory(
+            [make_rows(X, y[target], weight, scaling) for X, y, weight in actor.parts.values()]
+        )
+    return task(actor.places[target], *args)
+
+
+def _sweep(place, seed, n_averages, *args):
+    """Return the ends and averages of a sweep in an order of this seed."""
+    rng = None if seed is None else np.random.default_rng(seed)
+    return place.sweep(rng, *args, n_averages)

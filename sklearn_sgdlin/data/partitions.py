@@ -1,0 +1,170 @@
+"""All rows of a problem, wherever they lie: passes over them, and sweeps of SGD.
+
+A solver reads rows by tasks, functions that are sent to the rows. Some return sums, which are added
+up over all rows (``rows.sum``); others return an answer of each place (``rows.each``). A place is
+where rows lie together: this process, or a worker of a cluster. So a solver is written once.
+"""
+
+import numpy as np
+
+from .csr import make_rows
+from .sums import add_up
+
+# Least number of pieces that each of several partitions is cut into for a sweep. Pieces of all
+# partitions follow each other in random order, so more of them mix partitions that differ better.
+PARTITION_PIECES = 16
+
+
+class Partitions:
+    """All rows of a problem, seen through a scaling: base class.
+
+    Attributes
+    ----------
+    scaling : Scaling
+    n_rows, n_coordinates, n_entries : int
+        Number of rows, of coordinates of a model, and of stored entries of X.
+    weight : float
+        Sum of the weights of the rows.
+    shares : ndarray of shape (n_places,)
+        Share of that weight at each place.
+    """
+
+    def each(self, task, args):
+        """Return ``task(place, *args[k])`` for place k, an `InMemory`, as a list over places.
+
+        Parameters
+        ----------
+        task : callable
+            Defined at the top level of a module, as it may be pickled.
+        args : list of tuple, one for each place
+        """
+        raise NotImplementedError
+
+    def sum(self, task, *args):
+        """Return ``task(rows, *args)``, added up over the rows of all partitions; see `add_up`."""
+        raise NotImplementedError
+
+    def sweep(self, rng, objective, step_rule, rows_seen, theta):
+        """Sweep the rows of each place once, each from the same model.
+
+        Parameters
+        ----------
+        rng : Generator or None
+            Of the order of rows; None for that of the data.
+        objective : Objective
+        step_rule : tuple
+        rows_seen : int
+            Number of steps before this sweep.
+        theta : ndarray of shape (n_coordinates,)
+
+        Returns
+        -------
+        ends : ndarray of shape (n_coordinates, n_places)
+            Last iterates.
+        averages : ndarray of shape (n_coordinates, n_averages)
+            Averages of the paths, or of parts of each path.
+        """
+        raise NotImplementedError
+
+    def mean_of(self, points):
+        """Return the mean of one point a column of each place, weighted as its rows are."""
+        return points @ self.shares
+
+    def mean_loss(self, points, loss):
+        """Return the weighted mean loss of a model, or of each column of several, in one pass."""
+        return self.sum(loss_sum, loss, points) / self.weight
+
+    def constant_loss(self, loss, prediction):
+        """Return the weighted mean loss of predicting one number."""
+        return float(self.sum(constant_loss_sum, loss, prediction) / self.weight)
+
+
+class InMemory(Partitions):
+    """Rows in this process.
+
+    Parameters
+    ----------
+    parts : list of Rows
+        In the same scaling.
+
+    Attributes
+    ----------
+    memory : dict
+        What a solver keeps beside the rows of this place.
+    """
+
+    shares = np.ones(1)
+
+    def __init__(self, parts):
+        self.parts, self.memory = parts, {}
+        self.scaling, self.n_coordinates = parts[0].scaling, parts[0].n_coordinates
+        self.n_rows = sum(part.n_rows for part in parts)
+        self.n_entries = sum(part.n_entries for part in parts)
+        self.weight = sum(part.weight for part in parts)
+
+    @classmethod
+    def of(cls, X, y, sample_weight, scaling):
+        """Build from arrays."""
+        return cls([make_rows(X, y, sample_weight, scaling)])
+
+    def each(self, task, args):
+        """See `Partitions`."""
+        (own,) = args
+        return [task(self, *own)]
+
+    def sum(self, task, *args):
+        """See `Partitions`."""
+        return add_up(task(part, *args) for part in self.parts)
+
+    def sweep(self, rng, objective, step_rule, rows_seen, theta, n_averages=1):
+        """See `Partitions`; the pieces of several partitions are visited in random order.
+
+        `n_averages` consecutive parts of the path have an average each.
+        """
+        pieces = self._pieces(rng, n_averages)
+        iterate, averages = theta, []
+        for stretch in np.array_split(np.arange(len(pieces)), min(n_averages, len(pieces))):
+            average, n_averaged = iterate, 0.0
+            for part, *order in (pieces[i] for i in stretch):
+                iterate, average, n_averaged = part.sweep(
+                    order,
+                    objective,
+                    step_rule,
+                    rows_seen,
+                    iterate,
+                    average,
+                    average_rows=n_averaged,
+                )
+            rows_seen += int(n_averaged)
+            averages.append(average)
+        return iterate[:, np.newaxis], np.column_stack(averages)
+
+    def _pieces(self, rng, n_averages):
+        """Return pieces of the order of rows of each partition, in the order of a sweep."""
+        alone = len(self.parts) == 1 and n_averages == 1
+        pieces = []
+        for part in self.parts:
+            blocks, within = part.order(rng)
+            cut = [blocks] if alone else np.array_split(blocks, PARTITION_PIECES)
+            pieces += [(part, piece, within) for piece in cut if len(piece)]
+        order = np.arange(len(pieces)) if rng is None else rng.permutation(len(pieces))
+        return [pieces[i] for i in order]
+
+
+def loss_sum(rows, loss, points):
+    """Return the weighted sum of the losses of a model, or of each column of several."""
+    return _weighted_sum(loss, rows.residuals(points))
+
+
+def constant_loss_sum(rows, loss, prediction):
+    """Return the weighted sum of the losses of predicting one number."""
+    return _weighted_sum(loss, rows.constant_residuals(prediction))
+
+
+def _weighted_sum(loss, residuals):
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
+        for residual, weight in residuals:
+            value = loss.value(residual)
+            total += value.sum(axis=0) if weight is None else weight @ value
+    return total

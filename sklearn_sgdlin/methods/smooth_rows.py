@@ -1,0 +1,72 @@
+"""Rows whose loss is quadratic everywhere, in an interior-point step: a quadratic form of theta."""
+
+from functools import partial
+
+import numpy as np
+
+from .multipliers import N_EXPONENTS
+from .newton_system import NewtonSystem, weighted_gram
+from .subspace import hessian_sums
+
+
+class SmoothRows:
+    """The part of rows without bounded multipliers in the Newton system.
+
+    Multipliers follow theta, so there is nothing to keep beside the rows, and no step of their own.
+
+    Parameters
+    ----------
+    rows : Rows
+    loss : Loss
+        With a compliance, and without a dead zone or bounds.
+    matrix : bool
+        Whether to sum up the Hessian, or only its diagonal.
+
+    Attributes
+    ----------
+    origin : ndarray of shape (n_coordinates,)
+        Where the loss and its slope are exact.
+    slope : ndarray of shape (n_coordinates,)
+        Minus the gradient there.
+    hessian : ndarray of shape (n_coordinates, n_coordinates), or its diagonal
+    """
+
+    def __init__(self, rows, loss, matrix):
+        self.rows, self.matrix = rows, matrix
+        self.scale = 1 / (rows.weight * loss.compliance)
+        self.hessian = None
+
+    def expand(self, theta):
+        """Expand the loss about theta in one pass: its value and slope are exact there."""
+        gram = partial(weighted_gram, matrix=self.matrix) if self.hessian is None else None
+        value, slope, hessian = self.rows.sum(loss_and_gradient_sums, theta, gram)
+        self.origin, self.value, self.slope = theta, value * self.scale, slope * self.scale
+        if gram is not None:
+            self.hessian = hessian * self.scale
+
+    def newton_system(self, theta):
+        """Return the part of the rows in the Newton system at theta."""
+        step = theta - self.origin
+        change = self.hessian_product(step)
+        value = self.value - self.slope @ step + change @ step / 2
+        none, histogram = np.zeros_like(theta), np.zeros(N_EXPONENTS)
+        return NewtonSystem(value, 0.0, histogram, 0.0, self.slope - change, none, self.hessian)
+
+    def hessian_product(self, direction):
+        """Return the product of the Hessian with a direction."""
+        if self.matrix:
+            return self.hessian @ direction
+        return self.rows.sum(hessian_sums, direction) * self.scale
+
+
+def loss_and_gradient_sums(rows, theta, gram):
+    """Return sums over rows: half squared residuals, z times them, and gram matrices or 0."""
+    value, slope, total = 0.0, 0.0, 0.0
+    for z, y, weight in rows.chunks():
+        weight = np.ones(len(y)) if weight is None else weight
+        residual = y - z @ theta
+        value += weight @ residual**2 / 2
+        slope += z.rmatvec(weight * residual)
+        if gram is not None:
+            total += gram(z, weight)
+    return value, slope, total
