@@ -74,7 +74,7 @@ def test_sgd_at_any_rate_ends_at_least_squares(name):
         assert mean_squared_error(y, model.predict(X)) <= least * (1 + 1e-3)
         assert model.t_ == 20 * len(X)
         curves.append(np.array(model.loss_curve_))
-        assert np.all(np.diff(curves[-1]) <= 1e-10 * curves[-1][:-1])  # but for rounding
+        assert np.all(np.diff(curves[-1]) <= 1e-9 * curves[-1][:-1])  # but for rounding
     if X.shape[1] == 1:
         return  # the first direction leads to the optimum
     for curve in curves:
@@ -94,9 +94,10 @@ def test_sgd_at_any_rate_is_near_the_best_with_other_losses_and_penalties(name, 
         assert model.score(X, y) >= best - 0.02
         curves.append(np.array(model.loss_curve_))
         assert np.all(np.diff(curves[-1]) <= 1e-10 * curves[-1][:-1])
-        assert curves[-1][0] > curves[-1][-1]
+        assert curves[-1][0] > curves[-1][-1] or "positive" in options
     for first, second in pairwise(sorted(curve[0] for curve in curves)):
-        assert second > first * (1 + 1e-6)
+        if first > (1 + 1e-6) * curves[0][-1]:  # else the first epoch has led to the optimum
+            assert second > first * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"penalty": "l2", "alpha": 0.1}, *KINKED], ids=str)
@@ -139,7 +140,7 @@ def test_a_search_over_the_rate_compares_different_models():
     ],
 )
 def test_solvers_that_need_no_steps_take_none(rng, monkeypatch, shape, options, tuning, solver):
-    def unexpected(*args):
+    def unexpected(*args, **options):
         raise AssertionError("a sweep that nobody asked for")
 
     monkeypatch.setattr(Rows, "sweep", unexpected)

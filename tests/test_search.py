@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.linalg import cg
 from sklearn_sgdlin.linalg.cg import conjugate_gradient, extrapolate_remaining_decrease
@@ -217,8 +216,8 @@ def test_newton_steps_reach_the_optimum_of_nearly_dependent_columns(rng, offset)
 
 
 def rows_of(X):
-    moments = Moments.of(X, None)
-    return Rows(X, np.zeros(len(X)), None, Scaling.from_moments(moments, fit_intercept=True))
+    scaling = Scaling.from_moments(Moments.of(X, None), fit_intercept=True)
+    return InMemory.of(X, np.zeros(len(X)), None, scaling)
 
 
 @pytest.mark.parametrize("n_sums", [None, 1000])

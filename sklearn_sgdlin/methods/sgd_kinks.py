@@ -33,6 +33,10 @@ EARLIER_STEPS = 6
 # Length of a direction, relative to the model's, below which it is rounding error.
 DIRECTION_ROUNDING = 1e-12
 
+# Length of a combination of directions of unit length, below which it is rounding error: these
+# directions depend on each other.
+DEPENDENT_LENGTH = 1e-8
+
 
 class ProjectedRows:
     """Rows seen through some directions: the unknowns are the lengths along these.
@@ -184,6 +188,8 @@ def slope_sums(rows, theta, loss):
 def _with_diagonal_l2(l2, theta, directions):
     """Return directions with the same span in which the l2 penalty is a diagonal form.
 
+    Directions that depend on others are left out.
+
     Returns
     -------
     directions : ndarray of shape (n_coordinates, n_directions)
@@ -196,6 +202,8 @@ def _with_diagonal_l2(l2, theta, directions):
         return directions, np.zeros(directions.shape[1]), np.zeros(directions.shape[1])
     curvature, basis = np.linalg.eigh(directions.T @ (l2[:, np.newaxis] * directions))
     directions, curvature = directions @ basis, np.maximum(curvature, 0.0)
+    kept = np.linalg.norm(directions, axis=0) > DEPENDENT_LENGTH
+    directions, curvature = directions[:, kept], curvature[kept]
     slope = directions.T @ (l2 * theta)
     seen = curvature > np.finfo(float).eps * curvature.max()
     curvature[~seen] = 0.0
