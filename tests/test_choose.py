@@ -24,7 +24,7 @@ from tests.data import load
 
 def facts(n_rows, n_features, **others):
     """Facts of dense rows in memory with squared error and no penalty, but for what is given."""
-    usual = {"n_entries": n_rows * n_features, "sparse": False, "n_places": 1}
+    usual = {"n_entries": n_rows * n_features, "sparse": False, "distributed": False}
     return ProblemFacts(
         n_rows,
         n_features,
@@ -57,13 +57,13 @@ L2 = {"l2": True}
         (facts(10_000, 20, **KINKS), "interior-point"),
         (facts(2000, 5000, **KINKS), "interior-point"),
         (facts(2000, 5000, **L2, **KINKS), "interior-point"),
-        (facts(10_000, 20, n_places=3), "newton-cholesky"),
-        (facts(10_000, 200, n_places=3), "newton-cg"),
-        (facts(2000, 5000, n_places=3, **L2), "newton-cg"),
-        (facts(10_000, 20, n_places=3, **KINKS), "interior-point"),
+        (facts(10_000, 20, distributed=True), "newton-cholesky"),
+        (facts(10_000, 200, distributed=True), "newton-cg"),
+        (facts(2000, 5000, distributed=True, **L2), "newton-cg"),
+        (facts(10_000, 20, distributed=True, **KINKS), "interior-point"),
         (facts(10_000, 20, sgd_setting="average=False"), "sgd"),
         (facts(2000, 5000, sgd_setting="average=False", **L2), "sgd"),
-        (facts(10_000, 20, sgd_setting="learning_rate=0.1", n_places=3, **KINKS), "sgd"),
+        (facts(10_000, 20, sgd_setting="learning_rate=0.1", distributed=True, **KINKS), "sgd"),
     ],
 )
 def test_the_table(problem, solver):
@@ -134,8 +134,8 @@ THRESHOLDS = [
     ),
     (
         "max_cluster_hessian_features",
-        (facts(10**6, 100, n_places=2), "newton-cholesky"),
-        (facts(10**6, 101, n_places=2), "newton-cg"),
+        (facts(10**6, 100, distributed=True), "newton-cholesky"),
+        (facts(10**6, 101, distributed=True), "newton-cg"),
         (99, 101),
     ),
 ]
@@ -171,8 +171,8 @@ def test_a_system_of_rows_needs_at_most_as_many_rows_as_columns(n_rows, others, 
         (facts(5000, 6000, **L2), {"dual": "5000 rows are more than 4096"}),
         (facts(5000, 6000), {"min-norm": "5000 rows are more than 4096"}),
         (facts(5000, 6000), {"newton-cholesky": "6000 columns are more than 4096"}),
-        (facts(100, 200, n_places=2), {"min-norm": "several workers"}),
-        (facts(100, 200, n_places=2, **L2), {"dual": "several workers"}),
+        (facts(100, 200, distributed=True), {"min-norm": "workers of a cluster"}),
+        (facts(100, 200, distributed=True, **L2), {"dual": "workers of a cluster"}),
         (facts(100, 20), {"interior-point": "quadratic, without kinks"}),
         (
             facts(100, 200, **KINKS),

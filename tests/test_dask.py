@@ -26,7 +26,8 @@ distributed = pytest.importorskip("distributed", reason=reason)
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from sklearn_sgdlin import SGDLinearRegressor, _dask_fit  # noqa: E402
+from sklearn_sgdlin import SGDLinearRegressor  # noqa: E402
+from sklearn_sgdlin._tuning import Tuning  # noqa: E402
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
 from sklearn_sgdlin.data import dask_partitions  # noqa: E402
 from sklearn_sgdlin.methods import interior_point  # noqa: E402
@@ -113,15 +114,13 @@ FAMILY = [
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 @pytest.mark.parametrize("name", ["normal wide", "autoregressive", "rare binary", "digits"])
-def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(
-    client, many, monkeypatch, name, order
-):
-    monkeypatch.setattr(_dask_fit, "MATRIX_COORDINATES", 0)  # as if the columns were too many
+def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(client, many, name, order):
     X, y = ordered(*load(name), order)
     local = SGDLinearRegressor(random_state=0).fit(X, y)
     least = objective(local, X, y, local.coef_, local.intercept_)
     for cluster, n_parts in [(client, 2), (client, 4), (client, 16), (many, 4), (many, 16)]:
         model = DaskSGDLinearRegressor(client=cluster, random_state=0)
+        model._tuning = Tuning(max_cluster_hessian_features=0)
         model.fit(cut(X, n_parts), cut(y, n_parts))
         reached = objective(model, X, y, model.coef_, model.intercept_)
         assert reached <= least * (1 + 1e-3)
@@ -170,15 +169,15 @@ def test_kinks_without_a_matrix(client, monkeypatch, loss):
     assert model.stop_reason_ == "converged"
 
 
-@pytest.mark.parametrize("matrix_coordinates", [0, _dask_fit.MATRIX_COORDINATES])
-def test_partitions_that_lack_a_category(many, rng, monkeypatch, matrix_coordinates):
-    monkeypatch.setattr(_dask_fit, "MATRIX_COORDINATES", matrix_coordinates)
+@pytest.mark.parametrize("solver", ["newton-cg", "newton-cholesky"])
+def test_partitions_that_lack_a_category(many, rng, solver):
     # Each worker's own Hessian is singular where all its rows agree.
     category = np.repeat(np.arange(16), 200)
     X = np.column_stack([np.eye(16)[category], rng.normal(size=(3200, 10))])
     y = rng.normal(size=3200) + 3 * category + X[:, 16:].sum(axis=1)
     least = np.mean((y - X @ np.linalg.lstsq(X, y, rcond=1e-12)[0]) ** 2)
-    model = DaskSGDLinearRegressor(client=many, random_state=0).fit(cut(X, 16), cut(y, 16))
+    model = DaskSGDLinearRegressor(client=many, solver=solver, random_state=0)
+    model.fit(cut(X, 16), cut(y, 16))
     assert np.mean((y - model.to_local().predict(X)) ** 2) <= least * (1 + 1e-3)
     assert model.n_iter_ <= 15
 

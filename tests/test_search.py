@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.linalg import cg
 from sklearn_sgdlin.linalg.cg import conjugate_gradient, extrapolate_remaining_decrease
@@ -218,7 +217,7 @@ def test_newton_steps_reach_the_optimum_of_nearly_dependent_columns(rng, offset)
 
 def rows_of(X):
     moments = Moments.of(X, None)
-    return Rows(X, np.zeros(len(X)), None, Scaling.from_moments(moments, fit_intercept=True))
+    return InMemory.of(X, np.zeros(len(X)), None, Scaling.from_moments(moments, fit_intercept=True))
 
 
 @pytest.mark.parametrize("n_sums", [None, 1000])
