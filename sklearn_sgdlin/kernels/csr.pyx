@@ -300,16 +300,18 @@ cdef void add_products_of_rows(const floating* data, const integer* indices,
     cdef Py_ssize_t i, k, entry, start, n_entries, last = indptr[targets.n_rows] - 1
     cdef Py_ssize_t n_points = sums.n_points
     cdef Column* columns = sums.columns
+    cdef const double* base = sums.base
+    cdef bint scattered = sums.scattered
     cdef double r, h
     for i in range(targets.n_rows):
         h = 1 if targets.sample_weight == NULL else targets.sample_weight[i]
         start, n_entries = indptr[i], indptr[i + 1] - indptr[i]
-        if sums.scattered:
+        if scattered:
             for entry in range(start + ENTRIES_AHEAD, start + ENTRIES_AHEAD + n_entries):
                 prefetch(columns + indices[min(entry, last)] * n_points)
         for k in range(n_points):
-            r = sums.base[k] + respond(data + start, indices + start, n_entries, columns + k,
-                                       n_points)
+            r = base[k] + respond(data + start, indices + start, n_entries, columns + k,
+                                  n_points)
             if k == 0 and targets.y != NULL:
                 r += targets.y[i]
                 sums.square += h * r * r
