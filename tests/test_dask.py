@@ -152,7 +152,8 @@ def test_l1_in_the_units_of_large_columns(client, loss, share):
     options["alpha"] = share * (1e4 if loss == "squared_error" else 50)
     local = SGDLinearRegressor(loss, **options).fit(X, y)
     model = DaskSGDLinearRegressor(loss, client=client, **options).fit(cut(X, 2), cut(y, 2))
-    assert model.stop_reason_ == "converged"
+    assert model.solver_ == local.solver_ == "sgd"
+    assert model.stop_reason_ == "stalled"  # its search does not know the distance
     np.testing.assert_allclose(model.coef_, local.coef_, atol=1e-3)
     np.testing.assert_array_equal(model.coef_ == 0, local.coef_ == 0)
 
@@ -290,7 +291,7 @@ def test_local_model_is_the_same_and_needs_no_cluster(client):
     assert_array_equal(local.predict(X), model.predict(X))
     new = np.column_stack([X[:100, 1:], X[:100, 0]]), -y[:100]
     local.partial_fit(*new)
-    assert local.t_ == model.t_ + 100
+    assert local.t_ == model.t_ == 0  # no steps are taken where columns are few
     both = SGDLinearRegressor(random_state=0).fit(np.vstack([X, new[0]]), np.append(y, new[1]))
     assert_allclose(local.coef_, both.coef_, rtol=1e-6)
 
@@ -340,7 +341,11 @@ def test_partitions_without_rows_or_weight_are_no_rows(client, frame, options):
     local = SGDLinearRegressor(random_state=0, **options).fit(rows[X], rows.y)
     for data, weight in [(kept, None), (frame, frame.weight)]:
         model.fit(data[X], data.y, weight)
-        assert_allclose(model.predict(rows[X]), local.predict(rows[X]), atol=0.05 * rows.y.std())
+        if "early_stopping" in options:  # by other rows, so after other epochs
+            assert model.score(rows[X], rows.y) == pytest.approx(local.score(rows[X], rows.y), 0.01)
+        else:
+            expected = local.predict(rows[X])
+            assert_allclose(model.predict(rows[X]), expected, atol=0.05 * rows.y.std())
         assert_allclose(model.score(data[X], data.y, weight), model.score(rows[X], rows.y))
     assert_allclose(model.predict(kept[X]).compute(), model.predict(rows[X]))
 
@@ -498,23 +503,24 @@ def calls_in_three_rounds(client, messages, rng, n_rows, n_features):
 @pytest.mark.parametrize("pool", ["client", "many"])
 def test_a_round_sends_a_few_vectors_to_each_worker(pool, request, messages, rng):
     client = request.getfixturevalue(pool)
-    n_features, sizes = 400, []
+    n_features, largest = 400, []
     for n_rows in (4000, 16_000):
         calls = calls_in_three_rounds(client, messages, rng, n_rows, n_features)
         # sweep, survey, newton and three times images and newton
         assert len(calls) <= 9 * 3
-        sizes.append(sum(calls) / 3)
-    assert sizes[0] == sizes[1]
-    assert sizes[0] <= 200 * (n_features + 1) * 8 < n_features**2 * 8
+        largest.append(max(calls))
+        assert sum(calls) / 3 <= 200 * (n_features + 1) * 8 < n_features**2 * 8
+    assert largest[0] == largest[1]
 
 
-def test_a_round_with_few_columns_is_one_call(many, messages, rng):
+def test_few_columns_take_one_matrix_and_then_a_few_vectors(many, messages, rng):
     sizes = [calls_in_three_rounds(many, messages, rng, n_rows, 100) for n_rows in (4000, 16_000)]
-    assert len(sizes[0]) == 3
     assert sizes[0] == sizes[1]
     vector = (100 + 1) * 8
-    # The curvature of the penalty once, the model, the end and the average; later sums, too.
-    assert max(sizes[0]) <= 8 * vector
+    hessian, *others = sizes[0]
+    assert hessian <= 101 * vector
+    assert len(others) == 3
+    assert max(others) <= 3 * vector
 
 
 # ---------------------------------------------------------------- faults

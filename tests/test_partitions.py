@@ -68,10 +68,10 @@ def test_a_sweep_visits_every_row_of_every_part_once(whole_and_parts, monkeypatc
     visited = {id(part): [] for part in rows.parts}
     seen, sweep = [], Rows.sweep
 
-    def watched(self, order, objective, step_rule, rows_seen, *args):
+    def watched(self, order, objective, step_rule, rows_seen, *args, **average):
         visited[id(self)].append(order[0])
         seen.append(rows_seen)
-        return sweep(self, order, objective, step_rule, rows_seen, *args)
+        return sweep(self, order, objective, step_rule, rows_seen, *args, **average)
 
     monkeypatch.setattr(Rows, "sweep", watched)
     rng, theta = np.random.default_rng(1), np.zeros(6)

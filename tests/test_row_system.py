@@ -209,9 +209,9 @@ def test_targets_share_the_kernel(rng, make, penalty, monkeypatch):
     Y = np.column_stack([target(rng, X) for _ in range(3)])
     built = []
     for name in "DenseKernel", "SparseKernel":
-        kernel = getattr(_fit, name)
+        kernel = getattr(_solvers, name)
         monkeypatch.setattr(
-            _fit, name, lambda *args, kernel=kernel: built.append(kernel(*args)) or built[-1]
+            _solvers, name, lambda *args, kernel=kernel: built.append(kernel(*args)) or built[-1]
         )
     together = SGDLinearRegressor(penalty=penalty, random_state=0).fit(X, Y)
     assert len(built) == 1
@@ -256,7 +256,7 @@ def test_a_singular_dual_system_is_left_to_another_solver(rng):
     model = SGDLinearRegressor(**options).fit(X, y)
     assert model.solver_ != "dual"
     assert "singular" in model.solver_reason_
-    with pytest.raises(ValueError, match="solver='dual' cannot serve .* singular"):
+    with pytest.raises(ValueError, match=r"solver='dual' cannot serve .* singular"):
         SGDLinearRegressor(solver="dual", **options).fit(X, y)
 
 
