@@ -254,16 +254,16 @@ class StreamFacts(NamedTuple):
     n_features : int
     squared : bool
         Whether the loss is squared error, with any penalty.
-    summed_up : bool
-        Whether the products of all rows before have been summed up.
     sgd_setting : str
         As in `ProblemFacts`.
+    summed_up : bool
+        Whether the products of all rows before have been summed up.
     """
 
     n_features: int
     squared: bool
-    summed_up: bool
     sgd_setting: str
+    summed_up: bool = True
 
 
 def choose_for_stream(facts, tuning, solver="auto"):

@@ -181,11 +181,12 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         Where that distance is above `tol` or not known, and `n_iter_no_change` epochs in a row did
         not lower the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` where it is
-        known), `fit` stops with a ConvergenceWarning and ``stop_reason_="stalled"``. The distance
-        is not known to "sgd" with kinks or bounds, and with eigenvalues far apart in more than some
-        80 columns. Beyond 4096 columns "newton-cg" estimates it from what the latest steps gained,
-        which tells nothing of nearly equal columns. With ``average=False`` it plays no part: `fit`
-        has converged where that many epochs did not lower the objective by the factor ``1 - tol``.
+        known), `fit` stops with ``stop_reason_="stalled"``, and with a ConvergenceWarning if the
+        distance is known. It is not known to "sgd" with kinks or bounds, and with eigenvalues far
+        apart in more than some 80 columns. Beyond 4096 columns "newton-cg" estimates it from what
+        the latest steps gained, which tells nothing of nearly equal columns. With
+        ``average=False`` it plays no part: `fit` has converged where that many epochs did not
+        lower the objective by the factor ``1 - tol``.
 
         None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
         `fit`, and `tol` is the least rise of it that counts, relative to its size.
@@ -485,8 +486,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self._publish(history.state())
             self._publish_history(history)
             tasks.end()
-            if history.stop_reason in ("max_iter", "stalled") and self.tol is not None:
-                self._warn_not_converged(history.last)
+            if self.tol is not None:
+                self._warn_if_not_converged(history)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -839,24 +840,31 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             "which never overshoots a row, or a lower learning_rate."
         )
 
-    def _warn_not_converged(self, epoch):
-        known = ""
-        if epoch.distance is not None and not self.early_stopping:
-            known = (
-                f": predictions are about {epoch.distance:.1g} residual standard deviations "
-                f"from the optimum, tol={self.tol:g}"
-            )
-        what, remedy = f"stopped at max_iter={self.max_iter}", "Increase max_iter, or tol."
-        if self.stop_reason_ == "stalled":
+    def _warn_if_not_converged(self, history):
+        """Warn where the model is known not to be within `tol`, or epochs have run out.
+
+        A stall at an unknown distance is what `stop_reason_` says, and no reason to worry.
+        """
+        epoch, reason = history.last, history.stop_reason
+        known = epoch.distance is not None and not self.early_stopping
+        if reason == "max_iter":
+            what, remedy = f"stopped at max_iter={self.max_iter}", "Increase max_iter, or tol."
+        elif reason == "stalled" and known:
             what, remedy = (
                 f"stalled after {self.n_iter_} epochs",
                 "Rescale X or y, or increase tol.",
             )
-            if self.solver_ == "sgd":
-                remedy = "Use solver='auto', or increase tol."
+        else:
+            return
+        distance = ""
+        if known:
+            distance = (
+                f": predictions are about {epoch.distance:.1g} residual standard deviations "
+                f"from the optimum, tol={self.tol:g}"
+            )
         warnings.warn(
             f"{type(self).__name__} with solver={self.solver_!r} {what} before it converged"
-            f"{known}. {remedy}",
+            f"{distance}. {remedy}",
             ConvergenceWarning,
             stacklevel=4,  # behind fit and scikit-learn's wrapper of it
         )

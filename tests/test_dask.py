@@ -26,7 +26,8 @@ distributed = pytest.importorskip("distributed", reason=reason)
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from sklearn_sgdlin import SGDLinearRegressor, _dask_fit  # noqa: E402
+from sklearn_sgdlin import SGDLinearRegressor  # noqa: E402
+from sklearn_sgdlin._tuning import Tuning  # noqa: E402
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
 from sklearn_sgdlin.data import dask_partitions  # noqa: E402
 from sklearn_sgdlin.methods import interior_point  # noqa: E402
@@ -113,15 +114,13 @@ FAMILY = [
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 @pytest.mark.parametrize("name", ["normal wide", "autoregressive", "rare binary", "digits"])
-def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(
-    client, many, monkeypatch, name, order
-):
-    monkeypatch.setattr(_dask_fit, "MATRIX_COORDINATES", 0)  # as if the columns were too many
+def test_as_near_the_optimum_as_on_one_machine_in_few_rounds(client, many, name, order):
     X, y = ordered(*load(name), order)
     local = SGDLinearRegressor(random_state=0).fit(X, y)
     least = objective(local, X, y, local.coef_, local.intercept_)
     for cluster, n_parts in [(client, 2), (client, 4), (client, 16), (many, 4), (many, 16)]:
         model = DaskSGDLinearRegressor(client=cluster, random_state=0)
+        model._tuning = Tuning(max_cluster_hessian_features=0)
         model.fit(cut(X, n_parts), cut(y, n_parts))
         reached = objective(model, X, y, model.coef_, model.intercept_)
         assert reached <= least * (1 + 1e-3)
@@ -153,7 +152,8 @@ def test_l1_in_the_units_of_large_columns(client, loss, share):
     options["alpha"] = share * (1e4 if loss == "squared_error" else 50)
     local = SGDLinearRegressor(loss, **options).fit(X, y)
     model = DaskSGDLinearRegressor(loss, client=client, **options).fit(cut(X, 2), cut(y, 2))
-    assert model.stop_reason_ == "converged"
+    assert model.solver_ == local.solver_ == "sgd"
+    assert model.stop_reason_ == "stalled"  # its search does not know the distance
     np.testing.assert_allclose(model.coef_, local.coef_, atol=1e-3)
     np.testing.assert_array_equal(model.coef_ == 0, local.coef_ == 0)
 
@@ -170,15 +170,15 @@ def test_kinks_without_a_matrix(client, monkeypatch, loss):
     assert model.stop_reason_ == "converged"
 
 
-@pytest.mark.parametrize("matrix_coordinates", [0, _dask_fit.MATRIX_COORDINATES])
-def test_partitions_that_lack_a_category(many, rng, monkeypatch, matrix_coordinates):
-    monkeypatch.setattr(_dask_fit, "MATRIX_COORDINATES", matrix_coordinates)
+@pytest.mark.parametrize("solver", ["newton-cg", "newton-cholesky"])
+def test_partitions_that_lack_a_category(many, rng, solver):
     # Each worker's own Hessian is singular where all its rows agree.
     category = np.repeat(np.arange(16), 200)
     X = np.column_stack([np.eye(16)[category], rng.normal(size=(3200, 10))])
     y = rng.normal(size=3200) + 3 * category + X[:, 16:].sum(axis=1)
     least = np.mean((y - X @ np.linalg.lstsq(X, y, rcond=1e-12)[0]) ** 2)
-    model = DaskSGDLinearRegressor(client=many, random_state=0).fit(cut(X, 16), cut(y, 16))
+    model = DaskSGDLinearRegressor(client=many, solver=solver, random_state=0)
+    model.fit(cut(X, 16), cut(y, 16))
     assert np.mean((y - model.to_local().predict(X)) ** 2) <= least * (1 + 1e-3)
     assert model.n_iter_ <= 15
 
@@ -291,7 +291,7 @@ def test_local_model_is_the_same_and_needs_no_cluster(client):
     assert_array_equal(local.predict(X), model.predict(X))
     new = np.column_stack([X[:100, 1:], X[:100, 0]]), -y[:100]
     local.partial_fit(*new)
-    assert local.t_ == model.t_ + 100
+    assert local.t_ == model.t_ == 0  # no steps are taken where columns are few
     both = SGDLinearRegressor(random_state=0).fit(np.vstack([X, new[0]]), np.append(y, new[1]))
     assert_allclose(local.coef_, both.coef_, rtol=1e-6)
 
@@ -341,7 +341,11 @@ def test_partitions_without_rows_or_weight_are_no_rows(client, frame, options):
     local = SGDLinearRegressor(random_state=0, **options).fit(rows[X], rows.y)
     for data, weight in [(kept, None), (frame, frame.weight)]:
         model.fit(data[X], data.y, weight)
-        assert_allclose(model.predict(rows[X]), local.predict(rows[X]), atol=0.05 * rows.y.std())
+        if "early_stopping" in options:  # by other rows, so after other epochs
+            assert model.score(rows[X], rows.y) == pytest.approx(local.score(rows[X], rows.y), 0.01)
+        else:
+            expected = local.predict(rows[X])
+            assert_allclose(model.predict(rows[X]), expected, atol=0.05 * rows.y.std())
         assert_allclose(model.score(data[X], data.y, weight), model.score(rows[X], rows.y))
     assert_allclose(model.predict(kept[X]).compute(), model.predict(rows[X]))
 
@@ -499,23 +503,24 @@ def calls_in_three_rounds(client, messages, rng, n_rows, n_features):
 @pytest.mark.parametrize("pool", ["client", "many"])
 def test_a_round_sends_a_few_vectors_to_each_worker(pool, request, messages, rng):
     client = request.getfixturevalue(pool)
-    n_features, sizes = 400, []
+    n_features, largest = 400, []
     for n_rows in (4000, 16_000):
         calls = calls_in_three_rounds(client, messages, rng, n_rows, n_features)
         # sweep, survey, newton and three times images and newton
         assert len(calls) <= 9 * 3
-        sizes.append(sum(calls) / 3)
-    assert sizes[0] == sizes[1]
-    assert sizes[0] <= 200 * (n_features + 1) * 8 < n_features**2 * 8
+        largest.append(max(calls))
+        assert sum(calls) / 3 <= 200 * (n_features + 1) * 8 < n_features**2 * 8
+    assert largest[0] == largest[1]
 
 
-def test_a_round_with_few_columns_is_one_call(many, messages, rng):
+def test_few_columns_take_one_matrix_and_then_a_few_vectors(many, messages, rng):
     sizes = [calls_in_three_rounds(many, messages, rng, n_rows, 100) for n_rows in (4000, 16_000)]
-    assert len(sizes[0]) == 3
     assert sizes[0] == sizes[1]
     vector = (100 + 1) * 8
-    # The curvature of the penalty once, the model, the end and the average; later sums, too.
-    assert max(sizes[0]) <= 8 * vector
+    hessian, *others = sizes[0]
+    assert hessian <= 101 * vector
+    assert len(others) == 3
+    assert max(others) <= 3 * vector
 
 
 # ---------------------------------------------------------------- faults

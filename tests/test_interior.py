@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
-from sklearn_sgdlin.data.sums import add_up
+from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.methods import interior_point
 from sklearn_sgdlin.methods.interior_point import InteriorPoint
 from sklearn_sgdlin.methods.multipliers import LinearizedKKT, MultiplierBounds
@@ -37,7 +37,7 @@ def make_iterate(rng, name, penalty, weighted=False):
     scaling = Scaling.from_moments(Moments.of(X, h), True)
     l1, l2, positive = PENALTIES[penalty]
     objective = Objective.of(LOSS_ROWS[name], l1, l2, positive, scaling.scale)
-    return PrimalDualIterate(Rows(X, y, h, scaling), objective, np.zeros(7))
+    return PrimalDualIterate(InMemory.of(X, y, h, scaling), objective, np.zeros(7))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -112,16 +112,9 @@ def test_gap_bounds_the_distance_to_the_least_objective(rng, name, penalty, weig
     assert all(value - gap <= least * (1 + 1e-6) for value, gap in feasible)
 
 
-class TwoPartitions(Rows):
-    """Rows whose tasks run on each half of them, as on two workers."""
-
-    def __init__(self, X, y, weight, scaling):
-        super().__init__(X, y, weight, scaling)
-        halves = slice(None, len(y) // 2), slice(len(y) // 2, None)
-        self.halves = [Rows(X[half], y[half], weight[half], scaling) for half in halves]
-
-    def sum(self, task, *args):
-        return add_up(task(half, *args) for half in self.halves)
+def two_partitions(X, y, weight, scaling):
+    halves = slice(None, len(y) // 2), slice(len(y) // 2, None)
+    return InMemory([Rows(X[half], y[half], weight[half], scaling) for half in halves])
 
 
 @pytest.mark.parametrize("matrix", [True, False])
@@ -132,7 +125,7 @@ def test_conditions_do_not_depend_on_where_rows_lie(rng, name, matrix):
     objective = Objective.of(LOSS_ROWS[name], 0.1, 0.0, False, scaling.scale)
     iterates = [
         PrimalDualIterate(kind(X, y, weight, scaling), objective, np.zeros(7), matrix)
-        for kind in (Rows, TwoPartitions)
+        for kind in (InMemory.of, two_partitions)
     ]
     for _ in range(4):
         np.testing.assert_allclose(*[iterate.evaluate() for iterate in iterates], rtol=1e-9)
@@ -146,14 +139,14 @@ def test_conditions_do_not_depend_on_where_rows_lie(rng, name, matrix):
 def test_penalty_of_linear_functions_of_the_unknowns(rng, name, positive):
     # theta = origin + directions @ unknowns, of which there are as many: the same optimum.
     X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
-    rows = Rows(X, y, None, Scaling.identity(6, True))
+    rows = InMemory.of(X, y, None, Scaling.identity(6, True))
     l1, floor = np.append(rng.uniform(0.01, 0.1, 6), 0.0), np.full(7, -np.inf)
     floor[:3] = 0.0 if positive else -np.inf
     objective = Objective(LOSS_ROWS[name], l1, np.zeros(7), floor)
     origin, directions = rng.normal(size=7), np.linalg.qr(rng.normal(size=(7, 7)))[0]
     z = np.column_stack([X, np.ones(300)])
     no_intercept = Scaling(np.zeros(7), np.append(np.ones(7), 0.0))
-    seen = Rows(z @ directions, y - z @ origin, None, no_intercept)
+    seen = InMemory.of(z @ directions, y - z @ origin, None, no_intercept)
     smooth = Objective(LOSS_ROWS[name], np.zeros(8), np.zeros(8), np.full(8, -np.inf))
     operator = np.column_stack([directions, np.zeros(7)])
     penalty = PenaltyKKT(objective, operator, -origin)
@@ -173,11 +166,11 @@ def test_penalty_of_linear_functions_of_the_unknowns(rng, name, positive):
 
 def test_a_sweep_is_taken_only_where_it_is_the_start(rng, monkeypatch):
     X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
-    rows, sweeps = Rows(X, y, None, Scaling.identity(6, True)), []
+    rows, sweeps = InMemory.of(X, y, None, Scaling.identity(6, True)), []
 
     def sweep(theta):
         sweeps.append(theta)
-        return theta, theta + 0.01
+        return theta[:, np.newaxis], theta[:, np.newaxis] + 0.01
 
     for most, expected in [(interior_point.MATRIX_COORDINATES_MOST, 1), (6, 0)]:
         monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", most)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from sklearn_sgdlin.methods.search import quadratic_sums
 
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
+from sklearn_sgdlin.methods.subspace import quadratic_sums
 from sklearn_sgdlin.model.loss import SQUARED_ERROR
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
@@ -55,7 +55,7 @@ def test_sums_over_parts_are_those_of_all_rows(whole_and_parts, rng):
 def test_a_sweep_of_one_part_is_that_of_its_rows(whole_and_parts, rng):
     rows, _ = whole_and_parts
     (part,), theta = rows.parts, rng.normal(size=6)
-    ends, averages = rows.sweep_places(np.random.default_rng(1), ridge(rows), RULE, 10, theta)
+    ends, averages = rows.sweep(np.random.default_rng(1), ridge(rows), RULE, 10, theta)
     order = part.order(np.random.default_rng(1))
     end, average, _ = part.sweep(order, ridge(rows), RULE, 10, theta)
     assert_array_equal(ends, end[:, np.newaxis])
@@ -68,14 +68,14 @@ def test_a_sweep_visits_every_row_of_every_part_once(whole_and_parts, monkeypatc
     visited = {id(part): [] for part in rows.parts}
     seen, sweep = [], Rows.sweep
 
-    def watched(self, order, objective, step_rule, rows_seen, *args):
+    def watched(self, order, objective, step_rule, rows_seen, *args, **average):
         visited[id(self)].append(order[0])
         seen.append(rows_seen)
-        return sweep(self, order, objective, step_rule, rows_seen, *args)
+        return sweep(self, order, objective, step_rule, rows_seen, *args, **average)
 
     monkeypatch.setattr(Rows, "sweep", watched)
     rng, theta = np.random.default_rng(1), np.zeros(6)
-    ends, averages = rows.sweep_places(rng, ridge(rows), RULE, 10, theta, n_averages)
+    ends, averages = rows.sweep(rng, ridge(rows), RULE, 10, theta, n_averages)
     assert ends.shape == (6, 1)
     assert averages.shape == (6, n_averages)
     for part in rows.parts:

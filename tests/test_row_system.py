@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from sklearn_sgdlin import SGDLinearRegressor, _fit
-from sklearn_sgdlin._fit import Shared
+from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.csr import make_rows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.sorted_csc import SortedColumns
@@ -17,8 +16,6 @@ from sklearn_sgdlin.methods import row_system, sparse_dual
 from sklearn_sgdlin.methods.row_system import (
     DenseKernel,
     RowSystem,
-    few_dense_rows,
-    few_sparse_rows,
 )
 from sklearn_sgdlin.methods.sparse_dual import SparseKernel
 from sklearn_sgdlin.model.moments import Moments
@@ -212,9 +209,9 @@ def test_targets_share_the_kernel(rng, make, penalty, monkeypatch):
     Y = np.column_stack([target(rng, X) for _ in range(3)])
     built = []
     for name in "DenseKernel", "SparseKernel":
-        kernel = getattr(_fit, name)
+        kernel = getattr(_solvers, name)
         monkeypatch.setattr(
-            _fit, name, lambda *args, kernel=kernel: built.append(kernel(*args)) or built[-1]
+            _solvers, name, lambda *args, kernel=kernel: built.append(kernel(*args)) or built[-1]
         )
     together = SGDLinearRegressor(penalty=penalty, random_state=0).fit(X, Y)
     assert len(built) == 1
@@ -247,42 +244,20 @@ def test_weight_two_is_the_row_twice(rng, make):
 )
 def test_where_it_is_of_no_use(rng, settings):
     X = words(rng, 50, 4500)
-    rows = rows_of(X, None)
-    shared = Shared(SGDLinearRegressor(**settings)._settings(), X, None, 1.0, 0)
-    assert shared.row_kernel(rows) is None
-    shared = Shared(SGDLinearRegressor(penalty="l2")._settings(), X, None, 1.0, 0)
-    assert isinstance(shared.row_kernel(rows), SparseKernel)
+    y = np.asarray(X.sum(axis=1)).ravel()
+    assert SGDLinearRegressor(max_iter=1, tol=None, **settings).fit(X, y).solver_ != "dual"
+    assert SGDLinearRegressor(penalty="l2").fit(X, y).solver_ == "dual"
 
 
-@pytest.mark.parametrize(
-    ("n_rows", "n_features", "serves"),
-    [
-        (20, 64, False),
-        (20, 65, True),
-        (65, 65, True),
-        (66, 65, False),
-        (4096, 4096, True),
-        (4097, 4100, False),
-    ],
-)
-def test_dense_rows_are_unknowns_where_they_are_few(n_rows, n_features, serves):
-    assert few_dense_rows(n_rows, n_features, sparse=False) == serves
-    assert not few_dense_rows(n_rows, n_features, sparse=True)
-
-
-@pytest.mark.parametrize(
-    ("n_rows", "n_features", "n_entries", "serves"),
-    [
-        (20, 4096, 100, False),
-        (20, 4097, 100, True),
-        (20, 4097, 16 * 4097, True),
-        (20, 4097, 16 * 4097 + 1, False),
-        (5000, 5000, 100, True),
-        (5001, 5000, 100, False),
-    ],
-)
-def test_sparse_rows_are_unknowns_where_they_are_few(n_rows, n_features, n_entries, serves):
-    assert few_sparse_rows(n_rows, n_features, n_entries) == serves
+def test_a_singular_dual_system_is_left_to_another_solver(rng):
+    X = np.tile(rng.normal(size=(30, 100)), (2, 1))
+    y = rng.normal(size=60)
+    options = {"penalty": "l2", "alpha": 1e-18, "random_state": 0}
+    model = SGDLinearRegressor(**options).fit(X, y)
+    assert model.solver_ != "dual"
+    assert "singular" in model.solver_reason_
+    with pytest.raises(ValueError, match=r"solver='dual' cannot serve .* singular"):
+        SGDLinearRegressor(solver="dual", **options).fit(X, y)
 
 
 def test_a_dense_kernel_of_more_columns_than_are_added_at_a_time(rng, monkeypatch):
@@ -387,13 +362,9 @@ def test_a_warm_start_moves_no_further_than_it_must(rng):
     "options", [{"penalty": "l2"}, {"loss": "huber"}, {"update": "explicit"}, {"average": False}]
 )
 def test_where_the_minimum_norm_is_of_no_use(rng, options):
-    X, _ = data(rng, "plain")
-    kernels = [
-        Shared(SGDLinearRegressor(**each)._settings(), X, None, 1.0, 0).row_kernel(rows_of(X, None))
-        for each in (options, {})
-    ]
-    assert kernels[0] is None or kernels[0].ridge > 0
-    assert kernels[1].ridge == 0
+    X, y = data(rng, "plain")
+    assert SGDLinearRegressor(max_iter=1, tol=None, **options).fit(X, y).solver_ != "min-norm"
+    assert SGDLinearRegressor().fit(X, y).solver_ == "min-norm"
 
 
 @pytest.mark.parametrize("distance", [0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2])

@@ -216,8 +216,8 @@ def test_newton_steps_reach_the_optimum_of_nearly_dependent_columns(rng, offset)
 
 
 def rows_of(X):
-    scaling = Scaling.from_moments(Moments.of(X, None), fit_intercept=True)
-    return InMemory.of(X, np.zeros(len(X)), None, scaling)
+    moments = Moments.of(X, None)
+    return InMemory.of(X, np.zeros(len(X)), None, Scaling.from_moments(moments, fit_intercept=True))
 
 
 @pytest.mark.parametrize("n_sums", [None, 1000])

@@ -60,7 +60,7 @@ class Rows:
         Rows between two steps of the penalty, a power of two.
     """
 
-    penalty_every = 2  # each step of the penalty costs as much as one of a row, or two
+    penalty_every = 2  # the least, as rows go in pairs
 
     def __init__(self, X, y, sample_weight, scaling):
         self.X, self.y, self.sample_weight, self.scaling = X, y, sample_weight, scaling

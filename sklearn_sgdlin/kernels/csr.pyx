@@ -8,9 +8,9 @@ foresees them. The data are float32 or float64, and all arithmetic is double.
 """
 
 from sklearn_sgdlin.kernels.common cimport (
-    AVERAGE_EVERY, ENTRIES_AHEAD, RowOrder, Step, Sweep, Targets, fetch, floating, inlined_void,
-    integer, list_rows, midway, permute, prefetch, rate_after, rate_of_penalty, read_sweep,
-    read_targets, shrink, step_of_row, weight_of_next,
+    AVERAGE_EVERY, ENTRIES_AHEAD, Loss, Penalty, RowOrder, Step, StepRule, Sweep, Targets, fetch,
+    floating, inlined_void, integer, list_rows, midway, permute, prefetch, rate_after,
+    rate_of_penalty, read_sweep, read_targets, shrink, step_of_row, weight_of_next,
 )
 
 import numpy as np
@@ -134,12 +134,16 @@ cdef void sweep_rows(const floating* data, const integer* indices, const integer
         mean  := theta - mean_shift * offset + mean_scale * mean
     """
     cdef Py_ssize_t n_features = columns.n_features
+    cdef Coordinate* coordinates = columns.coordinates
+    cdef Loss loss = sweep.loss
+    cdef StepRule rule = sweep.rule
+    cdef Penalty penalty = sweep.penalty
     cdef double* theta = sweep.theta
     cdef double* mean = sweep.average.mean
     cdef double intercept_scale = columns.scale[n_features]
     cdef double intercept_norm = intercept_scale * intercept_scale
-    cdef Py_ssize_t every = max(sweep.penalty.every if sweep.penalty.any else 0, AVERAGE_EVERY)
-    cdef double rows_seen = sweep.rows_seen, rate = rate_after(sweep.rows_seen, sweep.rule)
+    cdef Py_ssize_t every = max(penalty.every if penalty.any else 0, AVERAGE_EVERY)
+    cdef double rows_seen = sweep.rows_seen, rate = rate_after(sweep.rows_seen, rule)
     cdef double averaging = 1 if sweep.average.rows > 0 else 0
     cdef double shift = 0, mean_shift = 0, mean_scale = 1, offset_norm = 0, along = 0
     cdef Py_ssize_t first_block = 0, stop = 0, i, j, row, n_entries, n_since = 0
@@ -149,7 +153,7 @@ cdef void sweep_rows(const floating* data, const integer* indices, const integer
     cdef Coordinate* c
 
     for j in range(n_features):
-        c = columns.coordinates + j
+        c = coordinates + j
         c.theta = theta[j]
         c.mean = averaging * (mean[j] - theta[j])
         c.scale = columns.scale[j]
@@ -161,22 +165,20 @@ cdef void sweep_rows(const floating* data, const integer* indices, const integer
             stop += count_rows(sweep.order, first_block)
             first_block += sweep.order.tile_rows // sweep.order.block_rows
         prefetch(targets.y + visited(visits, i + 2 * ROWS_AHEAD))
-        fetch_later_rows(data, indices, indptr, visits, i, columns.coordinates)
+        fetch_later_rows(data, indices, indptr, visits, i, coordinates)
         row = visits.rows[i]
         n_entries = indptr[row + 1] - indptr[row]
-        stored = multiply(data + indptr[row], indices + indptr[row], n_entries,
-                          columns.coordinates, shift)
+        stored = multiply(data + indptr[row], indices + indptr[row], n_entries, coordinates, shift)
         prediction = (stored.prediction + theta[n_features] * intercept_scale
                       - along + shift * offset_norm)
         norm = stored.norm + offset_norm + intercept_norm
 
         rate_h = rate if targets.sample_weight == NULL else rate * targets.sample_weight[row]
-        step = step_of_row(targets.y[row] - prediction, norm, rate_h, sweep.loss, sweep.rule)
-        if sweep.penalty.any:
-            sweep.penalty.rate += rate_of_penalty(step, norm - intercept_norm, sweep.loss,
-                                                  sweep.rule)
-        add_step(data + indptr[row], indices + indptr[row], n_entries, columns.coordinates,
-                 step.length, averaging * step.length / mean_scale)
+        step = step_of_row(targets.y[row] - prediction, norm, rate_h, loss, rule)
+        if penalty.any:
+            penalty.rate += rate_of_penalty(step, norm - intercept_norm, loss, rule)
+        add_step(data + indptr[row], indices + indptr[row], n_entries, coordinates, step.length,
+                 averaging * step.length / mean_scale)
         along += step.length * stored.crossing
         shift += step.length
         theta[n_features] += step.length * intercept_scale
@@ -193,28 +195,26 @@ cdef void sweep_rows(const floating* data, const integer* indices, const integer
             averaging = 1
             rows_seen += n_since
             n_since = 0
-            rate = rate_after(rows_seen, sweep.rule)
-        if sweep.penalty.any and n_since % sweep.penalty.every == 0:
+            rate = rate_after(rows_seen, rule)
+        if penalty.any and n_since % penalty.every == 0:
             along = 0
             for j in range(n_features):
-                c = columns.coordinates + j
+                c = coordinates + j
                 t = c.theta - shift * c.offset
                 c.mean = c.theta + mean_scale * c.mean - mean_shift * c.offset
-                c.theta = shrink(t, sweep.penalty.rate * sweep.penalty.l1[j],
-                                 sweep.penalty.rate * sweep.penalty.l2[j],
-                                 sweep.penalty.floor[j])
+                c.theta = shrink(t, penalty.rate * penalty.l1[j], penalty.rate * penalty.l2[j],
+                                 penalty.floor[j])
                 c.mean += weight * (midway(t, c.theta) - t) - c.theta
                 c.mean *= averaging     # nothing until the first block ends
                 along += c.theta * c.offset
             shift = 0
             mean_shift = 0
             mean_scale = 1
-            sweep.penalty.rate = 0
+            penalty.rate = 0
 
     for j in range(n_features):
-        c = columns.coordinates + j
-        mean[j] = max(c.theta + mean_scale * c.mean - mean_shift * c.offset,
-                      sweep.penalty.floor[j])
+        c = coordinates + j
+        mean[j] = max(c.theta + mean_scale * c.mean - mean_shift * c.offset, penalty.floor[j])
         theta[j] = c.theta - shift * c.offset
 
 
@@ -300,16 +300,18 @@ cdef void add_products_of_rows(const floating* data, const integer* indices,
     cdef Py_ssize_t i, k, entry, start, n_entries, last = indptr[targets.n_rows] - 1
     cdef Py_ssize_t n_points = sums.n_points
     cdef Column* columns = sums.columns
+    cdef const double* base = sums.base
+    cdef bint scattered = sums.scattered
     cdef double r, h
     for i in range(targets.n_rows):
         h = 1 if targets.sample_weight == NULL else targets.sample_weight[i]
         start, n_entries = indptr[i], indptr[i + 1] - indptr[i]
-        if sums.scattered:
+        if scattered:
             for entry in range(start + ENTRIES_AHEAD, start + ENTRIES_AHEAD + n_entries):
                 prefetch(columns + indices[min(entry, last)] * n_points)
         for k in range(n_points):
-            r = sums.base[k] + respond(data + start, indices + start, n_entries, columns + k,
-                                       n_points)
+            r = base[k] + respond(data + start, indices + start, n_entries, columns + k,
+                                  n_points)
             if k == 0 and targets.y != NULL:
                 r += targets.y[i]
                 sums.square += h * r * r

@@ -359,8 +359,11 @@ cdef vectorised_void add_products_of_rows(const floating* X, Targets targets,
                                           const double* centre, Py_ssize_t n_features,
                                           ProductSums* sums) noexcept nogil:
     cdef const double* y = targets.y
-    cdef Py_ssize_t i, k, row, n_rows = targets.n_rows
+    cdef const double* sample_weight = targets.sample_weight
+    cdef Py_ssize_t i, k, row, n_rows = targets.n_rows, n_slopes = sums.n_slopes
     cdef Py_ssize_t last = n_features       # of a slope or total: the intercept's
+    cdef const double* slopes = sums.slopes
+    cdef double* totals = sums.totals
     cdef const floating* x[4]
     cdef double h[4]
     cdef double target[4]
@@ -375,10 +378,10 @@ cdef vectorised_void add_products_of_rows(const floating* X, Targets targets,
             target[k] = y[row] if y != NULL else 0
             h[k] = 0
             if i + k < n_rows:
-                h[k] = 1 if targets.sample_weight == NULL else targets.sample_weight[i + k]
-        for k in range(sums.n_slopes):
-            slope = sums.slopes + k * (last + 1)
-            total = sums.totals + k * (last + 1)
+                h[k] = 1 if sample_weight == NULL else sample_weight[i + k]
+        for k in range(n_slopes):
+            slope = slopes + k * (last + 1)
+            total = totals + k * (last + 1)
             r = dot_centred_4(x, centre, slope, n_features)
             r = FourRows(r.r_0 + slope[last], r.r_1 + slope[last],
                          r.r_2 + slope[last], r.r_3 + slope[last])
