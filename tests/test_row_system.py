@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin import SGDLinearRegressor, _solvers
 from sklearn_sgdlin.data.csr import make_rows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.sorted_csc import SortedColumns
