@@ -75,7 +75,7 @@ class Solvers:
             case "sgd" if not settings.average:
                 return LastIterate(rows, objective)
             case "sgd" if settings.quadratic:
-                return QuadraticSGD(rows, objective, self.seed)
+                return QuadraticSGD(rows, objective, tol, self.seed)
             case "sgd":
                 return KinkedSGD(rows, objective)
             case "interior-point":

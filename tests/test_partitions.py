@@ -80,7 +80,7 @@ def test_a_sweep_visits_every_row_of_every_part_once(whole_and_parts, monkeypatc
     assert averages.shape == (6, n_averages)
     for part in rows.parts:
         blocks = np.concatenate(visited[id(part)])
-        assert_array_equal(np.sort(blocks), np.arange(part.n_blocks))
+        assert_array_equal(np.sort(blocks), np.arange(part.tiling.n_blocks))
     assert len(set(seen)) == n_averages
     assert seen[0] == 10
 

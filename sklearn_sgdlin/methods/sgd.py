@@ -5,10 +5,13 @@ import numpy as np
 from ..linalg.eigenvalue_bound import SmallestEigenvalueBound
 from ..model.settings import constant_model, raise_if_diverged, sweep_rng
 from .base import EpochResult, Solver
-from .subspace import SearchSubspace, gradient_and_hessian_products
+from .subspace import SearchSubspace, gradient_and_hessian_products, hessian_product
 
 # Each epoch takes one Lanczos step at next to no cost, so a proof may take many.
 MAX_LANCZOS_STEPS = 100
+
+# Lanczos steps, each a pass over the rows, that an epoch takes where its search has gained nothing.
+LANCZOS_STEPS_AT_END = 30
 
 
 # Points of a kind, last iterates or averages, that are searched among. Of more places, means over
@@ -105,8 +108,9 @@ class QuadraticSGD(Solver):
     bound the smallest eigenvalue of H, or where the directions span all coordinates.
     """
 
-    def __init__(self, rows, objective, seed):
+    def __init__(self, rows, objective, tol, seed):
         super().__init__(rows, objective)
+        self.tol = tol
         self.eigenvalue = SmallestEigenvalueBound(
             rows.n_coordinates, seed, rows.scaling.scale > 0, MAX_LANCZOS_STEPS
         )
@@ -132,6 +136,8 @@ class QuadraticSGD(Solver):
         self.subspace.drop_oldest()
         self.gradient = gradient + change
         theta, loss = self._with_all_digits(theta + step, loss - decrease, loss)
+        if decrease <= self.tol**2 * loss and not complete:
+            self._bound_eigenvalues()
         return EpochResult(theta, loss, self._distance(loss, complete))
 
     def _directions(self, theta, ends, averages):
@@ -143,6 +149,14 @@ class QuadraticSGD(Solver):
             columns.append(self.eigenvalue.vector)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the epoch
             return np.column_stack(columns)
+
+    def _bound_eigenvalues(self):
+        """Take more Lanczos steps where searches gain nothing: the optimum may be near."""
+        for _ in range(LANCZOS_STEPS_AT_END):
+            if not self.eigenvalue.undecided:
+                break
+            image = hessian_product(self.rows, self.objective, self.eigenvalue.vector)
+            self.eigenvalue.add(image)
 
     def _distance(self, loss, complete):
         """Return the distance to the optimum, or None where it is not known."""

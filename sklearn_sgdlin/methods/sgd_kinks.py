@@ -30,12 +30,9 @@ PROXIMAL_LENGTHS = 4.0 ** np.arange(-2, 5)
 # Steps of earlier epochs that are searched as well. Each costs a number for every row.
 EARLIER_STEPS = 6
 
-# Length of a direction, relative to the model's, below which it is rounding error.
-DIRECTION_ROUNDING = 1e-12
-
-# Length of a combination of directions of unit length, below which it is rounding error: these
-# directions depend on each other.
-DEPENDENT_LENGTH = 1e-8
+# Singular value of the directions at unit length, relative to the largest, below which a
+# combination of them is a rounding error: there they depend on each other.
+DEPENDENT = 1e-8
 
 
 class ProjectedRows:
@@ -96,7 +93,7 @@ class KinkedSGD(Solver):
         held = (theta == 0) & (descent[0] == 0)
         points = [np.where(held[:, np.newaxis], 0.0, steps) for steps in points]
         columns = [*points, *descent, *self.earlier_steps]
-        directions = self._normalised(theta, np.column_stack(columns))
+        directions = _orthonormal(np.column_stack(columns))
         candidates = [theta]
         if directions.shape[1]:
             with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
@@ -105,15 +102,6 @@ class KinkedSGD(Solver):
         best, loss = self._best(candidates)
         self.earlier_steps = [best - theta, *self.earlier_steps][:EARLIER_STEPS]
         return EpochResult(best, loss, None)
-
-    @staticmethod
-    def _normalised(theta, directions):
-        """Return the finite directions at unit length, without those that are rounding errors."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            length = np.linalg.norm(directions, axis=0)
-            smallest = DIRECTION_ROUNDING * max(np.linalg.norm(theta), length.max(initial=0.0))
-        kept = np.isfinite(length) & (length > smallest)
-        return directions[:, kept] / length[kept]
 
     def _descent(self, theta):
         """Return directions of descent: minus the gradient, and a proximal gradient step.
@@ -190,10 +178,17 @@ def slope_sums(rows, theta, loss):
     return total
 
 
-def _with_diagonal_l2(l2, theta, directions):
-    """Return directions with the same span in which the l2 penalty is a diagonal form.
+def _orthonormal(directions):
+    """Return an orthonormal basis of the span of the directions that are finite, as columns."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(directions, axis=0)
+    kept = np.isfinite(length) & (length > 0)
+    basis, size, _ = np.linalg.svd(directions[:, kept] / length[kept], full_matrices=False)
+    return basis[:, size > DEPENDENT * size.max(initial=0.0)]
 
-    Directions that depend on others are left out.
+
+def _with_diagonal_l2(l2, theta, directions):
+    """Return an orthonormal basis of the same span in which the l2 penalty is a diagonal form.
 
     Returns
     -------
@@ -205,10 +200,8 @@ def _with_diagonal_l2(l2, theta, directions):
     """
     if not l2.any():
         return directions, np.zeros(directions.shape[1]), np.zeros(directions.shape[1])
-    curvature, basis = np.linalg.eigh(directions.T @ (l2[:, np.newaxis] * directions))
-    directions, curvature = directions @ basis, np.maximum(curvature, 0.0)
-    kept = np.linalg.norm(directions, axis=0) > DEPENDENT_LENGTH
-    directions, curvature = directions[:, kept], curvature[kept]
+    curvature, rotation = np.linalg.eigh(directions.T @ (l2[:, np.newaxis] * directions))
+    directions, curvature = directions @ rotation, np.maximum(curvature, 0.0)
     slope = directions.T @ (l2 * theta)
     seen = curvature > np.finfo(float).eps * curvature.max()
     curvature[~seen] = 0.0
