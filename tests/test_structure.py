@@ -1,4 +1,4 @@
-"""The house: imports run one way, functions and modules have a size, thresholds say what they are."""
+"""Imports run one way, functions and modules have a size, thresholds say what they are."""
 
 import ast
 import inspect
