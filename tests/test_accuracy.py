@@ -89,6 +89,18 @@ def test_sgd_at_any_rate_ends_at_least_squares(name):
     assert_different(curves)
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_sgd_that_says_converged_is_within_tol(name):
+    X, y = load(name)
+    least = least_squares_mse(X, y)
+    for rate in RATES[::3]:
+        model = SGDLinearRegressor(learning_rate=rate, random_state=0).fit(X, y)
+        assert model.solver_ == "sgd"
+        assert model.stop_reason_ in ("converged", "stalled")  # stalled where nothing proves it
+        within = 1e-4 if model.stop_reason_ == "converged" else 1e-3
+        assert mean_squared_error(y, model.predict(X)) <= least * (1 + within)
+
+
 @pytest.mark.parametrize("name", ["collinear", "heavy tails", "log-normal"])
 @pytest.mark.parametrize("options", KINKED, ids=str)
 def test_sgd_at_any_rate_is_near_the_best_with_other_losses_and_penalties(name, options):
