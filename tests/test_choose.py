@@ -13,11 +13,10 @@ from sklearn_sgdlin import SGDLinearRegressor, _choose
 from sklearn_sgdlin._choose import (
     SOLVER_NAMES,
     ProblemFacts,
-    StreamFacts,
     choose,
-    choose_for_stream,
     decision_table,
 )
+from sklearn_sgdlin._choose_stream import StreamFacts, choose_for_stream
 from sklearn_sgdlin._tuning import Tuning
 from tests.data import load
 
