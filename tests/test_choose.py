@@ -231,11 +231,11 @@ def test_the_table_in_words_has_the_numbers_of_the_tuning():
 @pytest.mark.parametrize(
     ("stream", "solver"),
     [
-        (StreamFacts(64, True, True, ""), "newton-cholesky"),
-        (StreamFacts(65, True, True, ""), "sgd"),
-        (StreamFacts(5, False, True, ""), "sgd"),
-        (StreamFacts(5, True, False, ""), "sgd"),
-        (StreamFacts(5, True, True, "average=False"), "sgd"),
+        (StreamFacts(64, squared=True, sgd_setting=""), "newton-cholesky"),
+        (StreamFacts(65, squared=True, sgd_setting=""), "sgd"),
+        (StreamFacts(5, squared=False, sgd_setting=""), "sgd"),
+        (StreamFacts(5, squared=True, sgd_setting="", summed_up=False), "sgd"),
+        (StreamFacts(5, squared=True, sgd_setting="average=False"), "sgd"),
     ],
 )
 def test_the_table_of_streams(stream, solver):
@@ -249,7 +249,7 @@ def test_the_table_of_streams(stream, solver):
 
 def test_both_sides_of_the_threshold_of_streams():
     for n_features in (3, 64, 100):
-        stream = StreamFacts(n_features, True, True, "")
+        stream = StreamFacts(n_features, squared=True, sgd_setting="")
         for limit in (n_features, n_features - 1):
             solver = "newton-cholesky" if n_features <= limit else "sgd"
             assert choose_for_stream(stream, Tuning(max_stream_features=limit)).solver == solver

@@ -27,6 +27,8 @@ class SmallestEigenvalueBound:
     Parameters
     ----------
     n_coordinates, seed : int
+    active : ndarray of bool or None
+        Coordinates that there are: others are zero in all rows, and have no eigenvalue.
     max_steps : int, default=7
         Steps that a proof may take; if it takes more, eigenvalues count as far apart.
 
@@ -40,8 +42,10 @@ class SmallestEigenvalueBound:
         Whether eigenvalues are too far apart for `max_steps`.
     """
 
-    def __init__(self, n_coordinates, seed, max_steps=MAX_LANCZOS_STEPS):
+    def __init__(self, n_coordinates, seed, active=None, max_steps=MAX_LANCZOS_STEPS):
         vector = np.random.default_rng(seed).standard_normal(n_coordinates)
+        if active is not None and active.any():
+            vector[~active] = 0.0
         self.vector, self.max_steps = vector / np.linalg.norm(vector), max_steps
         self.lower_bound, self.ill_conditioned = None, False
         self._last = np.zeros(n_coordinates)

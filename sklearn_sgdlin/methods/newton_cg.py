@@ -39,7 +39,7 @@ class NewtonCG(Solver):
     def __init__(self, rows, objective, tol, *, hessian, seed, begin_with_sweep):
         super().__init__(rows, objective)
         self.tol, self.hessian, self.begin_with_sweep = max(tol, MIN_TOL), hessian, begin_with_sweep
-        self.eigenvalue = SmallestEigenvalueBound(rows.n_coordinates, seed)
+        self.eigenvalue = SmallestEigenvalueBound(rows.n_coordinates, seed, rows.scaling.scale > 0)
         self.subspace = SearchSubspace(rows.n_coordinates)
         self.gradient, self.decreases = None, []
         self.start, self.newton, self.preconditioned = None, None, False

@@ -111,7 +111,9 @@ class QuadraticSGD(Solver):
     def __init__(self, rows, objective, tol, seed):
         super().__init__(rows, objective)
         self.tol = tol
-        self.eigenvalue = SmallestEigenvalueBound(rows.n_coordinates, seed, MAX_LANCZOS_STEPS)
+        self.eigenvalue = SmallestEigenvalueBound(
+            rows.n_coordinates, seed, rows.scaling.scale > 0, MAX_LANCZOS_STEPS
+        )
         self.subspace = SearchSubspace(rows.n_coordinates)
         self.gradient = None
 

@@ -87,7 +87,12 @@ class KinkedSGD(Solver):
     def run(self, theta, sweep):
         """Return the best model in the span after one more sweep."""
         points = [at_most(points - theta[:, np.newaxis]) for points in sweep(theta)]
-        columns = [*points, *self._descent(theta), *self.earlier_steps]
+        descent = self._descent(theta)
+        # The average of a path that leaves a kink now and then is not at it. Where the gradient
+        # keeps a coordinate there, no direction of the sweep moves it; else none could be followed.
+        held = (theta == 0) & (descent[0] == 0)
+        points = [np.where(held[:, np.newaxis], 0.0, steps) for steps in points]
+        columns = [*points, *descent, *self.earlier_steps]
         directions = _orthonormal(np.column_stack(columns))
         candidates = [theta]
         if directions.shape[1]:
