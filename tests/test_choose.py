@@ -151,7 +151,7 @@ def test_both_sides_of_every_threshold(field, within, beyond, values):
 
 def test_every_threshold_of_the_table_is_tested():
     used = set(re.findall(r"tuning\.(\w+)", inspect.getsource(_choose)))
-    assert used == {field for field, *_ in THRESHOLDS} | {"max_stream_features"}
+    assert used == {field for field, *_ in THRESHOLDS}
 
 
 @pytest.mark.parametrize("l2", [True, False])
