@@ -1,10 +1,75 @@
 """Training on the rows of a Dask cluster: the problem of each target, and its solver."""
 
-from functools import partial
+from functools import partial, reduce
+
+import numpy as np
 
 from ._fit import pose, run_targets_together, train
 from ._solvers import Solvers, facts_of
-from .data.dask_partitions import DaskData, OnDask
+from .data.dask_partitions import OnDask, named
+from .model.moments import Moments, joint_moments
+
+
+class DaskData:
+    """All rows on a cluster, as far as they are known here: their sums.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    n_features : int
+    target_shape : tuple of int
+        Shape of y without its rows.
+    by_largest_weight : bool
+        Whether weights are divided by the largest.
+
+    Attributes
+    ----------
+    unit : float
+        What the weights have been divided by.
+    sizes : ndarray of shape (n_workers, 3)
+        Number of rows, sum of weights and number of stored entries of each worker.
+    all_moments : Moments
+        Of the columns of X and all targets.
+    """
+
+    def __init__(self, cluster, n_features, target_shape, by_largest_weight):
+        self.cluster, self.n_features, self.target_shape = cluster, n_features, target_shape
+        self.unit = float(max(cluster.call(_largest_weight))) if by_largest_weight else 1.0
+        sizes, sums = zip(*cluster.call(_summarize, self.unit), strict=True)
+        self.sizes = np.array(sizes)
+        self.all_moments = reduce(Moments.merge, sums)
+
+    @property
+    def targets(self):
+        """Numbers of the targets."""
+        return range(len(self.all_moments.mean) - self.n_features)
+
+    def moments(self, target):
+        """Return the moments of the columns of X, and of a target, last."""
+        columns = [*range(self.n_features), self.n_features + target]
+        return self.all_moments.of_columns(columns)
+
+
+def _largest_weight(actor):
+    """Return the largest weight on a worker."""
+    return max(weight.max() for _, _, weight in actor.parts.values())
+
+
+def _summarize(actor, unit):
+    """Divide weights by their unit; return the sizes of a worker's rows, and their moments.
+
+    From then on targets are rows of y.
+    """
+    sizes, sums = [], []
+    for number, (X, y, weight) in actor.parts.items():
+        weight = None if weight is None else weight / unit
+        y = np.ascontiguousarray(y.reshape(len(y), -1).T)
+        actor.parts[number] = X, y, weight
+        with named(number):
+            sums.append(joint_moments(X, y, weight))
+        n_rows = X.shape[0]
+        sizes.append((n_rows, n_rows if weight is None else weight.sum(), X.size))
+    return np.sum(sizes, axis=0), reduce(Moments.merge, sums)
 
 
 def data_on_cluster(cluster, schema, settings, weighted):

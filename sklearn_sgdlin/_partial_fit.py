@@ -9,7 +9,7 @@ from math import inf
 
 import numpy as np
 
-from ._choose import StreamFacts, choose_for_stream
+from ._choose_stream import StreamFacts, choose_for_stream
 from .linalg.blas import blas_threads
 from .methods.active_set import penalised_least_squares
 from .methods.averaged_sgd import Chunk, sweep_chunk

@@ -13,11 +13,10 @@ from sklearn_sgdlin import SGDLinearRegressor, _choose
 from sklearn_sgdlin._choose import (
     SOLVER_NAMES,
     ProblemFacts,
-    StreamFacts,
     choose,
-    choose_for_stream,
     decision_table,
 )
+from sklearn_sgdlin._choose_stream import StreamFacts, choose_for_stream
 from sklearn_sgdlin._tuning import Tuning
 from tests.data import load
 
@@ -152,7 +151,7 @@ def test_both_sides_of_every_threshold(field, within, beyond, values):
 
 def test_every_threshold_of_the_table_is_tested():
     used = set(re.findall(r"tuning\.(\w+)", inspect.getsource(_choose)))
-    assert used == {field for field, *_ in THRESHOLDS} | {"max_stream_features"}
+    assert used == {field for field, *_ in THRESHOLDS}
 
 
 @pytest.mark.parametrize("l2", [True, False])
