@@ -6,6 +6,7 @@ from scipy.sparse import csr_array, issparse
 from ..kernels.csr import products, sweep
 from ..kernels.dense import aligned_empty
 from ..linalg.blocks import chunk_rows, csr_row_slice, slices
+from ..linalg.centred import CentredMatrix
 from .dense import Rows
 
 # A chunk has at least so many rows: what each chunk costs by itself is little beside them.
@@ -43,22 +44,17 @@ class SparseChunk:
     """Rows z = (scale * (x - centre), scale of the intercept) of a CSR matrix, as an operator."""
 
     def __init__(self, X, centre, scale):
-        self.X = X
+        self.X, self.centred, self.centre = X, CentredMatrix(X, None, centre), centre
         self.scale, self.intercept_scale = scale[:-1], scale[-1]
-        self.centre, self.offset = centre, self.scale * centre
 
     def __matmul__(self, points):
-        body = (points[:-1].T * self.scale).T
-        return self.X @ body + (self.intercept_scale * points[-1] - self.offset @ points[:-1])
+        return self.centred @ (points[:-1].T * self.scale).T + self.intercept_scale * points[-1]
 
     def rmatvec(self, values):
         """z.T @ values."""
-        total = values.sum(axis=0)
-        product = np.empty((len(self.scale) + 1, *total.shape))
-        body = product[:-1]
-        np.multiply((self.X.T @ values).T, self.scale, out=body.T)
-        body -= np.multiply.outer(self.offset, total)
-        product[-1] = self.intercept_scale * total
+        product = np.empty((len(self.scale) + 1, *values.shape[1:]))
+        np.multiply(self.centred.rmatvec(values).T, self.scale, out=product[:-1].T)
+        product[-1] = self.intercept_scale * values.sum(axis=0)
         return product
 
     def gram(self, weight):
@@ -69,8 +65,8 @@ class SparseChunk:
         """Diagonal of z.T @ diag(weight) @ z."""
         total = weight.sum()
         linear, square = weight @ self.X, weight @ self.X.power(2)
-        body = self.scale * (self.scale * square - 2 * self.offset * linear)
-        body += self.offset**2 * total
+        offset = self.scale * self.centre
+        body = self.scale * (self.scale * square - 2 * offset * linear) + offset**2 * total
         return np.append(np.maximum(body, 0.0), self.intercept_scale**2 * total)
 
     def dense_blocks(self, weight):

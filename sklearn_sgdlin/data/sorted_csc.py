@@ -4,6 +4,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from ..kernels.csc import add_gram, add_products, add_squares, count_entries, write_columns
+from ..linalg.centred import CentredMatrix
 from ..model.moments import Moments
 
 LEVELS = 8  # of how often a column occurs, for each doubling
@@ -48,7 +49,7 @@ class SortedColumns:
         return csc_array((data, rows, pointers), shape=X.shape)
 
 
-class CentredColumns:
+class CentredColumns(CentredMatrix):
     """Columns of X, centred, times the square root of the weight of each row; as an operator.
 
     Parameters
@@ -59,18 +60,6 @@ class CentredColumns:
         These.
     centre : ndarray of shape (n_columns,)
     """
-
-    def __init__(self, X, root, centre):
-        self.X, self.root, self.centre = X, root, centre
-
-    def __matmul__(self, coef):
-        return self.X @ coef - self.root * (self.centre @ coef)
-
-    def rmatvec(self, values):
-        """The transpose, times a number for each row."""
-        product = self.X.T @ values
-        product -= self.centre * (self.root @ values)
-        return product
 
     def gram(self, weight):
         """Products of columns for weights of rows; the upper triangle. X is a csr_array."""
