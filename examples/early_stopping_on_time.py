@@ -3,7 +3,8 @@ Early stopping on the last rows
 ===============================
 
 Where rows come in the order of time, a model is judged by the days that follow. So stop it by the
-last rows, not by random ones between those it learned from.
+last rows, not by random ones between those it learned from. ``early_stopping`` asks for SGD, whose
+epochs it counts.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
 
 # %%
-# Eighty sensors read five times a day, of which one matters. What disturbs y lasts for a day, so
-# rows of one day are alike, in X and in what X does not explain.
+# Eighty sensors are read five times a day, and one of them matters. The noise in y lasts for a day,
+# so rows of one day are alike, in X and in their noise.
 
 rng = np.random.default_rng(0)
 day = np.repeat(np.arange(200), 5)
@@ -34,8 +35,9 @@ def fit(**validation):
 
 
 # %%
-# Random rows have neighbours of the same day among those learned from, so learning the noise of
-# each day looks like progress, and training goes on. The last rows say when to stop.
+# Random rows have neighbours of the same day among those learned from. So a model that learns the
+# noise of each day predicts them better and better, and training goes on. The last rows show when
+# to stop.
 
 models = {
     "random rows": fit(),

@@ -3,8 +3,8 @@ A data set larger than memory
 =============================
 
 Files on disk are read block by block, and `partial_fit` learns from a few blocks at a time. The
-process that trains may take less memory than the data set has, and says how much it took (on
-Linux, which keeps account of it).
+process that trains is limited to less memory than the data set takes, and prints how much it took
+(on Linux only).
 """
 
 import argparse
@@ -51,9 +51,9 @@ def write(folder, megabytes):
 
 
 # %%
-# The training: in each epoch the blocks come in a new random order; some at a time are gathered
-# into a tile, and `partial_fit` visits its rows in random order. Blocks alone would not do: their
-# rows are of one time.
+# The training: in each epoch the blocks come in a new random order. Some at a time are gathered
+# into a tile, and `partial_fit` visits its rows in random order. A single block would not do,
+# because its rows are of one time.
 
 
 def tiles(blocks, rng):
@@ -94,9 +94,9 @@ def train(folder, limit, n_epochs=3):
 
 
 # %%
-# The limit holds for a process of its own. Memory that is only set aside counts, too, so Arrow gets
-# the allocator of the system, which sets aside least; it keeps one arena for all threads, where
-# usually each has one of its own, and none gets back what another has freed; BLAS has no threads.
+# The training runs in a process of its own, for which the limit holds. Memory that a library
+# reserves but does not use counts, too. So Arrow uses the allocator of the system, with one pool of
+# memory for all threads, and BLAS has one thread.
 
 THRIFTY = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",

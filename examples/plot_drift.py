@@ -2,9 +2,10 @@
 A stream whose target changes
 =============================
 
-With ``average=False`` `partial_fit` keeps the last iterate at a constant rate, which follows a
-target that drifts. With ``average=True`` the model is that of all rows seen, the better one of a
-stream that stays the same; it forgets the old target only as new rows outweigh it.
+With ``average=False`` `partial_fit` takes steps of SGD at a constant rate and returns the last
+iterate, which follows a target that drifts. With ``average=True``, the default, the model is the
+least-squares model of all rows seen. It is better as long as the target stays the same, and forgets
+the old target only as new rows outweigh it.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +21,7 @@ half = n_rows // 2
 y = np.where(np.arange(n_rows) < half, X @ before, X @ after) + 0.3 * rng.normal(size=n_rows)
 
 # %%
-# The loss of each chunk before the model learned from it is the honest score of a stream.
+# The curves are the loss of each chunk before the model learned from it.
 
 models = {average: SGDLinearRegressor(average=average, random_state=0) for average in (True, False)}
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")

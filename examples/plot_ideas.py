@@ -2,9 +2,8 @@
 One idea after the other
 ========================
 
-How far the loss is above its minimum after each epoch, with the ideas of the method switched on
-one by one. The columns are correlated and their units span six decades.
-All curves are of SGD.
+How far the loss is above its minimum after each epoch of SGD, with the ideas of the method switched
+on one by one. The columns are correlated, and their units span six decades.
 """
 
 import matplotlib.pyplot as plt
@@ -17,10 +16,10 @@ X = rng.normal(size=(5000, 30)) @ rng.normal(size=(30, 30)) * np.logspace(-3, 3,
 y = X @ (1 / X.std(axis=0)) + 3 * rng.normal(size=5000)
 
 # %%
-# Implicit steps alone do not diverge, but in the units of the data they only see the large
-# columns. In centred and scaled coordinates every column counts. These three curves are the last
-# iterate of SGD. The fourth is the best point in the span of averages of the path and of gradients,
-# which removes the noise; the sweeps are the same.
+# Implicit steps do not diverge, but in the units of the data they learn from the large columns
+# only. In centred and scaled coordinates every column counts. The first three models are the last
+# iterate of SGD. The fourth is the best model in the span of averages of the path, gradients and
+# earlier steps.
 
 ideas = {
     "implicit steps": {"precondition": False, "average": False, "schedule": "constant"},

@@ -7,8 +7,9 @@ what it can and when it begins to learn noise.
 """
 
 # %%
-# Ninety columns of which one matters, 120 rows: a model that fits them all learns noise. The
-# textbook's last iterate (``average=False``) walks there step by step, so the curves show it.
+# Ninety columns of which one matters, and 120 rows: a model that fits these rows closely has
+# learned their noise. The last iterate of SGD (``average=False``) gets there step by step, so the
+# curves show when it begins.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,8 +35,8 @@ display.ax_.set_title("Training goes on to fall, validation does not")
 print(f"stopped after epoch {model.n_iter_}, returned that of epoch {model.best_iteration_}")
 
 # %%
-# With many more rows than columns both curves fall to the noise and stay. The rate is lowered
-# where the loss does not fall any more, each time marked by a grey line.
+# With many more rows than columns both curves fall to the level of the noise, and stay there. The
+# rate is lowered where the loss does not fall any more, which a grey line marks.
 
 X = rng.normal(size=(4000, 20)) @ rng.normal(size=(20, 20))
 y = X @ rng.normal(size=20) + 5 * rng.normal(size=4000)
@@ -47,8 +48,8 @@ display = LossCurveDisplay.from_estimator(model)
 display.ax_.set_title("Enough rows: another score on an axis of its own")
 
 # %%
-# In a stream the curve is the loss of each chunk before the model learned from it: an honest
-# score for the price of nothing. It jumps where the data change; with ``average=False`` the model
+# In a stream the curve is the loss of each chunk before the model learned from it, which is a score
+# on new data at no extra cost. It jumps where the data change; with ``average=False`` the model
 # follows them.
 
 stream = SGDLinearRegressor(average=False, random_state=0)

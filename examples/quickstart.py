@@ -1,8 +1,8 @@
 """
-Two first meetings
-==================
+Two examples to begin with
+==========================
 
-A tutorial that used to end in NaN, and raw data in a grid search.
+SGD on a column that makes the textbook's SGD end in NaN, and raw data in a grid search.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from sklearn_sgdlin import SGDLinearRegressor
 
 
 def tutorial():
-    """The last iterate of SGD, as in the tutorial; then averages and the search go on from it."""
+    """The last iterate of 100 epochs of SGD, then the best model in the span of averages."""
     print("1. A line through y = x^2, x = 1..100, learning_rate=0.1, 100 epochs\n")
     x = np.arange(1.0, 101.0).reshape(-1, 1)
     y = x.ravel() ** 2

@@ -199,7 +199,8 @@ SOLVERS = [
     SolverRow(
         "sgd",
         "A setting asks for steps of SGD: a number for ``learning_rate``, ``early_stopping=True``, "
-        '``update="explicit"``, ``precondition=False`` or ``average=False``.',
+        '``update="explicit"``, ``precondition=False``, ``average=False``, or a ``schedule`` other '
+        'than "adaptive".',
         lambda facts, tuning: "",
         lambda facts, tuning: (
             f"{facts.sgd_setting} asks for steps of SGD." if facts.sgd_setting else ""
@@ -221,7 +222,7 @@ SOLVERS = [
         '``penalty="l2"``, and at most as many rows as columns: up to {max_row_system_rows} dense '
         "rows and at least {min_row_system_features} columns, or sparse rows of at least "
         "{min_sparse_dual_features} columns with at most {max_sparse_dual_entries_per_feature:g} "
-        "entries each on average.",
+        "stored entries for each column on average.",
         _dual_obstacle,
         _dual_reason,
     ),

@@ -45,7 +45,7 @@ def _documentation_link(project_urls):
     return f"{root}/generated/{{estimator_module}}.{{estimator_name}}.html" if root else ""
 
 
-# Parameters of the path of SGD, with their defaults: where one is set, the path is asked for.
+# Parameters that only matter to SGD, with their defaults. Any other value asks for SGD.
 SGD_SETTINGS = {
     "learning_rate": "auto",
     "early_stopping": False,
@@ -57,28 +57,30 @@ SGD_SETTINGS = {
 
 
 class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
-    r"""Linear regression by stochastic gradient descent, on raw data.
+    r"""Linear regression on raw data, by stochastic gradient descent or a faster solver.
 
     Minimises the objective of scikit-learn's `SGDRegressor`, for a linear model w, b,
 
     .. math:: \frac{1}{\sum_i h_i} \sum_i h_i \ell(y_i - x_i \cdot w - b)
               + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right),
 
-    with sample weights h and :math:`\rho` = `l1_ratio`. Each step of SGD moves the model along one
-    row ``x`` in coordinates that are centred and scaled (the data are not). The step is implicit,
+    with sample weights h and :math:`\rho` = `l1_ratio`. By default the size of the data and the
+    objective decide which algorithm finds the optimum; see `solver`. Any parameter that only
+    matters to stochastic gradient descent (SGD) asks for SGD, a number for `learning_rate` first
+    of all. Columns may be in any units: all solvers work in centred and scaled coordinates.
+
+    A step of SGD moves the model along one row ``x``. It is implicit,
 
     .. math:: w_j \mathrel{+}= \eta h m r_j (x_j - \mu_j), \qquad
               m = \mathrm{clip}\left( \frac{s}{\kappa + \eta h \sum_j r_j (x_j - \mu_j)^2},
               lo, hi \right),
 
-    with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` and
-    the bounds of its multiplier, the mean :math:`\mu_j` and about the inverse variance
-    :math:`r_j` of column j. It solves its row's problem exactly and never overshoots, so `fit`
-    diverges at no `learning_rate` [1]_. Each epoch goes on to the best model in the span of
-    averages of the path and earlier steps [2]_ [3]_.
-
-    Where no parameter asks for that path, `fit` takes the fastest way to the same optimum; see
-    `solver`.
+    with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` (inverse
+    curvature) and the bounds of its multiplier (minus its derivative), the mean :math:`\mu_j` and
+    about the inverse variance :math:`r_j` of column j. It solves its row's problem exactly and
+    never overshoots, so `fit` diverges at no `learning_rate` [1]_. After each pass over the rows
+    `fit` goes on to the best model in the span of averages of the path, the gradient and earlier
+    steps [2]_ [3]_.
 
     Parameters
     ----------
@@ -93,8 +95,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         intercept is never penalised. With "l1" and "elasticnet" coefficients that should be
         zero are exactly 0.0; in `partial_fit` only where it knows the optimum, see `average`, as
         the average of a path that leaves zero now and then is not zero. With n rows of weight 1,
-        `Ridge` calls this alpha ``n * alpha``;
-        `Lasso` and `ElasticNet` call it alpha.
+        `Ridge` calls this alpha ``n * alpha``; `Lasso` and `ElasticNet` call it alpha.
 
     alpha : float, default=0.0001
         Strength of the penalty, at least 0; per row, whatever their number.
@@ -118,36 +119,42 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     solver : str, default="auto"
         How to find the optimum. "auto" takes the first of these that applies:
 
-        - "sgd" where a parameter of its path is set: a number for `learning_rate`,
+        - "sgd" where a parameter asks for SGD: a number for `learning_rate`,
           ``early_stopping=True``, ``update="explicit"``, ``precondition=False``,
-          ``average=False`` or another `schedule`. Sweeps of SGD, averages of the path, and a
-          search in their span; for every loss and penalty.
-        - "interior-point" where the loss or the penalty has kinks or bounds [5]_.
+          ``average=False``, or a `schedule` other than "adaptive". Each epoch is a pass over the
+          rows with one step for each, and a search in the span of what it found. For every loss
+          and penalty.
+        - "interior-point" for losses other than squared error, "l1", "elasticnet" and
+          `positive` [5]_. Its first epoch begins with one pass of SGD, unless there are more than
+          4096 columns with "l1".
         - "dual" (ridge regression with one unknown a row) with "l2", and "min-norm" (of all models
           with the least loss the one nearest to the start) without a penalty, where there are at
           most as many rows as columns.
         - "newton-cholesky", the Hessian summed up and factorised, where columns are few.
-        - "newton-cg", conjugate gradients with products of the Hessian, where they are many.
+        - "newton-cg", conjugate gradients with products of the Hessian, where they are many. Its
+          first epoch begins with one pass of SGD if there are more than 4096 columns.
 
-        One that cannot serve the problem is an error which names those that can. `partial_fit`
+        A solver that cannot serve the problem is an error that names those that can. `partial_fit`
         knows "auto", "sgd", and "newton-cholesky": the optimum of all rows seen, of squared error
         with up to 64 columns. The numbers of rows and columns that decide are in the user guide;
         `solver_reason_` says which did.
 
     learning_rate : "auto" or float, default="auto"
         Step length, positive. A number asks for SGD, see `solver`. "auto" is 1 where steps are
-        taken. Without unit if `precondition` is true: 1 is the natural scale on any data.
-        Otherwise the textbook step, in units of 1 / x**2. In `partial_fit`, where each row is
-        seen once, the higher it is the more noise the model follows.
+        taken. Without unit if `precondition` is true: 1 is the natural value on any data.
+        Otherwise the step length of a textbook, in units of 1 / x**2. In `partial_fit`, where each
+        row is seen once, a higher one follows more of the noise.
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
-        How the step length changes. "adaptive": divided by 10 after an epoch that did not
-        lower the loss by the factor ``1 - tol`` (with `early_stopping`: at all); "constant":
-        never; "invscaling": ``learning_rate / t**power_t`` at row t. In `partial_fit`
-        "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.33``, to the power
-        0.75 with a penalty or `positive`, and constant with ``average=False``, so that the last
-        iterate follows a drift. There a step of a loss that bounds its derivative is as long as
-        the latest residuals are large.
+        How the step length changes. Anything but "adaptive" asks for SGD. "adaptive": divided by
+        10 after an epoch that did not lower the loss by the factor ``1 - tol**2``, or ``1 - tol``
+        with ``average=False`` (with `early_stopping` or ``tol=None``: at all); "constant": never;
+        "invscaling": ``learning_rate / t**power_t`` at row t.
+
+        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.33``,
+        to the power 0.75 with a penalty or `positive`, and constant with ``average=False``, so
+        that the last iterate follows a drift. There a step of a loss that bounds its derivative
+        is as long as the latest residuals are large.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -161,13 +168,15 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y; or in the units of the data, starting from zero.
 
     average : bool, default=True
-        Whether to return the best model in the span of averages of the path (`fit`), or an
-        average of the path that forgets its start (`partial_fit`); or the last iterate. With
-        ``solver="auto"``, squared error and up to 64 columns `partial_fit` keeps a triangular
-        factor of all rows seen instead, and from ``2 * (n_features + 1)`` rows on returns their
-        optimum, with any penalty: the model of `fit`, in chunks of any size. With fewer rows a
-        ridge is added that shrinks from row to row. The factor is kept if the first chunk, or the
-        `fit` before it, asked for it; other settings for some chunks between do not drop it.
+        Whether to return the best model that is known (`fit`), or an average of the path that
+        forgets its start (`partial_fit`). False: the last iterate of SGD.
+
+        With squared error and up to 64 columns, and where no parameter asks for SGD, `partial_fit`
+        takes no steps. It keeps a triangular factor of all rows seen, and from
+        ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty: the model of
+        `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks from row to
+        row. The factor is kept from the first chunk on, or from a `fit` by "newton-cholesky" or,
+        with squared error, "interior-point"; SGD for some chunks between does not drop it.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.
@@ -175,18 +184,20 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     tol : float or None, default=1e-2
         `fit` has converged where the predictions are within about `tol` residual standard
         deviations (root mean square) of those of the optimum, so that the objective is within a
-        factor of about ``1 + tol**2`` of the least. Where the loss bounds its multiplier, rows
-        count with at most the loss of a typical residual, so that gross outliers do not make the
-        tolerance coarse.
+        factor of about ``1 + tol**2`` of the least. Where the loss is linear far from zero, as
+        "huber" and "quantile" are, rows count with at most the loss of a typical residual, so that
+        gross outliers do not make the tolerance coarse.
 
         Where that distance is above `tol` or not known, and `n_iter_no_change` epochs in a row did
         not lower the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` where it is
         known), `fit` stops with ``stop_reason_="stalled"``, and with a ConvergenceWarning if the
-        distance is known. It is not known to "sgd" with kinks or bounds, and with eigenvalues far
-        apart in more than some 80 columns. Beyond 4096 columns "newton-cg" estimates it from what
-        the latest steps gained, which tells nothing of nearly equal columns. With
-        ``average=False`` it plays no part: `fit` has converged where that many epochs did not
-        lower the objective by the factor ``1 - tol``.
+        distance is known. "sgd" does not know it for other losses than squared error, "l1",
+        "elasticnet" and `positive`, nor in more than 80 columns whose Hessian has eigenvalues far
+        apart. Of such columns "newton-cg" knows it from a Hessian, or beyond 4096 columns, and
+        where a Hessian costs too much, estimates it from what the latest iterations gained, which
+        tells nothing of nearly equal columns. With ``average=False`` the distance plays no part:
+        `fit` has converged where that many epochs did not lower the objective by the factor
+        ``1 - tol``.
 
         None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
         `fit`, and `tol` is the least rise of it that counts, relative to its size.
@@ -198,19 +209,20 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     warm_start : bool, default=False
         Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
-        keeps: the scaling, the schedule, `t_` and `loss_curve_` start afresh. It saves nothing
-        where `fit` solves a system of its own, as with fewer rows than columns.
+        keeps: the scaling, the schedule, `t_` and `loss_curve_` start afresh. It saves time where
+        `fit` takes several epochs. "dual" does not use it; with "min-norm" it decides which of
+        the models with the least loss is returned.
 
     shuffle : bool, default=True
         Whether each epoch, and each `partial_fit`, visits the rows in a new random order.
 
     random_state : int, RandomState instance or None, default=None
-        Of the order of rows, and of the random sums that estimate the distance to the
-        optimum. Pass an int for the same model at each call.
+        For the order of rows, the rows held out for validation, and the random vectors and sums by
+        which solvers estimate the Hessian. Pass an int for the same model at each call.
 
     early_stopping : bool, default=False
-        Whether `fit` watches the score on validation data instead of the training loss: it
-        stops where `n_iter_no_change` epochs in a row did not raise the best score before
+        Whether `fit` watches the score on validation data instead of the training loss. It asks
+        for SGD, stops where `n_iter_no_change` epochs in a row did not raise the best score before
         them by the fraction `tol` of its size, and returns the model of the best score. The
         validation data are `X_val` and `y_val` of `fit`, or a random part of the rows. Several
         targets have one score, so they stop together and are returned as of the same epoch.
@@ -248,7 +260,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Why, in a sentence with the numbers that decided.
 
     t_ : int
-        Steps of SGD taken, in all epochs and calls: 0 where another solver needs none.
+        Steps of SGD taken, one a row, in all epochs and calls: 0 after solvers that take none.
 
     loss_curve_ : list of float
         After `fit`: objective, with penalty and weights, of the model after each epoch, on the
@@ -259,9 +271,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         `fit` and the first `partial_fit` after it start the curve anew.
 
     learning_rates_ : list of float
-        Step length in each epoch of `fit`, or at each chunk of `partial_fit`, the last of each
-        point: as long as `loss_curve_`. Where it falls from row to row, its numerator. 0.0 for an
-        epoch or chunk without steps of SGD; the list is empty if there were none at all.
+        Step length in each epoch of `fit`, or at each chunk of `partial_fit` (of the last chunk
+        where a point of `loss_curve_` stands for several). Where the schedule lets it fall from
+        row to row, `learning_rate`. 0.0 for an epoch or chunk without steps of SGD; the list is
+        empty if there were none at all, else as long as `loss_curve_`.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of
@@ -272,9 +285,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         without `early_stopping`.
 
     stop_reason_ : {"converged", "stalled", "early_stopping", "callback", "max_iter"} or None
-        Why `fit` stopped: see `tol`; `n_iter_no_change` epochs did not lower the objective, and it
-        is not known to be within `tol` of the least; see `early_stopping`; a callback returned
-        True; or neither before `max_iter` epochs. None after `partial_fit`.
+        Why `fit` stopped. "converged": predictions are within `tol` of the optimum. "stalled":
+        `n_iter_no_change` epochs did not lower the objective, and predictions are not known to be
+        within `tol`; no reason to worry unless a ConvergenceWarning says so. "early_stopping": the
+        score on validation data no longer rises. "callback": a callback returned True. "max_iter":
+        none of these in `max_iter` epochs. None after `partial_fit`.
 
     n_features_in_ : int
         Number of columns seen in `fit`.
@@ -286,7 +301,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     --------
     LossCurveDisplay : Picture of `loss_curve_` and `validation_scores_`.
     sklearn.linear_model.SGDRegressor : Explicit steps; needs scaled columns and a tuned rate.
-    sklearn.linear_model.LinearRegression : The same model by a singular value decomposition.
+    sklearn.linear_model.LinearRegression : Least squares by a singular value decomposition.
 
     Notes
     -----
@@ -302,11 +317,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     Compiled loops do not hold the interpreter's lock, and with less than 2048 columns BLAS runs
     in one thread during `fit`, so that fits in several threads or processes do not wait for each
-    other. A limit of :mod:`threadpoolctl` set in another thread goes before.
+    other. A limit that another thread has set by :mod:`threadpoolctl` is left as it is.
 
     Callbacks set by `set_callbacks` see each epoch of `fit` as a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped there; one that returns True
-    from ``on_fit_task_end`` stops it. `partial_fit` calls none: the caller has the loop.
+    from ``on_fit_task_end`` stops it. `partial_fit` calls none.
 
     References
     ----------
@@ -333,6 +348,14 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     >>> model = SGDLinearRegressor(random_state=0).fit(X, y)
     >>> print(f"{model.coef_[0]:.2f} {model.coef_[1]:.2e} {model.stop_reason_}")
     2.99 -2.00e-06 converged
+    >>> model.solver_, model.t_  # no step of SGD was needed
+    ('newton-cholesky', 0)
+
+    A learning rate asks for SGD:
+
+    >>> model = SGDLinearRegressor(learning_rate=0.1, random_state=0).fit(X, y)
+    >>> model.solver_, model.t_ == model.n_iter_ * len(X)
+    ('sgd', True)
 
     Stop by the score on data of your choice, here the last rows:
 
@@ -439,8 +462,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            MultiTargetState; each of several gets the model it would get alone, but for the epoch
-            that `early_stopping` chooses for all of them.
+            Targets; each of several gets the model it would get alone, but for the epoch that
+            `early_stopping` chooses for all of them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
@@ -499,7 +522,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, one or many, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            MultiTargetState; each of several gets the model it would get alone.
+            Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows. A chunk whose weights are
             all 0 is none.

@@ -46,20 +46,17 @@ def _same_parameters(init):
 class DaskSGDLinearRegressor(SGDLinearRegressor):
     """`SGDLinearRegressor` on data that lie on the workers of a Dask cluster.
 
-    Every worker sweeps its own partitions from the shared model in the shared scaling. The models
-    the workers reach are directions of the same search as on one machine. An exact Newton step
-    follows where columns are few; else the Newton steps of the workers, each the shared gradient
-    times the inverse of the worker's own Hessian, are directions, too [1]_. So the objective
-    falls as far as on one machine, also where partitions are not alike, as in a file sorted by
-    y. Data stay on their workers; models, gradients and directions travel, a few for each
-    worker in each round. Needs dask and distributed.
+    Data stay on their workers. Each worker computes the sums over its own rows that a solver asks
+    for, such as a gradient, and the sums of the workers are added up. So `fit` minimises the same
+    objective to the same `tol` as on one machine, also where partitions are not alike, as in a
+    file sorted by y. Needs dask and distributed.
 
     Parameters
     ----------
     **parameters
-        Those of `SGDLinearRegressor`, with the same defaults. An epoch is a round: one sweep of
-        each worker over its partitions. With `early_stopping`, `X_val` and `y_val` are in
-        memory; without them a random part of each partition is held out, and `scoring` is None.
+        Those of `SGDLinearRegressor`, with the same defaults. In a sweep of SGD each worker takes
+        steps over its own partitions. With `early_stopping`, `X_val` and `y_val` are in memory;
+        without them a random part of each partition is held out, and `scoring` is None.
 
     client : distributed.Client, default=None
         Connected to the cluster. None: the last client made.
@@ -76,15 +73,22 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     -----
     A partition is a chunk of rows of a dask array, a partition of a dask dataframe, or one of a
     list of delayed arrays, data frames or CSR matrices. X, y and sample_weight must be cut at
-    the same rows. Partitions without rows, as a filter leaves them, or without weight do no harm.
-    All workers need the same version of this package.
+    the same rows. Partitions without rows, as a filter leaves them, or without weight are left
+    out. All workers need the same version of this package.
 
-    With squared error and no penalty, or "l2", some ``200 * n_features`` numbers a round at the
-    most travel to and from each worker, whatever the number of rows: with up to 100 columns the
-    Hessian is among them, and the model is that of one machine to rounding. Other losses and
-    penalties take interior-point steps whose matrix, ``n_features**2`` numbers of each worker, is
-    summed up; with more than 4096 columns no matrix travels. With ``average=False`` the last
-    iterates of the workers are averaged and nothing is searched, so partitions should be alike.
+    With squared error and no penalty, or "l2", the solver depends on the number of columns:
+
+    - up to 100: "newton-cholesky". The Hessian, ``n_features**2`` numbers from each worker, is
+      summed up once, and one Newton step follows.
+    - 101 to 1024: "newton-cg". After one sweep of SGD it searches among the Newton steps of the
+      workers, each the gradient of all rows times the inverse Hessian of the worker's own [1]_.
+    - more: "newton-cg". After one sweep of SGD it takes conjugate gradient steps.
+
+    Beyond 100 columns no matrix travels, but some vectors of ``n_features + 1`` numbers in each
+    epoch. "dual" and "min-norm" need all rows in one place. Other losses and penalties take
+    interior-point steps, whose matrix of ``n_features**2`` numbers is summed up over workers; with
+    more than 4096 columns no matrix travels. With ``average=False`` the model is the mean of the
+    workers' last iterates, and nothing is searched, so partitions should be alike.
 
     A worker that is lost during `fit`, or lacks the package, raises RuntimeError, and the
     estimator is as it was.
@@ -105,8 +109,8 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     >>> model = DaskSGDLinearRegressor(client=client, random_state=0).fit(X, y)
     >>> model.predict(X)  # doctest: +ELLIPSIS
     dask.array<...shape=(10000,), dtype=float64, chunksize=(2500,)...>
-    >>> print(f"{model.score(X, y):.2f} {model.stop_reason_}")
-    0.75 converged
+    >>> print(f"{model.score(X, y):.2f} {model.solver_} {model.stop_reason_}")
+    0.75 newton-cholesky converged
     >>> client.close()
     """
 

@@ -20,6 +20,7 @@ from numpydoc.validate import validate
 import sklearn_sgdlin
 from sklearn_sgdlin import _choose
 from sklearn_sgdlin._regressor import _documentation_link
+from sklearn_sgdlin._tuning import Tuning
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,6 +106,36 @@ def test_pages_print_what_they_say(page):
     options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
     failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=options)
     assert (failed, tried > 0) == (0, True)
+
+
+def test_pages_state_the_thresholds_of_the_code():
+    tuning = Tuning()
+    cluster, worker = tuning.max_cluster_hessian_features, tuning.max_worker_hessian_features
+    stated = {
+        "README.md": [f"up to {tuning.max_stream_features} columns"],
+        "docs/accuracy.rst": [f"up to {tuning.max_stream_features} columns"],
+        "docs/choosing.rst": [
+            f"up to {tuning.max_stream_features} columns",
+            f"up to {tuning.max_row_system_rows} dense rows",
+            f"up to {tuning.max_hessian_features} columns",
+        ],
+        "docs/cluster.rst": [
+            f"up to {cluster} ",
+            f" {cluster + 1} to {worker} ",
+            f"than {worker} ",
+        ],
+        "docs/how_fit_works.rst": [
+            f"up to {tuning.max_stream_features} columns",
+            f"up to {tuning.exact_hessian_rows_per_feature} rows for each column",
+            f"more than {tuning.max_hessian_features} columns",
+        ],
+        "sklearn_sgdlin/_regressor.py": [f"{tuning.max_stream_features} columns"],
+        "sklearn_sgdlin/dask.py": [f"- up to {cluster}:", f"- {cluster + 1} to {worker}:"],
+    }
+    for page, phrases in stated.items():
+        text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        for phrase in phrases:
+            assert phrase in f"{text} ", (page, phrase)
 
 
 # ---------------------------------------------------------------- the built pages
