@@ -83,7 +83,7 @@ def data_on_cluster(cluster, schema, settings, weighted):
 
 
 def epochs_on_cluster(settings, data, seed, start):
-    """Train like `epochs`, on `DaskData`."""
+    """Yield the epochs of a fit on `DaskData`; see `epochs`."""
     n_rows, _, n_entries = data.sizes.sum(axis=0)
     facts = facts_of(
         settings,
@@ -101,7 +101,7 @@ def epochs_on_cluster(settings, data, seed, start):
 
 
 def _train_target(settings, solvers, data, seed, target, start):
-    """Train on one target on a cluster."""
+    """Yield the epochs of one target on a cluster."""
     moments = data.moments(target)
     problems = pose(settings, partial(OnDask, data, target), moments)
     seen = moments.with_weights_scaled(data.unit)

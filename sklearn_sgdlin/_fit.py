@@ -51,7 +51,7 @@ class Epoch:
 
 
 def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
-    """Train on rows in memory, epoch after epoch; the last one says why it stopped.
+    """Yield an `Epoch` after each epoch on rows in memory; the last one says why it stopped.
 
     A y of shape (n_rows, n_targets) gives as many models, each as if it were alone: one that
     has stopped waits for the others. `start` is the coef and intercept to begin with.
@@ -76,7 +76,7 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
 
 
 def _train_target(settings, solvers, unit, seed, y, start):
-    """Train on rows in memory with one target.
+    """Yield the epochs of one target on rows in memory.
 
     Weights are in units of the largest one, `unit`.
     """
@@ -138,7 +138,7 @@ def pose(settings, rows_in, moments):
 
 
 def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
-    """Run epochs of the chosen solver until the stop rule ends them.
+    """Yield an `Epoch` after each epoch of the chosen solver, until the stop rule ends them.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
 
 
 def run_targets_together(training):
-    """Run the epochs of several targets together."""
+    """Yield one `Epoch` for all targets after each epoch, until all have stopped."""
     current = [next(target) for target in training]
     while True:
         yield _combine_targets(current)
@@ -192,7 +192,7 @@ def run_targets_together(training):
 
 
 def _combine_targets(current):
-    """One epoch of several targets: the mean of their losses, the largest distance."""
+    """Return one `Epoch` for all targets, with the mean loss and the largest distance."""
     last = max(current, key=lambda epoch: epoch.number)
     distances = [epoch.distance for epoch in current]
     reasons = {epoch.stop_reason for epoch in current}

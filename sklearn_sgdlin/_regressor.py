@@ -30,10 +30,12 @@ from .model.settings import DivergedError, Settings
 
 
 def _seed_of(random_state):
+    """Return a seed drawn from a random state."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-_seed_of_int = lru_cache(_seed_of)  # a sweep_rng of its own costs as much as many a small fit
+# To make a RandomState of an int takes as long as many a small fit.
+_seed_of_int = lru_cache(_seed_of)
 
 
 def _documentation_link(project_urls):
@@ -597,18 +599,18 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         try:
             yield
         except BaseException:
-            self.__dict__ = before  # at once, whatever interrupts come next
+            self.__dict__ = before  # one assignment, so that no interrupt leaves a mixture
             raise
 
     def _last_model(self):
-        """What a warm start begins with."""
+        """Return coef and intercept of the last fit, or None without `warm_start`."""
         if self.warm_start and hasattr(self, "coef_"):
             return self.coef_, self.intercept_
         return None
 
     @staticmethod
     def _start(last, shape):
-        """The last model in this shape of `coef_`: of one target, with or without an axis."""
+        """Return the last model in this shape of `coef_`, with or without an axis of one target."""
         if last is None:
             return None
         coef, intercept = last
@@ -620,7 +622,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return coef.reshape(shape), np.reshape(intercept, shape[:-1])
 
     def _fit_data(self, training, validation):
-        """All that a fit learns from and is stopped by.
+        """Return the seed, the data to learn from, and the validation data of a fit.
 
         Returns
         -------
@@ -702,15 +704,15 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     @np.errstate(over="ignore", invalid="ignore")  # training will name the array
     def _progressive_loss(self, loss, X, y, sample_weight):
-        """Of the model so far; before the first chunk it predicts 0."""
+        """Return the mean loss on a chunk before it is learned; the first model predicts 0."""
         residual = y - self._linear(X) if hasattr(self, "_state") else y
         return self._mean_loss(loss, residual, sample_weight)
 
     def _run(self, seed, data, validation, tasks, last):
-        """Train epoch by epoch, and tell everyone who wants to know."""
+        """Return the `History` of a fit, having run it epoch by epoch."""
         begin = perf_counter()
         settings = self._settings()
-        if validation is not None:  # which stops it, not the training loss
+        if validation is not None:  # the validation score decides when to stop
             settings = replace(settings, tol=None)
         history = History(self.tol, self.n_iter_no_change)
         training = self._epochs(settings, data, seed, last)
@@ -799,7 +801,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.t_ = state.steps
 
     def _publish_history(self, history):
-        """The course of a fit."""
+        """Write the attributes that tell the course of a fit."""
         self.solver_, self.solver_reason_ = history.last.choice
         self.n_iter_ = history.last.number
         self.loss_curve_ = history.losses.copy()
@@ -811,7 +813,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self._curve_names = self._names_of_fit()
 
     def _publish_chunk(self, loss, choice):
-        """The course of a stream: a curve of its own, for it is another loss."""
+        """Write the attributes that tell the course of a stream.
+
+        Its curve is that of another loss than a fit's, so it starts anew.
+        """
         self.solver_, self.solver_reason_ = choice
         if not getattr(self, "_n_chunks", 0):
             self.loss_curve_, self.learning_rates_ = [], []
@@ -826,12 +831,12 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.learning_rates_ = rates if any(rates) else []
 
     def _curve_labels(self):
-        """What a picture of the curves says along its axes."""
+        """Return the labels of the axes of a plot of the curves."""
         chunks = {"x_values": last_chunks(self._n_chunks)} if self._n_chunks else {}
         return {**self._curve_names, **chunks}
 
     def _names_of_fit(self):
-        """What a picture calls the curves: parameters may change after the fit."""
+        """Return the names of the curves in a plot, kept as parameters may change after the fit."""
         penalised = self.penalty is not None and self.alpha > 0
         score = self.scoring
         if callable(score):
@@ -843,12 +848,12 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         }
 
     def _fitted(self, state, history=None):
-        """A copy that is fitted as `fit` would return it; what a scorer or a callback sees."""
-        twin = copy(self)
-        twin._publish(state)
+        """Return a fitted copy, as `fit` would return it; what a scorer or a callback sees."""
+        fitted = copy(self)
+        fitted._publish(state)
         if history is not None:
-            twin._publish_history(history)
-        return twin
+            fitted._publish_history(history)
+        return fitted
 
     def _forget(self):
         """Drop the last fit, so that nobody sees half of it while the next one runs."""
@@ -857,9 +862,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 delattr(self, name)
 
     def _diverged(self, error):
+        """Return the error that tells users of diverged steps."""
         return ValueError(
             f"The loss grew beyond all bounds in {error} with learning_rate="
-            f"{self.learning_rate!r} and update={self.update!r}. Use update='implicit', "
+            f"{self._rate()!r} and update={self.update!r}. Use update='implicit', "
             "which never overshoots a row, or a lower learning_rate."
         )
 

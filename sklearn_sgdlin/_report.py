@@ -5,21 +5,23 @@ The curve of a stream, which may be endless, gets coarser as it grows.
 
 from ._early_stopping import no_longer_improves
 
-POINTS = 1000  # of the curve of a stream, at most; an even number
+# Points of the curve of a stream, at most; an even number, as neighbours become one.
+POINTS = 1000
 
 
 class History:
-    """Grows by an epoch at a time.
+    """The history of a fit: losses, rates and scores, one an epoch.
 
     Parameters
     ----------
     tol, n_iter_no_change
-        When the scores count as no longer rising.
+        When the scores count as no longer improving.
 
     Attributes
     ----------
     losses, rates, scores : list of float
-        One an epoch; `scores` stays empty without validation data.
+        A rate is 0.0 where an epoch took no steps of SGD; `scores` stays empty without
+        validation data.
     last, best : Epoch
         The epoch just run; the one of the highest score, the last one if there are none.
     stop_reason : str or None
@@ -46,11 +48,11 @@ class History:
             self.stop_reason = "early_stopping"
 
     def state(self):
-        """The best model, after all rows seen."""
+        """Return the state of the best model, after all rows seen."""
         return self.best.state.with_rows_seen(self.last.state.rows_seen, self.last.state.steps)
 
     def line(self, seconds):
-        """The last epoch in a short line; lines align, also where a number is 1e-300."""
+        """Return the last epoch as a line of text; lines align, also where a number is 1e-300."""
         score = f"  validation {self.scores[-1]:13.6g}" if self.scores else ""
         epoch = self.last
         rate = f"rate {epoch.rate:9.3g}  " if epoch.rate is not None else ""

@@ -51,18 +51,18 @@ class SparseChunk:
         return self.centred @ (points[:-1].T * self.scale).T + self.intercept_scale * points[-1]
 
     def rmatvec(self, values):
-        """z.T @ values."""
+        """Return z.T @ values."""
         product = np.empty((len(self.scale) + 1, *values.shape[1:]))
         np.multiply(self.centred.rmatvec(values).T, self.scale, out=product[:-1].T)
         product[-1] = self.intercept_scale * values.sum(axis=0)
         return product
 
     def gram(self, weight):
-        """z.T @ diag(weight) @ z."""
+        """Return z.T @ diag(weight) @ z."""
         return sum((z * part[:, np.newaxis]).T @ z for z, part in self.dense_blocks(weight))
 
     def column_squares(self, weight):
-        """Diagonal of z.T @ diag(weight) @ z."""
+        """Return the diagonal of z.T @ diag(weight) @ z."""
         total = weight.sum()
         linear, square = weight @ self.X, weight @ self.X.power(2)
         offset = self.scale * self.centre

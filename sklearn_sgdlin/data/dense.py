@@ -26,17 +26,17 @@ class DenseChunk:
         return np.stack([self.z @ point for point in points.T]).T
 
     def rmatvec(self, values):
-        """z.T @ values."""
+        """Return z.T @ values."""
         if values.ndim == 1 or values.shape[1] > MAX_SEPARATE_GEMV:
             return self.z.T @ values
         return np.stack([value @ self.z for value in values.T]).T
 
     def gram(self, weight):
-        """z.T @ diag(weight) @ z."""
+        """Return z.T @ diag(weight) @ z."""
         return transposed_product(self.z * weight[:, np.newaxis], self.z)
 
     def column_squares(self, weight):
-        """Diagonal of z.T @ diag(weight) @ z."""
+        """Return the diagonal of z.T @ diag(weight) @ z."""
         return weight @ self.z**2
 
     def dense_blocks(self, weight):

@@ -104,7 +104,7 @@ class InMemory(Partitions):
 
     @classmethod
     def of(cls, X, y, sample_weight, scaling):
-        """Build from arrays."""
+        """Return the rows of arrays, in one part."""
         return cls([make_rows(X, y, sample_weight, scaling)])
 
     def each(self, task, args):

@@ -36,7 +36,10 @@ class Problem:
 
     @classmethod
     def on(cls, rows_in, settings, moments, size=None):
-        """Pose it on ``rows_in(scaling)``, wherever they are."""
+        """Return the problem of the rows in the scaling of these moments.
+
+        `rows_in` returns the `Partitions` in a scaling, wherever they lie.
+        """
         columns = moments.of_columns(slice(-1))
         if settings.precondition:
             unit, bound = settings.loss.compliance, settings.loss.bound
@@ -57,6 +60,6 @@ class Problem:
         return cls(rows_in(scaling), moments, objective, unit, norm)
 
     def step_rule(self, settings, rate):
-        """learning_rate, power_t, implicit of one sweep, and the mean of ||z||**2 below."""
+        """Return the step rule of a sweep: rate, power_t, whether implicit, and `norm`."""
         power_t = settings.power_t if settings.schedule == "invscaling" else 0.0
         return rate * self.unit, power_t, settings.implicit, self.norm

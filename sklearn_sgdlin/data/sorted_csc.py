@@ -7,13 +7,14 @@ from ..kernels.csc import add_gram, add_products, add_squares, count_entries, wr
 from ..linalg.centred import CentredMatrix
 from ..model.moments import Moments
 
-LEVELS = 8  # of how often a column occurs, for each doubling
+# Classes of frequency for each factor of two: columns of a class have about as many entries.
+LEVELS = 8
 
 
 class SortedColumns:
     """Columns of a CSR matrix times the roots of the weights, the most frequent first.
 
-    Loops over columns of equal length are foreseen by the processor.
+    Branch prediction is better in loops over columns of equal length.
 
     Attributes
     ----------
@@ -62,7 +63,7 @@ class CentredColumns(CentredMatrix):
     """
 
     def gram(self, weight):
-        """Products of columns for weights of rows; the upper triangle. X is a csr_array."""
+        """Return the upper triangle of the weighted products of columns. X is a csr_array."""
         X, gram = self.X, np.zeros((len(self.centre), len(self.centre)))
         add_gram(X.data, X.indices, X.indptr, weight, gram)
         means = self.X.T @ (weight * self.root) - weight @ self.root**2 / 2 * self.centre
@@ -72,7 +73,7 @@ class CentredColumns(CentredMatrix):
         return gram
 
     def row_products(self, values):
-        """The matrix times its transpose, times a number for each row. X is a csc_array."""
+        """Return the matrix times its transpose times values. X is a csc_array."""
         X, pairs = self.X, np.zeros((len(values), 2))
         pairs[:, 0] = values
         columns = X.data, X.indices, X.indptr[:-1], X.indptr[1:], self.centre
@@ -80,12 +81,12 @@ class CentredColumns(CentredMatrix):
         return pairs[:, 1] - self.root * along
 
     def row_squares(self):
-        """Sum of squares of each row. X is a csc_array."""
+        """Return the sum of squares of each row. X is a csc_array."""
         X, square = self.X, self.root**2 * (self.centre @ self.centre)
         columns = X.data, X.indices, X.indptr[:-1], X.indptr[1:], self.centre
         add_squares(*columns, self.root, square)
         return square
 
     def select(self, columns, layout="csc"):
-        """Some of the columns of a csc_array; few of them stay in the cache row by row."""
+        """Return some of the columns of a csc_array, in a layout of choice."""
         return CentredColumns(self.X[:, columns].asformat(layout), self.root, self.centre[columns])

@@ -104,6 +104,6 @@ def _optimum_of_signs(hessian, slope, l1, sign):
     active = np.flatnonzero(sign)
     optimum = np.zeros(len(sign))
     if len(active):
-        solve, _ = factorize_hessian(hessian[np.ix_(active, active)], len(active))
+        solve = factorize_hessian(hessian[np.ix_(active, active)], len(active))
         optimum[active] = solve((slope - l1 * sign)[active])
     return optimum

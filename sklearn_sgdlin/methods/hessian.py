@@ -7,8 +7,11 @@ from ..linalg.factorization import PIVOT_RATIO, cholesky_solver, factorize_hessi
 from ..linalg.least_squares import LeastSquares
 from ..linalg.triangular import triangular_factor
 
-SIGNED_ROWS = 64  # summed up by one matrix of signs
-BUFFER = 256  # sums multiplied together
+# Rows that one random matrix of signs sums up.
+SIGNED_ROWS = 64
+
+# Sums that are collected before their products are taken in one multiplication.
+BUFFER = 256
 
 
 class Hessian:
@@ -68,7 +71,7 @@ class Hessian:
         self.total.flat[:: self.n_coordinates + 1] += l2
         if not self.exact:
             rank = self.n_coordinates if full_rank else self.n_rows
-            self.solve, _ = factorize_hessian(self.total.copy(), rank)
+            self.solve = factorize_hessian(self.total.copy(), rank)
             return
         self.solve, self.well_conditioned = cholesky_solver(
             self.total.copy(), self.n_coordinates, self.pivot_ratio

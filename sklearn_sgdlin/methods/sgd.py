@@ -14,8 +14,8 @@ MAX_LANCZOS_STEPS = 100
 LANCZOS_STEPS_AT_END = 30
 
 
-# Points of a kind, last iterates or averages, that are searched among. Of more places, means over
-# groups are, so that a search costs no more.
+# Points of a kind, last iterates or averages, that are directions of a search. Where there are more
+# places, means over groups of them are, so that a search costs no more.
 MAX_POINTS = 16
 
 

@@ -77,7 +77,7 @@ def on_projection(partition, task, *args):
 class KinkedSGD(Solver):
     """A sweep an epoch, then the minimum over the span of its end, its average and earlier steps.
 
-    How far the optimum is, no sum of this search tells, so the distance is None.
+    The search yields no bound of the distance from the optimum, so that is None.
     """
 
     def __init__(self, rows, objective):
@@ -88,8 +88,8 @@ class KinkedSGD(Solver):
         """Return the best model in the span after one more sweep."""
         points = [at_most(points - theta[:, np.newaxis]) for points in sweep(theta)]
         descent = self._descent(theta)
-        # The average of a path that leaves a kink now and then is not at it. Where the gradient
-        # keeps a coordinate there, no direction of the sweep moves it; else none could be followed.
+        # The average of iterates that are mostly zero is not exactly zero. Where the gradient keeps
+        # a coordinate at its kink, no direction of the sweep moves it: none could be followed.
         held = (theta == 0) & (descent[0] == 0)
         points = [np.where(held[:, np.newaxis], 0.0, steps) for steps in points]
         columns = [*points, *descent, *self.earlier_steps]
