@@ -25,7 +25,7 @@ numpydoc_xref_param_type = False
 nitpicky = False
 html_theme = "alabaster"
 html_theme_options = {
-    "description": "Linear regression by SGD that just works in scikit-learn",
+    "description": "Linear regression for scikit-learn on raw data",
     "page_width": "1280px",  # lines of code of 100 characters fit
     "body_max_width": "auto",
     "sidebar_width": "250px",  # and so does the name

@@ -1,4 +1,4 @@
-"""Linear regression by stochastic gradient descent that works on raw data."""
+"""Linear regression on raw data, by stochastic gradient descent or a faster solver."""
 
 from importlib.metadata import version
 

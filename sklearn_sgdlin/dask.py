@@ -78,17 +78,15 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     With squared error and no penalty, or "l2", the solver depends on the number of columns:
 
-    - up to 100: "newton-cholesky". The Hessian, ``n_features**2`` numbers from each worker, is
-      summed up once, and one Newton step follows.
+    - up to 100: "newton-cholesky". The Hessian of all rows is summed up once.
     - 101 to 1024: "newton-cg". After one sweep of SGD it searches among the Newton steps of the
       workers, each the gradient of all rows times the inverse Hessian of the worker's own [1]_.
     - more: "newton-cg". After one sweep of SGD it takes conjugate gradient steps.
 
-    Beyond 100 columns no matrix travels, but some vectors of ``n_features + 1`` numbers in each
-    epoch. "dual" and "min-norm" need all rows in one place. Other losses and penalties take
-    interior-point steps, whose matrix of ``n_features**2`` numbers is summed up over workers; with
-    more than 4096 columns no matrix travels. With ``average=False`` the model is the mean of the
-    workers' last iterates, and nothing is searched, so partitions should be alike.
+    "dual" and "min-norm" need all rows in one place. Other losses and penalties take interior-point
+    steps with a matrix of ``n_features**2`` numbers, or with more than 4096 columns with none. With
+    ``average=False`` the model is the mean of the workers' last iterates, and nothing is searched,
+    so partitions should be alike. The user guide says what travels.
 
     A worker that is lost during `fit`, or lacks the package, raises RuntimeError, and the
     estimator is as it was.
