@@ -1,27 +1,36 @@
-"""What changes where the method does: time, memory and quality on both sides of each threshold.
+"""What changes where the solver does: time, memory and quality on both sides of each threshold.
 
 Run by hand: ``python benchmarks/thresholds.py``, or with names of thresholds to walk only these.
-Each line is one size: half the threshold, the last below it, the first beyond it, and twice it.
+Lines are named after the fields of `Tuning`. Most of them walk over sizes of the data: half the
+threshold, the last size up to it, the first one beyond, and double. Numbers that are no sizes are
+walked themselves: half, as it is, and double, with the same data.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, issparse, random_array
+from scipy.sparse import csr_array, hstack, issparse, random_array
 from scipy.sparse.linalg import LinearOperator, lsqr
 from sklearn.linear_model import ElasticNet
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._tuning import Tuning
 
+USUAL = Tuning()
 LONG = 1.0  # seconds, from which a fit is timed once
+REPETITIONS = 10  # of short ones
 JUMP = 2.0  # times as much, from one side of a threshold to the other
+SMALL = 10.0  # megabytes that need no mention
+DIRECT = 1500  # rows or columns up to which the least objective is found by a factorisation
 
 
 def with_target(rng, X):
@@ -45,42 +54,193 @@ def sparse(n_rows, n_features, per_row):
     return with_target(rng, X)
 
 
-def repeated(n_rows, n_features, n_repeated):
-    """Rows of which some are written twice."""
-    X, y = dense(n_rows, n_features)
-    X[:n_repeated] = X[n_rows - n_repeated :]
-    return X, y
+def twins(n_rows, n_features, per_row=None):
+    """Pairs of columns that differ more or less: eigenvalues far apart, so that a Hessian helps."""
+    rng = np.random.default_rng(0)
+    n_first = n_features // 2
+    n_second = n_features - n_first
+    if per_row is None:
+        X = rng.standard_normal((n_rows, n_second))
+        noise = rng.standard_normal((n_rows, n_first)) * 10 ** rng.uniform(-3, 0, n_first)
+        return with_target(rng, np.hstack([X, X[:, :n_first] + noise]))
+    X, _ = sparse(n_rows, n_second, per_row)
+    other = X.copy()
+    other.data *= 1 + rng.standard_normal(X.nnz) * (10 ** rng.uniform(-3, 0, n_second))[X.indices]
+    return with_target(rng, csr_array(hstack([X, other[:, :n_first]], format="csr")))
+
+
+def words(n_rows, n_features, per_row=20):
+    """Weights of words of very different frequency."""
+    rng = np.random.default_rng(0)
+    columns = (n_features * rng.random((n_rows, per_row)) ** 6).astype(np.int64).ravel()
+    values = rng.lognormal(size=columns.size)
+    rows = np.repeat(np.arange(n_rows), per_row)
+    return with_target(rng, csr_array((values, (rows, columns)), shape=(n_rows, n_features)))
+
+
+class Sizes(NamedTuple):
+    """A walk over sizes of the data, up to the threshold and beyond.
+
+    Attributes
+    ----------
+    within : float
+        The largest size that is on the side of half of it.
+    make : callable
+        Returns X and y of a size.
+    settings : dict
+        Of the estimator; "chunk" is the number of rows of a call of `partial_fit`.
+    """
+
+    within: float
+    make: Callable
+    settings: dict
+
+    def steps(self, name):
+        """Yield a size, and what is fitted how."""
+        within = int(self.within)
+        for size in (within // 2, within, within + 1, 2 * within):
+            yield size, self.make(size), self.settings, USUAL
+
+
+class Values(NamedTuple):
+    """A walk over values of a field of `Tuning`, with the same data."""
+
+    make: Callable
+    settings: dict
+
+    def steps(self, name):
+        """Yield a value, and what is fitted how."""
+        usual, data = getattr(USUAL, name), self.make()
+        for value in (usual / 2, usual, 2 * usual):
+            yield value, data, self.settings, replace(USUAL, **{name: type(usual)(value)})
+
+
+def last(condition, largest):
+    """The largest size up to which a condition holds."""
+    low, high = 1, largest
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if condition(middle) else (low, middle - 1)
+    return low
+
+
+def interior_work(n_rows, n_features):
+    """Multiplications for a Hessian of "interior-point"."""
+    return (n_features + 1) ** 2 * (n_rows + (n_features + 1) / 3)
+
+
+def newton_work(n_summed, n_rows, n_features):
+    """Multiplications for a Hessian of "newton-cg", from so many rows or sums of them."""
+    work = n_summed * (n_features + 1) + USUAL.products_per_dense_entry * n_rows
+    return work * (n_features + 1)
 
 
 L1, L2 = {"penalty": "l1", "alpha": 0.01}, {"penalty": "l2"}
+TIGHT_L1 = {**L1, "alpha": 1e-4, "tol": 1e-5}
+ROWS = USUAL.max_row_system_rows
+SKETCH = USUAL.sketch_rows_per_feature * 1001
 
-# Name: threshold, data of a size, and settings; how `fit` is called if not on all rows at once.
 WALKS = {
-    "COORDINATES": (4096, partial(sparse, 20_000, per_row=20), {}),
-    "COORDINATES, correlated": (4096, lambda size: dense(5000, size, 1.0), {}),
-    "CHEAP_COORDINATES": (256, lambda size: dense(30_000, size), {}),
-    "CHEAP_COORDINATES, few rows": (256, lambda size: dense(200, size), {}),
-    "CHEAP_COORDINATES, few rows, l2": (256, lambda size: dense(200, size), L2),
-    "CHEAP_WORK": (6218, lambda size: dense(size, 400), {}),
-    "EXACT_ROWS": (40 * 401, lambda size: dense(size, 400, 1.0), {}),
-    "FEW_ROWS": (4096, lambda size: dense(size, 4500), {}),
-    "FEW_ROWS, l2": (4096, lambda size: dense(size, 4500), L2),
-    "rows as many as columns": (1000, lambda size: dense(size, 1000), {}),
-    "rows as many as columns, l2": (1000, lambda size: dense(size, 1000), L2),
-    "one row twice": (0.5, lambda size: repeated(50, 200_000, int(size)), {}),
-    "COPIED": (64, lambda size: sparse(2000, 8000, size), L2),
-    "COORDINATES, rows": (4096, lambda size: sparse(1000, size, 20), L2),
-    "SHARED": (5000, lambda size: sparse(4000, size, 10), L2),
-    "BLAS_THREADS_MIN_FEATURES": (2047, lambda size: dense(4000, size), {}),
-    "BLAS_SERIAL_MAX_SIZE": (1638, lambda size: dense(size, 20), {}),
-    "STREAM_GRAM_FEATURES": (64, lambda size: dense(20_000, size), {"chunk": 1000}),
-    "MERGE_SIZE": (3276, lambda size: dense(size, 10), {"loss": "quantile"}),
-    "PENALTY_COLUMNS": (2047, lambda size: sparse(20_000, size, 20), {**L2, "average": False}),
-    "interior COORDINATES": (4096, lambda size: dense(10, size, decades=0.0), L1),
-    "interior COORDINATES, sparse": (4096, lambda size: sparse(5000, size, 20), L1),
-    "MATRIX_WORK": (1000, lambda size: sparse(1000, size, 5), L1),
+    "max_hessian_features": Sizes(
+        USUAL.max_hessian_features, partial(sparse, 20_000, per_row=20), {}
+    ),
+    "max_hessian_features, correlated": Sizes(
+        USUAL.max_hessian_features, partial(dense, 4200, together=1.0), {}
+    ),
+    "max_hessian_features, l1": Sizes(
+        USUAL.max_hessian_features, partial(dense, 10, decades=0.0), L1
+    ),
+    "max_hessian_features, l1 and sparse": Sizes(
+        USUAL.max_hessian_features, partial(sparse, 5000, per_row=20), L1
+    ),
+    "cheap_hessian_features": Sizes(USUAL.cheap_hessian_features, partial(dense, 30_000), {}),
+    "cheap_hessian_features, correlated": Sizes(
+        USUAL.cheap_hessian_features, partial(twins, 30_000), {}
+    ),
+    "cheap_hessian_products": Sizes(
+        USUAL.cheap_hessian_products // 401**2, lambda size: dense(size, 400), {}
+    ),
+    "cheap_hessian_products, correlated": Sizes(
+        USUAL.cheap_hessian_products // 401**2, lambda size: twins(size, 400), {}
+    ),
+    "max_row_system_rows": Sizes(ROWS, lambda size: dense(size, ROWS + 10), {}),
+    "max_row_system_rows, l2": Sizes(
+        ROWS, lambda size: dense(size, ROWS + 10, decades=0.0), {**L2, "alpha": 0.01}
+    ),
+    "as many rows as columns": Sizes(1000, lambda size: dense(size, 1000), {}),
+    "as many rows as columns, l2": Sizes(1000, lambda size: dense(size, 1000), L2),
+    "min_row_system_features": Sizes(USUAL.min_row_system_features - 1, partial(dense, 30), {}),
+    "min_row_system_features, l2": Sizes(USUAL.min_row_system_features - 1, partial(dense, 30), L2),
+    "min_sparse_dual_features": Sizes(
+        USUAL.min_sparse_dual_features - 1, partial(sparse, 1000, per_row=20), L2
+    ),
+    "max_sparse_dual_entries_per_feature": Sizes(
+        USUAL.max_sparse_dual_entries_per_feature * 4, partial(sparse, 2000, 8000), L2
+    ),
+    "max_stream_features": Sizes(
+        USUAL.max_stream_features, partial(dense, 20_000), {"chunk": 1000}
+    ),
+    "exact_hessian_rows_per_feature": Sizes(
+        USUAL.exact_hessian_rows_per_feature * 401, lambda size: twins(size, 400), {}
+    ),
+    "sketch_rows_per_feature": Values(partial(twins, 30_000, 400), {}),
+    "min_sketch_rows": Values(partial(twins, 30_000, 100), {"solver": "newton-cg"}),
+    "hessian_products_per_entry": Sizes(
+        last(lambda d: newton_work(1, 1, d) <= USUAL.hessian_products_per_entry * d, 10**5),
+        partial(twins, 7000),
+        {},
+    ),
+    "min_hessian_products": Sizes(
+        last(lambda n: newton_work(n, n, 2000) <= USUAL.min_hessian_products, 10**6),
+        lambda size: twins(size, 2000, 3),
+        {},
+    ),
+    "products_per_dense_entry": Sizes(
+        last(lambda n: newton_work(SKETCH, n, 1000) <= USUAL.min_hessian_products, 10**8),
+        lambda size: twins(size, 1000, 2),
+        {},
+    ),
+    "interior_products_per_entry": Sizes(
+        last(
+            lambda d: interior_work(5000, d) <= USUAL.interior_products_per_entry * 20 * 5000, 10**5
+        ),
+        partial(sparse, 5000, per_row=20),
+        L1,
+    ),
+    "min_interior_products": Sizes(
+        last(lambda n: interior_work(n, 100) <= USUAL.min_interior_products, 10**5),
+        lambda size: sparse(size, 100, 3),
+        L1,
+    ),
+    "max_interior_products": Sizes(
+        last(lambda n: interior_work(n, 1000) <= USUAL.max_interior_products, 10**5),
+        lambda size: twins(size, 1000, 3),
+        TIGHT_L1,
+    ),
+    "max_frequent_columns": Values(partial(words, 8000, 20_000), L2),
+    "frequent_products_per_entry": Values(partial(words, 8000, 20_000), L2),
+    "max_merged_entries": Sizes(
+        USUAL.max_merged_entries // 10, lambda size: dense(size, 10), {"loss": "quantile"}
+    ),
+    "min_product_rows_per_column": Sizes(
+        USUAL.min_product_rows_per_column * 62 - 1, lambda size: dense(size, 60), {"chunk": 10**6}
+    ),
+    "max_curve_points": Sizes(USUAL.max_curve_points, lambda size: dense(size, 5), {"chunk": 1}),
+    "min_blas_threads_features": Sizes(
+        USUAL.min_blas_threads_features - 1, partial(dense, 4200), {}
+    ),
+    "max_unlimited_entries": Sizes(
+        USUAL.max_unlimited_entries // 20, lambda size: dense(size, 20), {}
+    ),
+    "max_cluster_hessian_features": Sizes(
+        USUAL.max_cluster_hessian_features, partial(dense, 8000), {}
+    ),
+    "max_worker_hessian_features": Sizes(
+        USUAL.max_worker_hessian_features, partial(dense, 8000), {}
+    ),
 }
-CLUSTERS = {"MATRIX_COORDINATES": 100, "NEWTON_COORDINATES": 1024}
+ON_CLUSTER = {"max_cluster_hessian_features", "max_worker_hessian_features"}
+WITH_THREADS = {"min_blas_threads_features", "max_unlimited_entries"}  # their wall time counts
 
 
 def centred(X):
@@ -104,31 +264,30 @@ def least(X, y, penalty, alpha):
         residual = y - model.predict(X)
         return residual @ residual / 2 / n_rows + alpha * np.abs(model.coef_).sum()
     damp = n_rows * alpha if penalty == "l2" else 0.0
-    if issparse(X):
-        *_, coef = None, lsqr(centred(X), target, np.sqrt(damp), 1e-12, 1e-12, iter_lim=3000)[0]
-        residual = target - centred(X) @ coef
-        return residual @ residual / 2 / n_rows + damp / n_rows * coef @ coef / 2
-    z = centred(X)
-    if n_rows <= X.shape[1]:  # by rows: a' K a and the residual W a
-        if damp == 0:
-            z /= z.std(axis=0)
-            values, vectors = np.linalg.eigh(z @ z.T)
-            rest = vectors[:, values < 1e-10 * values.max()].T @ target
-            return rest @ rest / 2 / n_rows
+    if damp == 0 and n_rows <= X.shape[1]:
+        return 0.0  # no two rows are equal
+    z, scale = centred(X), 1.0
+    if not issparse(X) and (damp == 0 or min(X.shape) <= DIRECT):
+        scale = 1 / z.std(axis=0)
+        z *= scale
+    if issparse(X) or min(X.shape) > DIRECT:
+        coef = lsqr(z, target, np.sqrt(damp), 1e-9, 1e-9, iter_lim=3000)[0]
+    elif n_rows <= X.shape[1]:  # by rows: a' K a
+        z /= scale
         dual = np.linalg.solve(z @ z.T + damp * np.eye(n_rows), target)
         return damp * target @ dual / 2 / n_rows
-    scale = 1 / z.std(axis=0)
-    z *= scale
-    coef = np.linalg.solve(z.T @ z + damp * np.diag(scale**2), z.T @ target)
+    else:
+        coef = np.linalg.solve(z.T @ z + damp * np.diag(scale**2), z.T @ target)
     residual = target - z @ coef
     return residual @ residual / 2 / n_rows + damp / n_rows * np.sum((scale * coef) ** 2) / 2
 
 
-def fitted(X, y, settings):
+def fitted(X, y, settings, tuning=USUAL):
     """A model of all rows, or of a stream of chunks."""
     settings = dict(settings)
     chunk = settings.pop("chunk", None)
     model = SGDLinearRegressor(random_state=0, **settings)
+    model._tuning = tuning
     if chunk is None:
         return model.fit(X, y)
     for start in range(0, len(y), chunk):
@@ -150,96 +309,92 @@ def excess(model, X, y):
     return float((value - best) / (best if best > 1e-9 * np.var(y) else np.var(y) / 2))
 
 
-def measure(name, size):
-    """Time, memory and quality of one size; in a process of its own."""
-    _, make, settings = WALKS[name]
-    X, y = make(size)
-    fitted(*dense(500, 5), {})  # imports, and the first call of each library
-    seconds, processor = [], []
-    while not seconds or (len(seconds) < 3 and seconds[0] < LONG):
-        start, started = time.perf_counter(), time.process_time()
-        model = fitted(X, y, settings)
-        seconds.append(time.perf_counter() - start)
-        processor.append(time.process_time() - started)
+class Measured(NamedTuple):
+    """Time, memory and quality of a fit."""
+
+    seconds: float
+    processor: float
+    megabytes: float
+    model: SGDLinearRegressor
+
+
+def measured(fit):
+    """Return what a fit takes: the least of some repetitions, or the only one if it is long."""
     tracemalloc.start()
-    fitted(X, y, settings)
-    peak = tracemalloc.get_traced_memory()[1]
+    times = [time.perf_counter(), time.process_time()]
+    model = fit()
+    seconds, processor = time.perf_counter() - times[0], time.process_time() - times[1]
+    megabytes = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
-    reason = getattr(model, "stop_reason_", None)
-    return min(seconds), min(processor), peak / 2**20, excess(model, X, y), reason
+    if seconds < LONG:
+        seconds, processor = np.inf, np.inf
+        for _ in range(REPETITIONS):
+            start, started = time.perf_counter(), time.process_time()
+            model = fit()
+            seconds = min(seconds, time.perf_counter() - start)
+            processor = min(processor, time.process_time() - started)
+    return Measured(seconds, processor, megabytes, model)
 
 
-def measure_cluster(name, size):
-    """The same on two workers that are threads of this process."""
+def on_cluster(X, y, settings, tuning):
+    """Fit on two workers that are threads of this process."""
     from distributed import Client, LocalCluster  # it is no requirement of the other walks
 
     from sklearn_sgdlin.dask import DaskSGDLinearRegressor
 
-    X, y = dense(8000, size)
     options = {"processes": False, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
-        parts = [part for part in np.array_split(np.arange(len(y)), 4)]
+        parts = np.array_split(np.arange(len(y)), 4)
         data = [client.scatter([values[part] for part in parts]) for values in (X, y)]
-        DaskSGDLinearRegressor(client=client, max_iter=1, tol=None).fit(*data)
-        start, started = time.perf_counter(), time.process_time()
-        model = DaskSGDLinearRegressor(client=client, random_state=0).fit(*data)
-        took = time.perf_counter() - start, time.process_time() - started
-        tracemalloc.start()
-        DaskSGDLinearRegressor(client=client, random_state=0).fit(*data)
-        peak = tracemalloc.get_traced_memory()[1]
-    residual = y - X @ model.coef_ - model.intercept_
-    best = least(X, y, None, 0.0)
-    return (
-        *took,
-        peak / 2**20,
-        float(residual @ residual / 2 / len(y) / best - 1),
-        model.stop_reason_,
-    )
 
+        def fit():
+            model = DaskSGDLinearRegressor(client=client, random_state=0, **settings)
+            model._tuning = tuning
+            return model.fit(*data)
 
-def sizes(threshold):
-    """Half, the last below, the first beyond, and double."""
-    if threshold < 1:
-        return [0, 1, 2]
-    return [threshold // 2, threshold, threshold + 1, 2 * threshold]
+        return measured(fit)
 
 
 def walk(name):
-    """Print a line for each size; then whether time or memory jumps beyond the threshold."""
-    threshold = CLUSTERS[name] if name in CLUSTERS else WALKS[name][0]
+    """Print a line for each step; then whether time or memory jumps beyond the threshold."""
+    fitted(*dense(500, 5), {})  # imports, and the first call of each library
     lines = []
-    for size in sizes(threshold):
-        command = [sys.executable, __file__, "--measure", name, str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"{name:32s} {size:6d}  failed: {done.stderr.strip().splitlines()[-1]}")
-            continue
-        seconds, processor, megabytes, above, reason = json.loads(done.stdout.splitlines()[-1])
+    for step, (X, y), settings, tuning in WALKS[name].steps(name):
+        if name in ON_CLUSTER:
+            result = on_cluster(X, y, settings, tuning)
+        else:
+            result = measured(partial(fitted, X, y, settings, tuning))
+        above = excess(result.model, X, y)
         quality = "" if above is None else f"excess {above:9.1e}"
         print(
-            f"{name:32s} {size:6d}  {seconds:8.3f} s  processor {processor:8.3f} s  "
-            f"{megabytes:8.1f} MB  {quality:17s} {reason or ''}",
+            f"{name:36s} {step:9g}  {result.seconds:8.4f} s  processor {result.processor:8.4f} s  "
+            f"{result.megabytes:8.1f} MB  {quality:17s} {result.model.solver_:16s}"
+            f"{getattr(result.model, 'stop_reason_', None) or ''}",
             flush=True,
         )
-        lines.append((processor, megabytes))
-    if len(lines) >= 3:
-        below, beyond = np.maximum(lines[-3], 1e-3), np.maximum(lines[-2], 1e-3)
-        if threshold < 1:
-            below, beyond = np.maximum(lines[0], 1e-3), np.maximum(lines[1], 1e-3)
-        ratios = beyond / below
-        jumps = "  jumps" if (np.maximum(ratios, 1 / ratios) > JUMP).any() else ""
-        print(f"{name:32s} beyond / below: time {ratios[0]:.2f}, memory {ratios[1]:.2f}{jumps}")
+        counted = result.seconds if name in WITH_THREADS else result.processor
+        lines.append(np.maximum([counted, result.megabytes], 1e-6))
+    if isinstance(WALKS[name], Sizes):
+        ratios, large = lines[2] / lines[1], [True, max(lines[1][1], lines[2][1]) > SMALL]
+        jumps = "  jumps" if (np.maximum(ratios, 1 / ratios) > JUMP)[large].any() else ""
+        print(f"{name:36s} beyond / at: time {ratios[0]:.2f}, memory {ratios[1]:.2f}{jumps}")
+    else:
+        half, double = lines[0] / lines[1], lines[2] / lines[1]
+        print(f"{name:36s} time: half {half[0]:.2f}, double {double[0]:.2f} of that at the value")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help="thresholds to walk; default: all")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        name, size = options.measure[0], int(options.measure[1])
-        print(json.dumps((measure_cluster if name in CLUSTERS else measure)(name, size)))
-    else:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # times that can be compared
-        for name in options.names or [*WALKS, *CLUSTERS]:
+    for name in options.names or WALKS:
+        if options.here:
             walk(name)
+            continue
+        environment = dict(os.environ)
+        if name not in WITH_THREADS:  # times that can be compared
+            environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+        command = [sys.executable, __file__, "--here", name]
+        if subprocess.run(command, env=environment, check=False).returncode:
+            print(f"{name:36s} failed")

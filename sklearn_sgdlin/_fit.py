@@ -159,7 +159,7 @@ def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
     stop = StopRule(settings, problem.moments)
     for number in range(1, settings.max_iter + 1):
         sweeps.rate, steps_before = stop.rate, sweeps.rows_seen
-        with blas_threads(rows.n_rows, rows.n_coordinates):
+        with blas_threads(rows.n_rows, rows.n_coordinates - 1, settings.tuning):
             theta, loss, distance = solver.run(theta, sweeps)
         reason = stop.update(number, float(loss), distance)
         products = CrossProducts(seen, None)

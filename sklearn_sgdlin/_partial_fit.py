@@ -42,7 +42,7 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetSta
     seed : int
         Used for the first chunk; later ones have that of the state.
     """
-    with blas_threads(*X.shape):
+    with blas_threads(*X.shape, settings.tuning):
         if y.ndim == 1:
             return _update(settings, Chunk(X, y, sample_weight), state, seed)
         states = (None,) * y.shape[1] if state is None else state.states
@@ -80,7 +80,9 @@ def _update(settings, chunk, state, seed):
     #    the settings of later chunks: least squares needs the products of all rows.
     solvable = stream_choice(settings, X.shape[1], state).solver == "newton-cholesky"
     with_products = solvable if state is None else state.has_products
-    cross_products = CrossProducts.of(X, y[np.newaxis], sample_weight, with_products)
+    cross_products = CrossProducts.of(
+        X, y[np.newaxis], sample_weight, with_products, settings.tuning
+    )
 
     # 2. Merge the sums with those of the rows before. A first chunk starts from a constant model.
     if state is None:

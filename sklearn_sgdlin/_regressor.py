@@ -827,13 +827,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self._n_chunks += 1
         rate = self._rate() if choice.solver == "sgd" else 0.0
         rates = self.learning_rates_ or [0.0] * len(self.loss_curve_)
-        self.loss_curve_, rates = with_chunk(self.loss_curve_, rates, self._n_chunks, loss, rate)
+        self.loss_curve_, rates = with_chunk(
+            self.loss_curve_, rates, self._n_chunks, loss, rate, self._tuning.max_curve_points
+        )
         self.learning_rates_ = rates if any(rates) else []
 
     def _curve_labels(self):
         """Return the labels of the axes of a plot of the curves."""
-        chunks = {"x_values": last_chunks(self._n_chunks)} if self._n_chunks else {}
-        return {**self._curve_names, **chunks}
+        names = dict(self._curve_names)
+        if self._n_chunks:
+            names["x_values"] = last_chunks(self._n_chunks, self._tuning.max_curve_points)
+        return names
 
     def _names_of_fit(self):
         """Return the names of the curves in a plot, kept as parameters may change after the fit."""

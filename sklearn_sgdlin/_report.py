@@ -5,9 +5,6 @@ The curve of a stream, which may be endless, gets coarser as it grows.
 
 from ._early_stopping import no_longer_improves
 
-# Points of the curve of a stream, at most; an even number, as neighbours become one.
-POINTS = 1000
-
 
 class History:
     """The history of a fit: losses, rates and scores, one an epoch.
@@ -59,15 +56,15 @@ class History:
         return f"epoch {epoch.number:5d}  {rate}loss {epoch.loss:12.6g}{score}  {seconds:8.2f} s"
 
 
-def chunks_per_point(n_chunks):
+def chunks_per_point(n_chunks, max_points):
     """Return how many chunks of a stream each point of its curve stands for, a power of 2."""
     per_point = 1
-    while n_chunks > POINTS * per_point:
+    while n_chunks > max_points * per_point:
         per_point *= 2
     return per_point
 
 
-def with_chunk(losses, rates, number, loss, rate):
+def with_chunk(losses, rates, number, loss, rate, max_points):
     """Return the curves of a stream with those of its next chunk, as new lists.
 
     Parameters
@@ -78,9 +75,11 @@ def with_chunk(losses, rates, number, loss, rate):
         Of the chunk, counted from 1.
     loss, rate : float
         Its own.
+    max_points : int
+        Points of the curve at most, an even number.
     """
-    per_point = chunks_per_point(number)
-    if per_point > chunks_per_point(number - 1):  # full: neighbours become one
+    per_point = chunks_per_point(number, max_points)
+    if per_point > chunks_per_point(number - 1, max_points):  # full: neighbours become one
         losses = [a / 2 + b / 2 for a, b in zip(losses[::2], losses[1::2], strict=True)]
         rates = rates[1::2]
     n_before = (number - 1) % per_point  # chunks that the last point stands for, of its number
@@ -90,9 +89,9 @@ def with_chunk(losses, rates, number, loss, rate):
     return [*losses[:-1], losses[-1] * (1 - share) + loss * share], [*rates[:-1], rate]
 
 
-def last_chunks(n_chunks):
+def last_chunks(n_chunks, max_points):
     """Return the number of the last chunk that each point of the curve of a stream stands for."""
-    per_point = chunks_per_point(n_chunks)
+    per_point = chunks_per_point(n_chunks, max_points)
     return [min(first + per_point, n_chunks) for first in range(0, n_chunks, per_point)]
 
 

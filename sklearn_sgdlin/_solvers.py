@@ -79,7 +79,7 @@ class Solvers:
             case "sgd":
                 return KinkedSGD(rows, objective)
             case "interior-point":
-                return InteriorPoint(rows, objective, tol)
+                return InteriorPoint(rows, objective, tol, settings.tuning)
             case "dual" | "min-norm":
                 if self._row_kernel(rows).solve is None:
                     self.choice = self._without_dual()
@@ -126,9 +126,11 @@ class Solvers:
         """Return the kernel matrix of the rows, the same for all targets."""
         if self._kernel is None:
             (rows,) = rows.parts
-            l2 = self.settings.l2
-            dense = self._columns is None
-            self._kernel = DenseKernel(rows, l2) if dense else SparseKernel(self._columns, rows, l2)
+            l2, tuning = self.settings.l2, self.settings.tuning
+            if self._columns is None:
+                self._kernel = DenseKernel(rows, l2, tuning)
+            else:
+                self._kernel = SparseKernel(self._columns, rows, l2, tuning)
         return self._kernel
 
     @cached_property

@@ -1,7 +1,7 @@
 """Thresholds at which `fit` and `partial_fit` go another way.
 
-Each field says what it counts, what happens on either side, why, and which line of
-``python benchmarks/thresholds.py`` measures time, memory and quality at half of it, at it, just
+The comment above each field says what it counts, what happens on either side, why, and which line
+of ``python benchmarks/thresholds.py`` measures time, memory and quality at half of it, at it, just
 beyond, and at double. Tests and benchmarks set others with ``estimator._tuning = Tuning(...)``,
 which travels with the settings, also to the workers of a cluster.
 """
@@ -13,8 +13,13 @@ from dataclasses import dataclass
 class Tuning:
     """Thresholds that choose a solver, or a variant of one."""
 
+    # --- The choice of a solver ---
+
     # Features. With more, no matrix of n_features**2 numbers is kept: "newton-cholesky" cannot be
-    # asked for, and "newton-cg" goes on without a Hessian. At 4096 a matrix takes 128 MB.
+    # asked for, and "newton-cg" and "interior-point" go on without a Hessian. At 4096 a matrix
+    # takes 128 MB. From then on a sweep of SGD comes before the iterations of "newton-cg", and
+    # "interior-point" with an l1 penalty begins with zeros instead: to undo the noise of a sweep
+    # takes longer than the way from them.
     # Measured by: max_hessian_features
     max_hessian_features: int = 4096
 
@@ -54,7 +59,7 @@ class Tuning:
     max_cluster_hessian_features: int = 100
 
     # Features of rows on several workers. Up to here each worker keeps the Hessian of its own rows,
-    # whose Newton steps are directions of "newton-cg".
+    # whose Newton steps are directions of "newton-cg". Beyond, a round is a sweep of each worker.
     # Measured by: max_worker_hessian_features
     max_worker_hessian_features: int = 1024
 
@@ -63,31 +68,93 @@ class Tuning:
     # Measured by: max_stream_features
     max_stream_features: int = 64
 
+    # --- Variants of "newton-cg" ---
+
     # Rows a feature. Where "newton-cg" needs a Hessian, up to here the rows themselves are summed
-    # up; beyond, as many random signed sums of rows as `sketch_rows_per_feature` says.
+    # up; beyond, as many random signed sums of rows as `sketch_rows_per_feature` says, which is
+    # less work and a preconditioner instead of the solution.
     # Measured by: exact_hessian_rows_per_feature
     exact_hessian_rows_per_feature: int = 40
 
     # Signed sums a feature. An iteration preconditioned by their Hessian leaves about one part in
     # this number of the excess; more cost more than the iterations they save.
-    # Measured by: exact_hessian_rows_per_feature (beyond it)
+    # Measured by: sketch_rows_per_feature
     sketch_rows_per_feature: int = 6
 
-    # Signed sums, at the least, so that the distance to the optimum is known within some 5 percent.
-    # Measured by: exact_hessian_rows_per_feature (beyond it)
+    # Signed sums. With few features so many are taken at the least, so that the distance to the
+    # optimum is known within some 5 percent; fewer rows than that are summed up as they are.
+    # Measured by: min_sketch_rows
     min_sketch_rows: int = 1000
 
-    # Multiplications an entry of X, and in all. "newton-cg" makes a Hessian as a preconditioner if
-    # it costs no more than either of them; beyond, iterations cost less.
-    # Measured by: max_hessian_features, correlated
+    # Multiplications an entry of X. "newton-cg" makes a Hessian if it costs no more than this, or
+    # than the next number; beyond, iterations cost less, on whatever data.
+    # Measured by: hessian_products_per_entry
     hessian_products_per_entry: float = 3e3
+
+    # Multiplications. A Hessian that costs no more is made wherever eigenvalues are far apart: it
+    # takes some seconds at the most, which iterations may well take, too.
+    # Measured by: min_hessian_products
     min_hessian_products: float = 6e10
 
-    # Multiplications that cost as much as to write an entry of sparse X into a dense row.
-    # Measured by: max_hessian_features, correlated
+    # Multiplications that cost as much as to write an entry of sparse X into a dense row: they
+    # count as work of the Hessian. More of them, and it is made for fewer data.
+    # Measured by: products_per_dense_entry
     products_per_dense_entry: float = 50.0
 
+    # --- Variants of "interior-point" ---
+
+    # Multiplications an entry of X. Up to here the Hessian of each step is summed up and
+    # factorised; beyond, conjugate gradients take products with it, which then cost less.
+    # Measured by: interior_products_per_entry
+    interior_products_per_entry: float = 3e3
+
+    # Multiplications. A Hessian that costs no more is taken in any case: the calls of conjugate
+    # gradients alone would take as long.
+    # Measured by: min_interior_products
+    min_interior_products: float = 1e7
+
+    # Multiplications. Where conjugate gradients have not led to the optimum after some epochs, a
+    # Hessian that costs no more takes over; a larger one would take longer than more epochs.
+    # Measured by: max_interior_products
+    max_interior_products: float = 5e9
+
+    # --- Variants of "dual" ---
+
+    # Features of sparse rows. The matrix near the kernel matrix takes so many columns of the
+    # largest variance as they are, at most; the others are no more than a diagonal of it. More
+    # columns save iterations, but their products are a matrix that is factorised.
+    # Measured by: max_frequent_columns
+    max_frequent_columns: int = 1000
+
+    # Multiplications an entry of X that the products of these columns may cost. Columns beyond are
+    # left to the diagonal.
+    # Measured by: frequent_products_per_entry
+    frequent_products_per_entry: float = 20.0
+
+    # --- Rows, streams and threads ---
+
     # Entries of X. Up to here equal rows are merged and sorted where the model depends on the path,
-    # so that a row written twice and a row of weight 2 give the same model.
+    # so that a row written twice and a row of weight 2 give the same model. Beyond, to sort them
+    # would take a good part of the fit.
     # Measured by: max_merged_entries
     max_merged_entries: int = 1 << 15
+
+    # Rows a column of a chunk of a stream. From here on it is factorised by Cholesky of its
+    # products; with fewer, orthogonal transformations of the rows cost no more, and lose no digits.
+    # Measured by: min_product_rows_per_column
+    min_product_rows_per_column: int = 4
+
+    # Chunks of a stream. With more, each point of `loss_curve_` stands for 2, 4, 8 ... chunks, so
+    # that an endless stream keeps a curve of this length at most. An even number.
+    # Measured by: max_curve_points
+    max_curve_points: int = 1000
+
+    # Features. From here on BLAS keeps its threads, as time goes into products and factors of large
+    # square matrices, which threads speed up; with fewer it gets one, as they slow down small ones.
+    # Measured by: min_blas_threads_features
+    min_blas_threads_features: int = 2048
+
+    # Entries of X. Up to here BLAS keeps its threads as well: it starts none, or only short ones,
+    # for matrices as small as that, and the calls that set a limit would take longer.
+    # Measured by: max_unlimited_entries
+    max_unlimited_entries: int = 1 << 15

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
+from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.model.cross_products import CrossProducts
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.scaling import Scaling
@@ -30,7 +31,11 @@ def cross_products_of(X, targets, weight, cuts=CUTS, with_products=True):
         CrossProducts.merge,
         [
             CrossProducts.of(
-                X[part], targets[:, part], None if weight is None else weight[part], with_products
+                X[part],
+                targets[:, part],
+                None if weight is None else weight[part],
+                with_products,
+                Tuning(),
             )
             for part in parts
         ],
@@ -98,4 +103,4 @@ def test_what_is_not_finite_is_named_as_in_moments(data, row, value, weight_ther
     with pytest.raises(ValueError, match=message):
         Moments.of(X, weight)
     with pytest.raises(ValueError, match=message):
-        CrossProducts.of(X, targets, weight, with_products=True)
+        CrossProducts.of(X, targets, weight, True, Tuning())

@@ -11,7 +11,8 @@ from sklearn.metrics import make_scorer, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor, _report
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
+from sklearn_sgdlin._tuning import Tuning
 from tests.data import load
 
 
@@ -81,10 +82,10 @@ def test_stream():
     assert labels(display) == ["progressive loss"]
 
 
-def test_points_of_a_long_stream_lie_at_their_last_chunk(monkeypatch):
-    monkeypatch.setattr(_report, "POINTS", 10)
+def test_points_of_a_long_stream_lie_at_their_last_chunk():
     X, y = load("normal")
     model = SGDLinearRegressor(random_state=0)
+    model._tuning = Tuning(max_curve_points=10)
     for row in range(50):
         model.set_params(learning_rate=1.0 if row < 24 else 0.5)
         model.partial_fit(X[row : row + 1], y[row : row + 1])

@@ -6,9 +6,10 @@ import pickle
 import numpy as np
 import pytest
 
-from sklearn_sgdlin import SGDLinearRegressor, _report
+from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._fit import Epoch
 from sklearn_sgdlin._report import History, chunks_per_point, last_chunks, with_chunk
+from sklearn_sgdlin._tuning import Tuning
 from tests.data import load
 
 
@@ -126,12 +127,11 @@ def test_lines_align_whatever_the_numbers():
 
 
 @pytest.mark.parametrize("points", [2, 10, 100])
-def test_the_curve_of_an_endless_stream_gets_coarser(monkeypatch, points):
-    monkeypatch.setattr(_report, "POINTS", points)
+def test_the_curve_of_an_endless_stream_gets_coarser(points):
     losses, rates, chunks = [], [], np.random.default_rng(0).exponential(size=9 * points)
     for number, loss in enumerate(chunks, 1):
-        losses, rates = with_chunk(losses, rates, number, float(loss), 1 / number)
-        last = last_chunks(number)
+        losses, rates = with_chunk(losses, rates, number, float(loss), 1 / number, points)
+        last = last_chunks(number, points)
         assert len(losses) == len(last) <= points
         assert last[-1] == number
         if number % 7 == 0 or number > 8 * points:
@@ -139,13 +139,13 @@ def test_the_curve_of_an_endless_stream_gets_coarser(monkeypatch, points):
             means = [chunks[i:j].mean() for i, j in zip(first, last, strict=True)]
             np.testing.assert_allclose(losses, means)
             np.testing.assert_allclose(rates, 1 / np.array(last))
-    assert chunks_per_point(9 * points) == 16
+    assert chunks_per_point(9 * points, points) == 16
 
 
-def test_a_long_stream_keeps_a_curve_of_bounded_length(monkeypatch):
-    monkeypatch.setattr(_report, "POINTS", 8)
+def test_a_long_stream_keeps_a_curve_of_bounded_length():
     X, y = load("one column")
     model, losses, lengths = SGDLinearRegressor(random_state=0), [], set()
+    model._tuning = Tuning(max_curve_points=8)
     for row in range(100):
         chunk = slice(row, row + 1)
         prediction = model.predict(X[chunk]) if row else 0.0

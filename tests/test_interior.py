@@ -13,10 +13,10 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
-from sklearn_sgdlin.methods import interior_point
 from sklearn_sgdlin.methods.interior_point import InteriorPoint
 from sklearn_sgdlin.methods.multipliers import LinearizedKKT, MultiplierBounds
 from sklearn_sgdlin.methods.penalty_kkt import PenaltyKKT
@@ -164,7 +164,7 @@ def test_penalty_of_linear_functions_of_the_unknowns(rng, name, positive):
     assert objective.value(rows, np.maximum(theta, floor)) <= reference.value * (1 + 1e-6)
 
 
-def test_a_sweep_is_taken_only_where_it_is_the_start(rng, monkeypatch):
+def test_a_sweep_is_taken_only_where_it_is_the_start(rng):
     X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
     rows, sweeps = InMemory.of(X, y, None, Scaling.identity(6, True)), []
 
@@ -172,10 +172,12 @@ def test_a_sweep_is_taken_only_where_it_is_the_start(rng, monkeypatch):
         sweeps.append(theta)
         return theta[:, np.newaxis], theta[:, np.newaxis] + 0.01
 
-    for most, expected in [(interior_point.MATRIX_COORDINATES_MOST, 1), (6, 0)]:
-        monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", most)
+    for most, expected in [(6, 1), (5, 0)]:
         objective = Objective.of(LOSS_ROWS["huber"], 0.01, 0.0, False, np.ones(7))
-        solver, theta = InteriorPoint(rows, objective, 1e-6), np.zeros(7)
+        solver, theta = (
+            InteriorPoint(rows, objective, 1e-6, Tuning(max_hessian_features=most)),
+            np.zeros(7),
+        )
         sweeps.clear()
         for _ in range(4):
             theta, value, _ = solver.run(theta, sweep)
@@ -185,7 +187,7 @@ def test_a_sweep_is_taken_only_where_it_is_the_start(rng, monkeypatch):
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("name", LOSSES)
-def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, monkeypatch, name, penalty):
+def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, name, penalty):
     if (name, penalty) == ("squared_error", "none"):
         return
     X, y = rng.normal(size=(400, 8)), rng.normal(size=400)
@@ -194,7 +196,7 @@ def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, monkeypatch, n
         name, penalty="l1", alpha=l1, positive=positive, epsilon=0.3, quantile=0.8, random_state=0
     )
     reference = clone(model).fit(X, y)
-    monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", 1)
+    model._tuning = Tuning(max_hessian_features=0)
     for data in (X, csr_array(X)):
         model.fit(data, y)
         assert model.loss_curve_[-1] < reference.loss_curve_[-1] * (1 + 1e-5)
@@ -236,15 +238,14 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 
 @pytest.mark.parametrize("matrix", [True, False])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_penalised_data_of_many_columns(rng, loss, matrix, monkeypatch):
+def test_penalised_data_of_many_columns(rng, loss, matrix):
     # Few columns matter: as near the optimum as in narrow data, zeros exactly zero.
-    if not matrix:
-        monkeypatch.setattr(interior_point, "MATRIX_COORDINATES_MOST", 500)
     X = rng.normal(size=(250, 600))
     y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=250)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options)
     better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options)
+    model._tuning = better._tuning = Tuning() if matrix else Tuning(max_hessian_features=500)
     with warnings.catch_warnings():
         if not matrix:  # products alone find the optimum, but cannot always prove it
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from sklearn_sgdlin import SGDLinearRegressor, _solvers
+from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.csr import make_rows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.sorted_csc import SortedColumns
-from sklearn_sgdlin.methods import row_system, sparse_dual
-from sklearn_sgdlin.methods.row_system import (
-    DenseKernel,
-    RowSystem,
-)
+from sklearn_sgdlin.linalg.blocks import chunk_rows
+from sklearn_sgdlin.methods.row_system import BLOCK_COLUMNS, DenseKernel, RowSystem
 from sklearn_sgdlin.methods.sparse_dual import SparseKernel
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.scaling import Scaling
 
 OPTIONS = {"random_state": 0}
+USUAL, FEW_FREQUENT = Tuning(), Tuning(max_frequent_columns=50)
 
 
 def words(rng, n_rows, n_features, per_row=20):
@@ -70,11 +69,11 @@ def rows_of(X, weight, fit_intercept=True):
     return make_rows(X, np.zeros(X.shape[0]), weight, scaling)
 
 
-def kernel_of(X, weight, l2, fit_intercept=True):
+def kernel_of(X, weight, l2, fit_intercept=True, tuning=USUAL):
     rows = rows_of(X, weight, fit_intercept)
     if isinstance(X, csr_array):
-        return SparseKernel(SortedColumns(X, weight), rows, l2)
-    return DenseKernel(rows, l2)
+        return SparseKernel(SortedColumns(X, weight), rows, l2, tuning)
+    return DenseKernel(rows, l2, tuning)
 
 
 def coef_of(kernel, rows, dual_coef):
@@ -116,10 +115,9 @@ def test_sorted_columns_are_those_of_the_rows(rng, dtype, index):
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("make", [words, rare, far, repeated])
-def test_products_are_those_of_the_matrices(rng, make, fit_intercept, monkeypatch):
-    monkeypatch.setattr(sparse_dual, "MAX_FREQUENT_COLUMNS", 50)
+def test_products_are_those_of_the_matrices(rng, make, fit_intercept):
     X, weight, l2 = make(rng, 60, 400), rng.exponential(size=60) * (rng.random(60) < 0.8), 0.1
-    kernel = kernel_of(X, weight, l2, fit_intercept)
+    kernel = kernel_of(X, weight, l2, fit_intercept, FEW_FREQUENT)
     Z, _ = centred(X, weight, fit_intercept)
     matrix, values = Z @ Z.T / l2 + weight.sum() * np.eye(60), rng.normal(size=60)
     close = np.testing.assert_allclose
@@ -131,12 +129,9 @@ def test_products_are_those_of_the_matrices(rng, make, fit_intercept, monkeypatc
     close(kernel.solve(product), values, rtol=1e-7, atol=1e-7)
 
 
-def test_the_matrix_near_it_is_exact_but_for_rare_columns_and_these_but_for_a_diagonal(
-    rng, monkeypatch
-):
-    monkeypatch.setattr(sparse_dual, "MAX_FREQUENT_COLUMNS", 50)
+def test_the_matrix_near_it_is_exact_but_for_rare_columns_and_these_but_for_a_diagonal(rng):
     X, values = words(rng, 60, 400), rng.normal(size=60)
-    kernel = kernel_of(X, np.ones(60), 0.1)
+    kernel = kernel_of(X, np.ones(60), 0.1, tuning=FEW_FREQUENT)
     Z, _ = centred(X, np.ones(60), True)
     few = np.argsort(-Z.var(axis=0))[: len(kernel.frequent_columns.centre)]
     others = np.delete(Z, few, axis=1)
@@ -260,10 +255,9 @@ def test_a_singular_dual_system_is_left_to_another_solver(rng):
         SGDLinearRegressor(solver="dual", **options).fit(X, y)
 
 
-def test_a_dense_kernel_of_more_columns_than_are_added_at_a_time(rng, monkeypatch):
-    monkeypatch.setattr(row_system, "BLOCK_COLUMNS", 7)
-    monkeypatch.setattr(row_system, "chunk_rows", lambda n_columns: 1)
-    X, weight, values = far(rng, 30, 100), rng.exponential(size=30), rng.normal(size=30)
+def test_a_dense_kernel_of_more_columns_than_are_added_at_a_time(rng):
+    X, weight, values = far(rng, 30, 10_000), rng.exponential(size=30), rng.normal(size=30)
+    assert X.shape[1] > 2 * max(chunk_rows(30), BLOCK_COLUMNS)
     kernel = kernel_of(X, weight, 0.1)
     Z, _ = centred(X, weight, True)
     matrix = Z @ Z.T / 0.1 + weight.sum() * np.eye(30)

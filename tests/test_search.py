@@ -5,8 +5,11 @@ import pytest
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.partitions import InMemory
-from sklearn_sgdlin.linalg import cg
-from sklearn_sgdlin.linalg.cg import conjugate_gradient, extrapolate_remaining_decrease
+from sklearn_sgdlin.linalg.cg import (
+    DECREASE_WINDOW,
+    conjugate_gradient,
+    extrapolate_remaining_decrease,
+)
 from sklearn_sgdlin.linalg.eigenvalue_bound import SmallestEigenvalueBound
 from sklearn_sgdlin.methods.hessian import Hessian
 from sklearn_sgdlin.methods.subspace import (
@@ -105,13 +108,12 @@ def test_conjugate_gradients_end_at_the_minimum(rows, preconditioner):
     np.testing.assert_allclose(result.image, product(result.direction))
 
 
-def test_conjugate_gradients_end_where_little_is_left(rows, monkeypatch):
-    monkeypatch.setattr(cg, "DECREASE_WINDOW", 2)
+def test_conjugate_gradients_end_where_little_is_left(rows):
     _, gradient, _ = gradient_and_hessian_products(rows, ridge(rows), np.zeros(7), np.empty((7, 0)))
     minimize = partial(conjugate_gradient, partial(hessian_product, rows, ridge(rows)), max_iter=30)
-    two_steps = minimize(gradient, 1e300)
-    assert len(two_steps.decreases) == 2
-    assert 0 < two_steps.remaining < np.inf
+    one_window = minimize(gradient, 1e300)
+    assert len(one_window.decreases) == DECREASE_WINDOW
+    assert 0 < one_window.remaining < np.inf
     no_step = minimize(gradient, 1e300, preconditioner=lambda gradient: gradient)
     assert not no_step.step.any()
     assert no_step.remaining == pytest.approx(gradient @ gradient / 2, rel=1e-14)

@@ -15,18 +15,11 @@ from weakref import WeakSet
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-# Number of columns from which BLAS keeps its threads. The time of a fit then goes into products and
-# factors of large square matrices, which threads speed up; below, they slow down the small ones.
-BLAS_THREADS_MIN_FEATURES = 2048
 
-# Entries of X up to which no limit is set. BLAS starts no threads, or only short ones, for
-# matrices as small as that, and a small fit is faster without the calls that set a limit.
-BLAS_SERIAL_MAX_SIZE = 1 << 15
-
-
-def blas_threads(n_rows, n_columns):
+def blas_threads(n_rows, n_columns, tuning):
     """Return the context manager to train in: one BLAS thread, or no change for wide data."""
-    if n_columns >= BLAS_THREADS_MIN_FEATURES or n_rows * n_columns <= BLAS_SERIAL_MAX_SIZE:
+    small = n_rows * n_columns <= tuning.max_unlimited_entries
+    if small or n_columns >= tuning.min_blas_threads_features:
         return nullcontext()
     return OneThread()
 

@@ -27,18 +27,8 @@ PRODUCT_STEPS = 12
 # and coefficients that are exactly zero are seen only near the optimum.
 QUADRATIC_TOL = 0.01
 
-# Coordinates up to which the Hessian may be kept: 128 MiB. With more, and l1, steps begin with the
-# zeros of the start of the fit: to undo the noise of SGD there takes longer than the way from them.
-MATRIX_COORDINATES_MOST = 4097
-
-# Multiplications that the sums of a Hessian and its factor may take, for each entry of X. Beyond
-# it, conjugate gradients are faster; below the second number, the Hessian is taken in any case.
-MATRIX_WORK = 3e3
-MATRIX_WORK_LEAST = 1e7
-
-# Multiplications that a Hessian may take where conjugate gradients have not led to the optimum
-# after this number of epochs.
-MATRIX_WORK_MOST = 5e9
+# Epochs after which conjugate gradients count as not leading to the optimum, so that a Hessian may
+# take more multiplications than before.
 PRODUCT_EPOCHS = 3
 
 # Rounding error of a sum over rows, relative to it.
@@ -53,12 +43,6 @@ def hessian_work(rows):
     return rows.n_coordinates**2 * (rows.n_rows + rows.n_coordinates / 3)
 
 
-def hessian_is_affordable(rows):
-    """Whether to sum up the Hessian, or only its diagonal and its products with vectors."""
-    most = max(MATRIX_WORK * rows.n_entries, MATRIX_WORK_LEAST)
-    return rows.n_coordinates <= MATRIX_COORDINATES_MOST and hessian_work(rows) <= most
-
-
 class InteriorPoint(Solver):
     """The solver "interior-point": steps from where one sweep of SGD has arrived.
 
@@ -70,10 +54,12 @@ class InteriorPoint(Solver):
     objective : Objective
     tol : float
         The distance to be reached.
+    tuning : Tuning
     """
 
-    def __init__(self, rows, objective, tol):
-        self.rows, self.objective, self.tol = rows, objective, tol
+    def __init__(self, rows, objective, tol, tuning):
+        self.rows, self.objective, self.tol, self.tuning = rows, objective, tol, tuning
+        self.few_columns = rows.n_coordinates - 1 <= tuning.max_hessian_features
         self.iterate, self.value, self.n_epochs = None, None, 0
         self.lower_bound, self.at_rounding = -np.inf, False
 
@@ -82,7 +68,7 @@ class InteriorPoint(Solver):
         # 1. Begin with the best model of the first sweep, where that may be a start.
         if self.value is None:
             points = [theta]
-            if not (len(theta) > MATRIX_COORDINATES_MOST and self.objective.l1.any()):
+            if self.few_columns or not self.objective.l1.any():
                 ends, averages = sweep(theta)
                 points += [self.rows.mean_of(ends), averages.mean(axis=1)]
             theta, self.value = self._best(points)
@@ -92,8 +78,8 @@ class InteriorPoint(Solver):
         # 2. Step towards the optimum.
         with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
             if self.iterate is None:
-                self._begin(theta, hessian_is_affordable(self.rows))
-            elif not self.iterate.matrix and self._may_have_a_matrix():
+                self._begin(theta, self._hessian_is_affordable())
+            elif not self.iterate.matrix and self._hessian_is_worth_more():
                 self._begin(theta, True)  # products alone were not enough
             margin, size = self._take_steps()
         self.n_epochs += 1
@@ -120,10 +106,16 @@ class InteriorPoint(Solver):
             self.step_tol *= QUADRATIC_TOL
             self.max_steps = QUADRATIC_STEPS if matrix else PRODUCT_STEPS
 
-    def _may_have_a_matrix(self):
-        small = hessian_work(self.rows) <= MATRIX_WORK_MOST
-        small = small and self.rows.n_coordinates <= MATRIX_COORDINATES_MOST
-        return small and self.n_epochs >= PRODUCT_EPOCHS
+    def _hessian_is_affordable(self):
+        """Whether to sum up the Hessian, or only its diagonal and its products with vectors."""
+        affordable = self.tuning.interior_products_per_entry * self.rows.n_entries
+        affordable = max(affordable, self.tuning.min_interior_products)
+        return self.few_columns and hessian_work(self.rows) <= affordable
+
+    def _hessian_is_worth_more(self):
+        """Whether to sum up the Hessian where its products have not led to the optimum."""
+        affordable = hessian_work(self.rows) <= self.tuning.max_interior_products
+        return self.few_columns and affordable and self.n_epochs >= PRODUCT_EPOCHS
 
     def _take_steps(self):
         """Step until the model is near enough, or nothing but rounding errors are left.

@@ -69,6 +69,7 @@ class DenseKernel:
         Dense ones; their targets are not used.
     l2 : float
         Penalty on the coefficients; 0 for minimum-norm least squares.
+    tuning : Tuning
 
     Attributes
     ----------
@@ -84,9 +85,9 @@ class DenseKernel:
         Whether it is from a factor R of Z' = Q R without Q; see `newton_step`.
     """
 
-    def __init__(self, rows, l2):
+    def __init__(self, rows, l2, tuning):
         scale = rows.scaling.scale
-        self.rows, self.size = rows, rows.n_rows
+        self.rows, self.size, self.tuning = rows, rows.n_rows, tuning
         self.sqrt_weight = sqrt_weights(rows)
         self.ridge = float(rows.weight) if l2 else 0.0
         # Z has the coordinates of the scaling times these units. With l2 the intercept has no
@@ -97,7 +98,7 @@ class DenseKernel:
             self.unit[-1] = 0.0
             self.column_scale = scale * self.unit
         self.intercept_column = self.column_scale[-1] * self.sqrt_weight
-        with blas_threads(rows.n_coordinates, self.size):
+        with blas_threads(rows.n_coordinates, self.size, tuning):
             self.solve = self._solve_by_cholesky()
             self.semi_normal = self.solve is None and not l2
             if self.semi_normal:
@@ -203,7 +204,7 @@ class RowSystem(Solver):
         if self.theta is None:
             self.start(theta)
         refinable = True
-        with blas_threads(self.kernel.size, self.kernel.size):
+        with blas_threads(self.kernel.size, self.kernel.size, self.kernel.tuning):
             for _ in range(MAX_REFINEMENTS):
                 gap, loss = self.gap(self.dual_coef, self.dual_residual)
                 if not refinable or gap <= self.tol**2 * loss:

@@ -19,10 +19,6 @@ from ..linalg.blas import blas_threads
 from ..linalg.cg import conjugate_gradient
 from .row_system import DUAL_PIVOT_ROUNDING, RowSystem, factorize_kernel, sqrt_weights
 
-# Columns that M takes as they are, at most: their products are factorized.
-MAX_FREQUENT_COLUMNS = 1000
-# Multiplications for each entry of X that products of these columns may cost.
-FREQUENT_COLUMNS_WORK = 20.0
 # Power of the diagonal of M. Below 1 it lies between the diagonal of the rare columns and its
 # median, as what these columns share counts long rows and short ones alike.
 DIAGONAL_POWER = 0.8
@@ -41,6 +37,7 @@ class SparseKernel:
         Their targets are not used.
     l2 : float
         Penalty on the coefficients, above 0.
+    tuning : Tuning
 
     Attributes
     ----------
@@ -58,12 +55,13 @@ class SparseKernel:
         column varies.
     """
 
-    def __init__(self, columns, rows, l2):
-        self.l2, self.scale, self.ridge = l2, rows.scaling.scale, float(rows.weight)
+    def __init__(self, columns, rows, l2, tuning):
+        self.l2, self.tuning = l2, tuning
+        self.scale, self.ridge = rows.scaling.scale, float(rows.weight)
         self.sqrt_weight, self.solve = sqrt_weights(rows), None
         self.order, centre = columns.order, rows.scaling.centre[columns.order]
         variance = columns.moments.variance(self.scale[-1] > 0)[columns.order]
-        frequent = _largest_columns(columns, variance)
+        frequent = _largest_columns(columns, variance, tuning)
         rare = columns.frequency > 0
         rare[frequent] = False
         self.columns = _centre_far_columns(columns.columns, self.sqrt_weight, centre, variance)
@@ -72,7 +70,7 @@ class SparseKernel:
         self.size = len(frequent)
         diagonal = self.rare_columns.row_squares() / l2 + self.ridge
         self.diagonal = diagonal**DIAGONAL_POWER * np.median(diagonal) ** (1 - DIAGONAL_POWER)
-        with blas_threads(len(centre), self.size):
+        with blas_threads(len(centre), self.size, tuning):
             matrix = self.frequent_columns.gram(1 / self.diagonal)
             matrix.flat[:: self.size + 1] += l2
             self.factor = factorize_kernel(matrix.T, DUAL_PIVOT_ROUNDING)
@@ -114,13 +112,13 @@ def _centre_far_columns(columns, sqrt_weight, centre, variance):
     return CentredColumns(columns, sqrt_weight, centre_left)
 
 
-def _largest_columns(columns, variance):
+def _largest_columns(columns, variance, tuning):
     """Return the columns of the largest variance, as many as their products may cost."""
-    n_most = min(MAX_FREQUENT_COLUMNS, len(variance) - 1)
-    largest = np.argpartition(-variance, n_most)[:MAX_FREQUENT_COLUMNS]
+    n_most = min(tuning.max_frequent_columns, len(variance) - 1)
+    largest = np.argpartition(-variance, n_most)[: tuning.max_frequent_columns]
     largest = largest[np.argsort(-variance[largest])]
     n_entries = np.cumsum(columns.frequency[largest])
-    most = sqrt(FREQUENT_COLUMNS_WORK * columns.shape[0] * columns.nnz)
+    most = sqrt(tuning.frequent_products_per_entry * columns.shape[0] * columns.nnz)
     largest = largest[: np.searchsorted(n_entries, most)]
     return np.sort(largest[variance[largest] > 0])
 

@@ -19,10 +19,6 @@ from ..linalg.least_squares import LeastSquares, ridge_least_squares
 from ..linalg.triangular import append_rows, factor_by_products, factor_of_products
 from .moments import MOMENT_ROWS, Moments, joint_moments
 
-# Rows per column from which a chunk of rows is factorised by Cholesky of its products. With fewer
-# rows, orthogonal transformations of the rows cost no more, and they lose no digits.
-PRODUCT_ROWS_PER_COLUMN = 4
-
 
 @dataclass(frozen=True)
 class CrossProducts:
@@ -63,7 +59,7 @@ class CrossProducts:
         return None if self.factor is None else self.factor.T @ self.factor
 
     @classmethod
-    def of(cls, X, targets, sample_weight, with_products):
+    def of(cls, X, targets, sample_weight, with_products, tuning):
         """Return the cross products of rows, in one pass.
 
         Parameters
@@ -73,6 +69,7 @@ class CrossProducts:
         sample_weight : ndarray of shape (n_rows,) or None
         with_products : bool
             Whether to sum up more than moments.
+        tuning : Tuning
 
         Raises
         ------
@@ -82,13 +79,13 @@ class CrossProducts:
         n_columns = X.shape[1] + len(targets)
         single_row = len(targets[0]) == 1 and sample_weight is None
         if with_products and not single_row and (sample_weight is None or sample_weight.any()):
-            return cls._with_products(X, targets, sample_weight)
+            return cls._with_products(X, targets, sample_weight, tuning)
         zeros = np.zeros((n_columns, n_columns), order="F") if with_products else None
         return cls(joint_moments(X, targets, sample_weight), zeros)
 
     @classmethod
     @np.errstate(over="ignore", invalid="ignore")  # Moments.check raises the error.
-    def _with_products(cls, X, targets, sample_weight):
+    def _with_products(cls, X, targets, sample_weight, tuning):
         """Factorise a column of ones and all columns; the part along the ones gives the means.
 
         An approximate mean is subtracted first, so that few digits cancel.
@@ -107,7 +104,7 @@ class CrossProducts:
             rows[:, n_features + 1 :] = targets[:, part].T - shift[n_features:]
             if sample_weight is not None:
                 rows *= np.sqrt(sample_weight[part])[:, np.newaxis]
-            by_products = by_products and n >= PRODUCT_ROWS_PER_COLUMN * n_columns
+            by_products = by_products and n >= tuning.min_product_rows_per_column * n_columns
             chunk_factor = factor_by_products(rows, n_features + 1) if by_products else None
             # Where the columns of one chunk are nearly dependent, those of the next ones are, too.
             by_products = chunk_factor is not None
