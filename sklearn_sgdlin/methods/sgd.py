@@ -13,7 +13,6 @@ MAX_LANCZOS_STEPS = 100
 # Lanczos steps, each a pass over the rows, that an epoch takes where its search has gained nothing.
 LANCZOS_STEPS_AT_END = 30
 
-
 # Points of a kind, last iterates or averages, that are directions of a search. Where there are more
 # places, means over groups of them are, so that a search costs no more.
 MAX_POINTS = 16
@@ -115,7 +114,7 @@ class QuadraticSGD(Solver):
             rows.n_coordinates, seed, rows.scaling.scale > 0, MAX_LANCZOS_STEPS
         )
         self.subspace = SearchSubspace(rows.n_coordinates)
-        self.gradient = None
+        self.gradient, self.loss = None, np.inf
 
     def run(self, theta, sweep):
         """Return the best model in the span after one more sweep."""
@@ -134,8 +133,12 @@ class QuadraticSGD(Solver):
         step, change, decrease = self.subspace.minimize(gradient)
         complete = self.subspace.rank == np.count_nonzero(self.rows.scaling.scale)
         self.subspace.drop_oldest()
-        self.gradient = gradient + change
-        theta, loss = self._with_all_digits(theta + step, loss - decrease, loss)
+        found, lower = self._with_all_digits(theta + step, loss - decrease, loss)
+        if lower > loss:  # What the step changes is nothing but rounding errors.
+            found, lower, change, decrease = theta, loss, 0.0, 0.0
+        # The same model may have another loss in another pass, by rounding errors.
+        theta, loss, self.gradient = found, min(lower, self.loss), gradient + change
+        self.loss = loss
         if decrease <= self.tol**2 * loss and not complete:
             self._bound_eigenvalues()
         return EpochResult(theta, loss, self._distance(loss, complete))

@@ -51,8 +51,7 @@ class SparseKernel:
     diagonal : ndarray of shape (n_rows,)
         What M has instead of the rare columns and W I.
     solve : callable or None
-        Multiplies with the inverse of M; None where it is singular to rounding errors, or no
-        column varies.
+        Multiplies with the inverse of M; None where it is singular to rounding errors.
     """
 
     def __init__(self, columns, rows, l2, tuning):
@@ -74,12 +73,14 @@ class SparseKernel:
             matrix = self.frequent_columns.gram(1 / self.diagonal)
             matrix.flat[:: self.size + 1] += l2
             self.factor = factorize_kernel(matrix.T, DUAL_PIVOT_ROUNDING)
-        if self.factor is not None and variance.any():
+        if self.factor is not None:
             self.solve = self._solve
 
     def _solve(self, values):
         """Return the inverse of M times values (Woodbury)."""
         columns, scaled = self.frequent_columns, values / self.diagonal
+        if self.size == 0:  # No column varies.
+            return scaled
         inner, _ = dpotrs(self.factor, columns.rmatvec(scaled), lower=True)
         return scaled - (columns @ inner) / self.diagonal
 

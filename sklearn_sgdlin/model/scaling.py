@@ -44,10 +44,11 @@ def effective_l2(variance, l2, n_rows):
     # Newton's method converges from above, monotonically.
     effective, last = l2 + variance.sum() / n_rows, np.inf
     while effective < EFFECTIVE_L2_RATIO * last:
-        shrinkage = variance / (variance + effective)
-        square = shrinkage @ shrinkage / n_rows
-        last, effective = effective, l2 + effective * (shrinkage.sum() / n_rows - square)
-        effective /= 1 - square
+        # The complement of the shrinkage keeps its digits where it is far below 1.
+        complement = effective / (variance + effective)
+        shrinkage = 1 - complement
+        last, effective = effective, l2 + effective * (shrinkage @ complement) / n_rows
+        effective /= (n_rows - len(variance) + complement @ (1 + shrinkage)) / n_rows
     return effective
 
 
