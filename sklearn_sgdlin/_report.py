@@ -47,7 +47,7 @@ class History:
 
     def state(self):
         """The best model, after all rows seen."""
-        return self.best.state.with_rows_seen(self.last.state.rows_seen, self.last.state.steps)
+        return self.best.state.as_late_as(self.last.state)
 
     def line(self, seconds):
         """The last epoch in a short line; lines align, also where a number is 1e-300."""
