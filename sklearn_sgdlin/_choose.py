@@ -94,8 +94,8 @@ def choose(facts, tuning, solver="auto", *, excluded=()):
     obstacles = {row.name: row.obstacle(facts, tuning) for row in SOLVERS}
     if facts.sgd_setting and solver != "sgd":
         raise ValueError(
-            f"solver={solver!r} takes no steps of SGD, so {facts.sgd_setting} would have no "
-            f"effect. Use solver='sgd', or leave {facts.sgd_setting.split('=')[0]} at its default."
+            f"{facts.sgd_setting} is a setting of the path of SGD, which solver={solver!r} does not "
+            f"follow. Use solver='sgd', or leave {facts.sgd_setting.split('=')[0]} at its default."
         )
     if obstacles[solver]:
         others = [repr(name) for name, obstacle in obstacles.items() if not obstacle]
@@ -189,10 +189,20 @@ def _cholesky_reason(facts, tuning):
 
 
 def _cg_reason(facts, tuning):
-    limit = tuning.cheap_hessian_features
-    if facts.distributed:
+    n, d = facts.n_rows, facts.n_features
+    if facts.distributed and d <= tuning.max_worker_hessian_features:
         limit = tuning.max_cluster_hessian_features
-    return f"{facts.n_features} columns > {limit}: only products with the Hessian are needed."
+        return f"{d} columns on a cluster > {limit}: each worker factorises a Hessian of its own."
+    if facts.distributed or d > tuning.max_hessian_features:
+        local = tuning.max_hessian_features
+        limit = tuning.max_worker_hessian_features if facts.distributed else local
+        return f"{d} columns > {limit}: conjugate gradients take products with the Hessian."
+    products = n * (d + 1) ** 2
+    return (
+        f"{n} rows x {d} columns: to sum up the Hessian takes {products:.1e} > "
+        f"{tuning.cheap_hessian_products:.0e} multiplications, so conjugate gradients take products "
+        "with it."
+    )
 
 
 SOLVERS = [

@@ -10,6 +10,7 @@ import numpy as np
 from dask.delayed import Delayed
 from distributed import CancelledError, Future, wait
 from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import assert_all_finite
 
 from ._early_stopping import hold_out
 from ._regressor import SGDLinearRegressor
@@ -188,6 +189,7 @@ def _hold_out(actor, fraction, seed):
             continue
         with named(number):
             training, held_out = hold_out(part, fraction, seed + number)
+            assert_all_finite(held_out[0], input_name="X")  # No moments will tell of these rows.
         if all(weight is None or weight.any() for weight in (training[2], held_out[2])):
             actor.parts[number] = training
             kept.append(held_out)

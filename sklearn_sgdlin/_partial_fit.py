@@ -56,7 +56,7 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetSta
 
 
 def stream_choice(settings, n_features, state):
-    """Return the `Choice` of how a stream learns that has come to this state, or None at first.
+    """Return the `Choice` of how a stream learns from its next chunk; `state` is None at first.
 
     Raises
     ------

@@ -216,7 +216,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         the models with the least loss is returned.
 
     shuffle : bool, default=True
-        Whether each epoch, and each `partial_fit`, visits the rows in a new random order.
+        Whether each sweep of SGD, in `fit` and `partial_fit`, visits the rows in a new random
+        order.
 
     random_state : int, RandomState instance or None, default=None
         For the order of rows, the rows held out for validation, and the random vectors and sums by

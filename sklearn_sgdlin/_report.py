@@ -46,7 +46,7 @@ class History:
 
     def state(self):
         """Return the state of the best model, after all rows seen."""
-        return self.best.state.with_rows_seen(self.last.state.rows_seen, self.last.state.steps)
+        return self.best.state.as_late_as(self.last.state)
 
     def line(self, seconds):
         """Return the last epoch as a line of text; lines align, also where a number is 1e-300."""

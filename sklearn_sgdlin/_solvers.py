@@ -77,7 +77,7 @@ class Solvers:
             case "sgd" if settings.quadratic:
                 return QuadraticSGD(rows, objective, tol, self.seed)
             case "sgd":
-                return KinkedSGD(rows, objective)
+                return KinkedSGD(rows, objective, tol)
             case "interior-point":
                 return InteriorPoint(rows, objective, tol, settings.tuning)
             case "dual" | "min-norm":

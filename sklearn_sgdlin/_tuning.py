@@ -3,7 +3,7 @@
 The comment above each field says what it counts, what happens on either side, why, and which line
 of ``python benchmarks/thresholds.py`` measures time, memory and quality at half of it, at it, just
 beyond, and at double. Tests and benchmarks set others with ``estimator._tuning = Tuning(...)``,
-which travels with the settings, also to the workers of a cluster.
+which travels with the settings. On a cluster the client decides by them.
 """
 
 from dataclasses import dataclass

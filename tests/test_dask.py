@@ -453,6 +453,18 @@ def test_early_stopping(client, given):
             model.set_params(scoring="r2").fit(cut(X, 4), cut(y, 4))
 
 
+def test_rows_held_out_are_validated(client):
+    # With half of the rows held out, a row of the two is found by either part.
+    model = DaskSGDLinearRegressor(
+        client=client, early_stopping=True, validation_fraction=0.5, max_iter=1, random_state=0
+    )
+    for bad in range(6):
+        X = np.arange(6.0)[:, np.newaxis]
+        X[bad] = np.nan
+        with pytest.raises(ValueError, match="In partition 1: Input X contains NaN"):
+            model.fit(delayed([np.ones((4, 1)), X]), delayed([np.ones(4), np.ones(6)]))
+
+
 # ---------------------------------------------------------------- messages
 
 

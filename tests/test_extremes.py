@@ -21,8 +21,8 @@ def test_the_curve_of_sgd_never_rises_where_only_rounding_errors_are_left(seed):
 @pytest.mark.parametrize("size", [1e-240, 1.0, 1e240])
 @pytest.mark.parametrize("n_columns", [1, 3])
 def test_the_effective_penalty_of_as_many_columns_as_rows(size, n_columns):
-    variance, l2 = np.full(n_columns, size), 1e-40 * size
-    # n_columns = n_rows: l2 = effective**2 / (variance + effective), so it is about its root.
+    variance, l2 = np.append(np.full(n_columns, size), np.zeros(9)), 1e-40 * size
+    # As many columns vary as there are rows: l2 = effective**2 / (variance + effective), so it is about its root.
     np.testing.assert_allclose(effective_l2(variance, l2, n_columns), 1e-20 * size, rtol=0.05)
 
 

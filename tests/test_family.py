@@ -286,6 +286,22 @@ def test_each_target_is_the_model_it_is_alone(rng, member, container, method):
     assert second.coef_.shape == (3, 8)
 
 
+def test_each_target_goes_on_from_a_fit_as_it_does_alone(rng):
+    # The targets take different numbers of epochs, and the order of rows follows from them.
+    X = rng.normal(size=(300, 4))
+    Y = np.column_stack([rng.standard_t(2, size=300), np.zeros(300), 1e3 * X[:, 0]])
+    model = SGDLinearRegressor(loss="huber", solver="sgd", epsilon=1.0, random_state=0)
+    together = clone(model).fit(X[:200], Y[:200]).partial_fit(X[200:], Y[200:])
+    n_epochs = set()
+    for k in range(3):
+        alone = clone(model).fit(X[:200], Y[:200, k])
+        n_epochs.add(alone.n_iter_)
+        alone.partial_fit(X[200:], Y[200:, k])
+        np.testing.assert_array_equal(together.coef_[k], alone.coef_)
+        assert together.intercept_[k] == alone.intercept_
+    assert len(n_epochs) > 1
+
+
 def test_targets_that_share_an_estimated_hessian_are_the_models_they_are_alone(rng):
     # The first needs no Hessian; the second, of a signal where there is little curvature, does.
     X = rng.normal(size=(12_000, 60)) * np.logspace(0, -1.5, 60) @ rng.normal(size=(60, 60))

@@ -6,7 +6,6 @@ from importlib import metadata
 
 import numpy as np
 
-from .. import __version__
 from ..model.loss import SQUARED_ERROR
 from .csr import make_rows
 from .partitions import InMemory, Partitions
@@ -15,10 +14,6 @@ from .sums import add_up
 # Seconds to wait for an answer before asking whether the worker is still there. A lost worker is
 # noticed so late; a shorter time asks the scheduler more often while a worker computes.
 WORKER_POLL_SECONDS = 2.0
-
-# Averages that the sweeps of a round have on all workers together; each has one at least. More make
-# a round converge faster, but are as many vectors to send and products to take.
-SWEEP_AVERAGES = 16
 
 
 @contextmanager
@@ -64,14 +59,15 @@ def check_versions(client, addresses=None):
     A worker that cannot load a task because it lacks the package is lost without a word.
     """
     # A function of the standard library is known to all of them.
+    here = metadata.version("sklearn-sgdlin")
     found = client.run(metadata.version, "sklearn-sgdlin", workers=addresses, on_error="return")
     for address, version in found.items():
         if isinstance(version, metadata.PackageNotFoundError):
             version = "no version"
-        if isinstance(version, str) and version != __version__:
+        if isinstance(version, str) and version != here:
             raise RuntimeError(
                 f"The worker {address} has {version} of sklearn-sgdlin installed, but here it is "
-                f"{__version__}. Install sklearn-sgdlin=={__version__} on all workers."
+                f"{here}. Install sklearn-sgdlin=={here} on all workers."
             )
 
 
@@ -204,9 +200,9 @@ class OnDask(Partitions):
         """See `Partitions`; each worker adds up its own partitions."""
         return add_up(self.each(InMemory.sum, [(task, *args)] * len(self.shares)))
 
-    def sweep(self, rng, *args):
+    def sweep(self, rng, *args, n_averages=1):
         """See `Partitions`."""
-        n_averages = max(SWEEP_AVERAGES // len(self.shares), 1)
+        n_averages = max(n_averages // len(self.shares), 1)
         sweeps = self.each(_sweep, [(seed, n_averages, *args) for seed in self._seeds(rng)])
         ends, averages = zip(*sweeps, strict=True)
         kinds = zip(*[of_place.T for of_place in averages], strict=False)  # some may have fewer
@@ -237,4 +233,4 @@ def _with_rows(actor, target, scaling, task, *args):
 def _sweep(place, seed, n_averages, *args):
     """Return the ends and averages of a sweep in an order of this seed."""
     rng = None if seed is None else np.random.default_rng(seed)
-    return place.sweep(rng, *args, n_averages)
+    return place.sweep(rng, *args, n_averages=n_averages)

@@ -44,7 +44,7 @@ class Partitions:
         """Return ``task(rows, *args)``, added up over the rows of all partitions; see `add_up`."""
         raise NotImplementedError
 
-    def sweep(self, rng, objective, step_rule, rows_seen, theta):
+    def sweep(self, rng, objective, step_rule, rows_seen, theta, *, n_averages=1):
         """Sweep the rows of each place once, each from the same model.
 
         Parameters
@@ -56,6 +56,8 @@ class Partitions:
         rows_seen : int
             Number of steps before this sweep.
         theta : ndarray of shape (n_coordinates,)
+        n_averages : int
+            Averages of all paths together; each has one at least, or several of its parts.
 
         Returns
         -------
@@ -116,7 +118,7 @@ class InMemory(Partitions):
         """See `Partitions`."""
         return add_up(task(part, *args) for part in self.parts)
 
-    def sweep(self, rng, objective, step_rule, rows_seen, theta, n_averages=1):
+    def sweep(self, rng, objective, step_rule, rows_seen, theta, *, n_averages=1):
         """See `Partitions`; the pieces of several partitions are visited in random order.
 
         `n_averages` consecutive parts of the path have an average each.

@@ -50,7 +50,7 @@ class InteriorPoint(Solver):
 
     Parameters
     ----------
-    rows : Rows
+    rows : Partitions
     objective : Objective
     tol : float
         The distance to be reached.

@@ -158,7 +158,7 @@ class RowKKT:
 
     Parameters
     ----------
-    rows : Rows
+    rows : Partitions
     bounds : MultiplierBounds
     matrix : bool
         Whether to sum up their Hessian, or only its diagonal.

@@ -16,6 +16,10 @@ from .newton_cholesky import NewtonCholesky
 from .sgd import at_most
 from .subspace import SearchSubspace, gradient_and_hessian_products, hessian_product
 
+# Averages that the sweeps of a round have on all workers together; each has one at least. More make
+# a round converge faster, but are as many vectors to send and products to take.
+SWEEP_AVERAGES = 16
+
 # Iterations of an epoch.
 MAX_ITERATIONS = 30
 
@@ -76,7 +80,10 @@ class NewtonCG(Solver):
         else:
             columns = [self.eigenvalue.vector]
             if self.begin_with_sweep:
-                points = [at_most(points - theta[:, np.newaxis]) for points in sweep(theta)]
+                points = [
+                    at_most(points - theta[:, np.newaxis])
+                    for points in sweep(theta, SWEEP_AVERAGES)
+                ]
                 columns = [*points, *columns]
         directions = np.column_stack(columns)
         with np.errstate(over="ignore", invalid="ignore"):

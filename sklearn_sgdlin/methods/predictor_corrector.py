@@ -43,7 +43,7 @@ class PrimalDualIterate:
 
     Parameters
     ----------
-    rows : Rows
+    rows : Partitions
     objective : Objective
     theta : ndarray of shape (n_coordinates,)
         The first model.

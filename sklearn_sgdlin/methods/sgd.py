@@ -42,8 +42,14 @@ class Sweeps:
         self.settings, self.problem, self.seed, self.scaling = settings, problem, seed, scaling
         self.rate, self.rows_seen = settings.learning_rate, 0
 
-    def __call__(self, theta):
+    def __call__(self, theta, n_averages=1):
         """Return where a sweep leads that begins at theta.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (n_coordinates,)
+        n_averages : int, default=1
+            Averages of the paths of all places together; each has one at least.
 
         Returns
         -------
@@ -61,7 +67,12 @@ class Sweeps:
         rng = sweep_rng(settings, self.seed, self.rows_seen)
         start = self._between(self.scaling, rows.scaling, theta[:, np.newaxis])[:, 0]
         ends, averages = rows.sweep(
-            rng, problem.objective, problem.step_rule(settings, self.rate), self.rows_seen, start
+            rng,
+            problem.objective,
+            problem.step_rule(settings, self.rate),
+            self.rows_seen,
+            start,
+            n_averages=n_averages,
         )
         self.rows_seen += rows.n_rows
         if not settings.implicit:
@@ -124,12 +135,15 @@ class QuadraticSGD(Solver):
         if not np.isfinite(length).all():
             return EpochResult(theta, np.nan, None)
         directions /= np.where(length > 0, length, 1.0)
+        n_searched, probed = directions.shape[1], directions
+        if self.eigenvalue.undecided:  # in the same pass; its vector is no direction of the search
+            probed = np.column_stack([directions, self.eigenvalue.vector])
         loss, gradient, images = gradient_and_hessian_products(
-            self.rows, self.objective, theta, directions
+            self.rows, self.objective, theta, probed
         )
         if self.eigenvalue.undecided:
             self.eigenvalue.add(images[:, -1])
-        self.subspace.add(directions, images)
+        self.subspace.add(directions, images[:, :n_searched])
         step, change, decrease = self.subspace.minimize(gradient)
         complete = self.subspace.rank == np.count_nonzero(self.rows.scaling.scale)
         self.subspace.drop_oldest()
@@ -144,12 +158,10 @@ class QuadraticSGD(Solver):
         return EpochResult(theta, loss, self._distance(loss, complete))
 
     def _directions(self, theta, ends, averages):
-        """Return the directions of this epoch as columns, the vector of Lanczos last."""
+        """Return the directions of this epoch: ends, averages and the gradient, as columns."""
         columns = [at_most(points - theta[:, np.newaxis]) for points in (ends, averages)]
         if self.gradient is not None:
             columns.append(self.gradient)
-        if self.eigenvalue.undecided:
-            columns.append(self.eigenvalue.vector)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the epoch
             return np.column_stack(columns)
 

@@ -19,9 +19,13 @@ from .sgd import at_most
 
 PROJECTION = "projection"  # the key of projected rows in the memory of a partition
 
-# Interior-point steps of a search, and the duality gap, relative to the objective, that ends them.
+# Interior-point steps of a search, at most.
 SEARCH_STEPS = 15
-SEARCH_TOL = 1e-6
+
+# Duality gap that ends a search, relative to the objective: this part of ``tol**2``, but no less than
+# the second number. A more exact minimum in the span brings the optimum hardly nearer.
+SEARCH_TOL = 0.1
+MIN_SEARCH_TOL = 1e-7
 
 # Lengths of proximal gradient steps that are tried. In scaled coordinates the curvature of the loss
 # is at most 1, so 1 is the longest step that never overshoots; most directions are less curved.
@@ -80,8 +84,9 @@ class KinkedSGD(Solver):
     The search yields no bound of the distance from the optimum, so that is None.
     """
 
-    def __init__(self, rows, objective):
+    def __init__(self, rows, objective, tol):
         super().__init__(rows, objective)
+        self.search_tol = max(SEARCH_TOL * tol**2, MIN_SEARCH_TOL)
         self.earlier_steps = []
 
     def run(self, theta, sweep):
@@ -137,7 +142,7 @@ class KinkedSGD(Solver):
         try:
             for _ in range(SEARCH_STEPS):
                 value, gap = iterate.evaluate()
-                if gap <= SEARCH_TOL * value:
+                if gap <= self.search_tol * value:
                     break
                 iterate.step()
         except RoundingError:

@@ -16,7 +16,7 @@ class SmoothRows:
 
     Parameters
     ----------
-    rows : Rows
+    rows : Partitions
     loss : Loss
         With a compliance, and without a dead zone or bounds.
     matrix : bool

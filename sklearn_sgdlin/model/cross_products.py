@@ -177,49 +177,6 @@ class CrossProducts:
         rows = np.asfortranarray(np.concatenate(rows))
         return CrossProducts(moments, append_rows(self.factor.copy(order="F"), rows))
 
-    def equivalent_rows(self, scaling):
-        """Return rows of X in a scaling, as a list of one block, with the same sums of products."""
-        n_features, scale = len(scaling.centre), scaling.scale
-        mean = scale * with_last(self.moments.mean[:n_features] - scaling.centre, 1.0)
-        rows = np.zeros((n_features + 1, n_features + 1))
-        rows[:-1, :-1] = self.factor[:n_features, :n_features] * scale[:-1]
-        rows[-1] = sqrt(self.moments.weight) * mean
-        return [rows]
-
-    def residual_sums(self, target, scaling, theta):
-        """Return weighted sums over rows z in a scaling, with residuals r = y - z . theta.
-
-        Parameters
-        ----------
-        target : int
-            Number of the target y.
-        scaling : Scaling
-        theta : ndarray of shape (n_coordinates,)
-
-        Returns
-        -------
-        square : float
-            Sum of h r**2, h the weights.
-        slope : ndarray of shape (n_coordinates, 1)
-            Sum of h r z.
-        hessian : ndarray of shape (n_coordinates, n_coordinates)
-            Sum of h z z'.
-        """
-        n_features, scale = len(scaling.centre), scaling.scale
-        weight, mean = self.moments.weight, self.moments.mean
-        products = self.products
-        XtX, Xty = products[:n_features, :n_features], products[:n_features, n_features + target]
-        mean_z = scale * with_last(mean[:n_features] - scaling.centre, 1.0)
-        mean_residual = mean[n_features + target] - mean_z @ theta
-        coef = scale[:-1] * theta[:-1]
-        slope = Xty - XtX @ coef
-        square = self.moments.sum_of_squares[n_features + target] - coef @ (Xty + slope)
-        square += weight * mean_residual**2
-        slope = scale * with_last(slope, 0.0) + weight * mean_residual * mean_z
-        hessian = weight * np.multiply.outer(mean_z, mean_z)
-        hessian[:-1, :-1] += scale[:-1, np.newaxis] * XtX * scale[:-1]
-        return square, slope[:, np.newaxis], hessian
-
     def solve_least_squares(self, n_features, fit_intercept, l2, ridge=0.0):
         """Return coef and intercept of ridge regression of the first target.
 

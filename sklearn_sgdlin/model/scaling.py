@@ -44,11 +44,14 @@ def effective_l2(variance, l2, n_rows):
     # Newton's method converges from above, monotonically.
     effective, last = l2 + variance.sum() / n_rows, np.inf
     while effective < EFFECTIVE_L2_RATIO * last:
-        # The complement of the shrinkage keeps its digits where it is far below 1.
         complement = effective / (variance + effective)
-        shrinkage = 1 - complement
+        shrinkage = variance / (variance + effective)
         last, effective = effective, l2 + effective * (shrinkage @ complement) / n_rows
-        effective /= (n_rows - len(variance) + complement @ (1 + shrinkage)) / n_rows
+        # The squares of shrinkages near 1 are subtracted as 1 less what their complements leave,
+        # which keeps its digits: with as many columns as rows hardly anything may be left.
+        near_one = shrinkage > 0.5
+        left = np.where(near_one, complement * (1 + shrinkage), -(shrinkage**2)).sum()
+        effective /= (n_rows - np.count_nonzero(near_one) + left) / n_rows
     return effective
 
 

@@ -163,11 +163,11 @@ class State:
             and bool(np.isfinite(self.coef).all() and np.isfinite(self.returned_coef).all())
         )
 
-    def with_rows_seen(self, rows_seen, steps):
-        """Return the state with the same models and other numbers of rows and steps."""
-        if (rows_seen, steps) == (self.rows_seen, self.steps):
+    def as_late_as(self, other):
+        """Return the state with the same models and the numbers of rows and steps of another."""
+        if (other.rows_seen, other.steps) == (self.rows_seen, self.steps):
             return self
-        return replace(self, rows_seen=rows_seen, steps=steps)
+        return replace(self, rows_seen=other.rows_seen, steps=other.steps)
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,6 @@ class MultiTargetState:
         return np.array([state.returned_intercept for state in self.states])
 
     @property
-    def rows_seen(self):
-        """Number of rows seen by the target that saw most."""
-        return max(state.rows_seen for state in self.states)
-
-    @property
     def steps(self):
         """Number of SGD steps of the target that took most."""
         return max(state.steps for state in self.states)
@@ -221,10 +216,10 @@ class MultiTargetState:
         """Whether all coefficients and intercepts are finite."""
         return all(state.finite for state in self.states)
 
-    def with_rows_seen(self, rows_seen, steps):
-        """Return the states with the same models and other numbers of rows and steps."""
-        states = tuple(state.with_rows_seen(rows_seen, steps) for state in self.states)
-        return MultiTargetState(states)
+    def as_late_as(self, other):
+        """Return the states, each with the numbers of rows and steps of the same target."""
+        pairs = zip(self.states, other.states, strict=True)
+        return MultiTargetState(tuple(state.as_late_as(late) for state, late in pairs))
 
     @property
     def seed(self):
