@@ -94,8 +94,9 @@ def choose(facts, tuning, solver="auto", *, excluded=()):
     obstacles = {row.name: row.obstacle(facts, tuning) for row in SOLVERS}
     if facts.sgd_setting and solver != "sgd":
         raise ValueError(
-            f"{facts.sgd_setting} is a setting of the path of SGD, which solver={solver!r} does not "
-            f"follow. Use solver='sgd', or leave {facts.sgd_setting.split('=')[0]} at its default."
+            f"{facts.sgd_setting} is a setting of the path of SGD, which solver={solver!r} does "
+            f"not follow. Use solver='sgd', or leave {facts.sgd_setting.split('=')[0]} at its "
+            "default."
         )
     if obstacles[solver]:
         others = [repr(name) for name, obstacle in obstacles.items() if not obstacle]
@@ -197,11 +198,10 @@ def _cg_reason(facts, tuning):
         local = tuning.max_hessian_features
         limit = tuning.max_worker_hessian_features if facts.distributed else local
         return f"{d} columns > {limit}: conjugate gradients take products with the Hessian."
-    products = n * (d + 1) ** 2
     return (
-        f"{n} rows x {d} columns: to sum up the Hessian takes {products:.1e} > "
-        f"{tuning.cheap_hessian_products:.0e} multiplications, so conjugate gradients take products "
-        "with it."
+        f"{d} columns > {tuning.cheap_hessian_features}, and rows times columns squared, "
+        f"{n * (d + 1) ** 2:.1e}, > {tuning.cheap_hessian_products:.0e}: conjugate gradients take "
+        "products with the Hessian."
     )
 
 

@@ -75,7 +75,7 @@ def test_a_sweep_visits_every_row_of_every_part_once(whole_and_parts, monkeypatc
 
     monkeypatch.setattr(Rows, "sweep", watched)
     rng, theta = np.random.default_rng(1), np.zeros(6)
-    ends, averages = rows.sweep(rng, ridge(rows), RULE, 10, theta, n_averages)
+    ends, averages = rows.sweep(rng, ridge(rows), RULE, 10, theta, n_averages=n_averages)
     assert ends.shape == (6, 1)
     assert averages.shape == (6, n_averages)
     for part in rows.parts:

@@ -22,8 +22,8 @@ PROJECTION = "projection"  # the key of projected rows in the memory of a partit
 # Interior-point steps of a search, at most.
 SEARCH_STEPS = 15
 
-# Duality gap that ends a search, relative to the objective: this part of ``tol**2``, but no less than
-# the second number. A more exact minimum in the span brings the optimum hardly nearer.
+# Duality gap that ends a search, relative to the objective: this part of ``tol**2``, but no less
+# than the second number. A more exact minimum in the span brings the optimum hardly nearer.
 SEARCH_TOL = 0.1
 MIN_SEARCH_TOL = 1e-7
 
