@@ -43,10 +43,10 @@ class Tuning:
     # Measured by: min_row_system_features
     min_row_system_features: int = 65
 
-    # Features. With fewer, sparse rows are few enough columns for the solvers that have a Hessian,
-    # so "dual" is not chosen for them.
+    # Features. With fewer, "dual" is not chosen for sparse rows: "newton-cholesky" takes the same
+    # time, and is exact. With more, a Hessian takes up to a hundred times as long as "dual".
     # Measured by: min_sparse_dual_features
-    min_sparse_dual_features: int = 4097
+    min_sparse_dual_features: int = 257
 
     # Stored entries a feature of sparse rows. "dual" sorts a copy of the entries by column; beyond
     # this, the copy takes more memory than some vectors, and rows share too many columns.
@@ -154,7 +154,9 @@ class Tuning:
     # Measured by: min_blas_threads_features
     min_blas_threads_features: int = 2048
 
-    # Entries of X. Up to here BLAS keeps its threads as well: it starts none, or only short ones,
-    # for matrices as small as that, and the calls that set a limit would take longer.
-    # Measured by: max_unlimited_entries
-    max_unlimited_entries: int = 1 << 15
+    # Multiplications, entries of X times the lesser of rows and features. Up to here BLAS keeps its
+    # threads as well: OpenBLAS starts none for so small a product, and a call that limits them
+    # takes a twentieth of so short a fit. Beyond, where other processes keep the cores busy, a fit
+    # whose threads wait for each other takes up to a hundred times as long.
+    # Measured by: max_unlimited_products
+    max_unlimited_products: int = 1 << 18
