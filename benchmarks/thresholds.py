@@ -163,9 +163,9 @@ WALKS = {
     "cheap_hessian_products, correlated": Sizes(
         USUAL.cheap_hessian_products // 401**2, lambda size: twins(size, 400), {}
     ),
-    "max_row_system_rows": Sizes(ROWS, lambda size: dense(size, ROWS + 10), {}),
+    "max_row_system_rows": Sizes(ROWS, lambda size: dense(size, ROWS + 1000), {}),
     "max_row_system_rows, l2": Sizes(
-        ROWS, lambda size: dense(size, ROWS + 10, decades=0.0), {**L2, "alpha": 0.01}
+        ROWS, lambda size: dense(size, ROWS + 1000, decades=0.0), {**L2, "alpha": 0.01}
     ),
     "as many rows as columns": Sizes(1000, lambda size: dense(size, 1000), {}),
     "as many rows as columns, l2": Sizes(1000, lambda size: dense(size, 1000), L2),
@@ -187,7 +187,7 @@ WALKS = {
     "min_sketch_rows": Values(partial(twins, 30_000, 100), {"solver": "newton-cg"}),
     "hessian_products_per_entry": Sizes(
         last(lambda d: newton_work(1, 1, d) <= USUAL.hessian_products_per_entry * d, 10**5),
-        partial(twins, 7000),
+        partial(twins, 6800),
         {},
     ),
     "min_hessian_products": Sizes(
@@ -238,8 +238,15 @@ WALKS = {
     "max_worker_hessian_features": Sizes(
         USUAL.max_worker_hessian_features, partial(dense, 8000), {}
     ),
+    "max_worker_hessian_features, correlated": Sizes(
+        USUAL.max_worker_hessian_features, partial(twins, 8000), {}
+    ),
 }
-ON_CLUSTER = {"max_cluster_hessian_features", "max_worker_hessian_features"}
+ON_CLUSTER = {
+    "max_cluster_hessian_features",
+    "max_worker_hessian_features",
+    "max_worker_hessian_features, correlated",
+}
 WITH_THREADS = {"min_blas_threads_features", "max_unlimited_products"}  # their wall time counts
 
 
@@ -275,7 +282,9 @@ def least(X, y, penalty, alpha):
         gram = (X.T @ X).toarray() - n_rows * np.multiply.outer(mean, mean)
         coef = np.linalg.solve(gram + damp * np.eye(len(mean)), z.rmatvec(target))
     elif issparse(X) or min(X.shape) > DIRECT:
-        coef = lsqr(z, target, np.sqrt(damp), 1e-9, 1e-9, iter_lim=3000)[0]
+        coef, stop = lsqr(z, target, np.sqrt(damp), 1e-9, 1e-9, iter_lim=200)[:2]
+        if stop == 7:
+            return np.nan  # not found in so many iterations
     elif n_rows <= X.shape[1]:  # by rows: a' K a
         z /= scale
         dual = np.linalg.solve(z @ z.T + damp * np.eye(n_rows), target)
@@ -371,7 +380,7 @@ def walk(name):
         above = excess(result.model, X, y)
         quality = "" if above is None else f"excess {above:9.1e}"
         print(
-            f"{name:36s} {step:9g}  {result.seconds:8.4f} s  processor {result.processor:8.4f} s  "
+            f"{name:39s} {step:9g}  {result.seconds:8.4f} s  processor {result.processor:8.4f} s  "
             f"{result.megabytes:8.1f} MB  {quality:17s} {result.model.solver_:16s}"
             f"{getattr(result.model, 'stop_reason_', None) or ''}",
             flush=True,
@@ -381,10 +390,10 @@ def walk(name):
     if isinstance(WALKS[name], Sizes):
         ratios, large = lines[2] / lines[1], [True, max(lines[1][1], lines[2][1]) > SMALL]
         jumps = "  jumps" if (np.maximum(ratios, 1 / ratios) > JUMP)[large].any() else ""
-        print(f"{name:36s} beyond / at: time {ratios[0]:.2f}, memory {ratios[1]:.2f}{jumps}")
+        print(f"{name:39s} beyond / at: time {ratios[0]:.2f}, memory {ratios[1]:.2f}{jumps}")
     else:
         half, double = lines[0] / lines[1], lines[2] / lines[1]
-        print(f"{name:36s} time: half {half[0]:.2f}, double {double[0]:.2f} of that at the value")
+        print(f"{name:39s} time: half {half[0]:.2f}, double {double[0]:.2f} of that at the value")
 
 
 if __name__ == "__main__":
@@ -401,4 +410,4 @@ if __name__ == "__main__":
             environment.setdefault("OPENBLAS_NUM_THREADS", "1")
         command = [sys.executable, __file__, "--here", name]
         if subprocess.run(command, env=environment, check=False).returncode:
-            print(f"{name:36s} failed")
+            print(f"{name:39s} failed")
