@@ -121,9 +121,9 @@ THRESHOLDS = [
     ),
     (
         "min_sparse_dual_features",
-        (sparse(4000, 4097, **L2), "dual"),
-        (sparse(4000, 4096, **L2), "newton-cg"),
-        (4098, 4096),
+        (sparse(200, 257, **L2), "dual"),
+        (sparse(200, 256, **L2), "newton-cholesky"),
+        (258, 256),
     ),
     (
         "max_sparse_dual_entries_per_feature",

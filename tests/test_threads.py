@@ -20,7 +20,7 @@ from sklearn_sgdlin.methods.hessian import Hessian
 from sklearn_sgdlin.methods.newton_cholesky import NewtonCholesky
 from sklearn_sgdlin.model import cross_products
 
-SMALL, WIDE = Tuning().max_unlimited_entries, Tuning().min_blas_threads_features
+SMALL, WIDE = Tuning().max_unlimited_products, Tuning().min_blas_threads_features
 
 
 def blas_threads():
@@ -53,11 +53,11 @@ def seen(monkeypatch):
 @pytest.mark.parametrize(
     ("method", "n_rows", "n_features", "threads"),
     [
-        ("fit", 2 * SMALL // 40, 40, 1),
-        ("fit", SMALL // 80, 40, 2),
+        ("fit", 2 * SMALL // 40**2, 40, 1),
+        ("fit", SMALL // (2 * 40**2), 40, 2),
         ("fit", WIDE + 10, WIDE, 2),
-        ("partial_fit", 2 * SMALL // 40, 40, 1),
-        ("partial_fit", SMALL // 80, 40, 2),
+        ("partial_fit", 2 * SMALL // 40**2, 40, 1),
+        ("partial_fit", SMALL // (2 * 40**2), 40, 2),
     ],
 )
 def test_one_thread_where_more_would_wait(seen, method, n_rows, n_features, threads):
@@ -75,7 +75,7 @@ def test_an_error_gives_them_back(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(NewtonCholesky, "run", fail)
-    X = np.random.default_rng(0).normal(size=(2 * SMALL // 40, 40))
+    X = np.random.default_rng(0).normal(size=(2 * SMALL // 40**2, 40))
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(KeyboardInterrupt):
             SGDLinearRegressor().fit(X, X[:, 0])
@@ -100,7 +100,7 @@ def before(request):
 
 
 def columns(rng):
-    return rng.normal(size=(2 * SMALL // 40, 40))
+    return rng.normal(size=(2 * SMALL // 40**2, 40))
 
 
 def use_at_random(rng, barrier):

@@ -18,8 +18,8 @@ from threadpoolctl import ThreadpoolController
 
 def blas_threads(n_rows, n_columns, tuning):
     """Return the context manager to train in: one BLAS thread, or no change for wide data."""
-    small = n_rows * n_columns <= tuning.max_unlimited_entries
-    if small or n_columns >= tuning.min_blas_threads_features:
+    products = n_rows * n_columns * min(n_rows, n_columns)
+    if products <= tuning.max_unlimited_products or n_columns >= tuning.min_blas_threads_features:
         return nullcontext()
     return OneThread()
 
