@@ -22,7 +22,7 @@ def test_the_curve_of_sgd_never_rises_where_only_rounding_errors_are_left(seed):
 @pytest.mark.parametrize("n_columns", [1, 3])
 def test_the_effective_penalty_of_as_many_columns_as_rows(size, n_columns):
     variance, l2 = np.append(np.full(n_columns, size), np.zeros(9)), 1e-40 * size
-    # As many columns vary as there are rows: l2 = effective**2 / (variance + effective), so it is about its root.
+    # As many columns vary as there are rows, so that l2 = effective**2 / (variance + effective).
     np.testing.assert_allclose(effective_l2(variance, l2, n_columns), 1e-20 * size, rtol=0.05)
 
 
