@@ -4,8 +4,6 @@ import os
 
 from sphinx.util.docutils import SphinxDirective
 
-from sklearn_sgdlin._tuning import Tuning
-
 # Pictures are drawn to memory; sphinx-gallery says so too, but later.
 os.environ["MPLBACKEND"] = "agg"
 
@@ -44,12 +42,6 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
 }
-
-# Pages say |max_hessian_features| and the like, so that they have the numbers of the code.
-rst_epilog = "\n".join(
-    f".. |{name}| replace:: {value:{'g' if isinstance(value, float) else 'd'}}"
-    for name, value in vars(Tuning()).items()
-)
 
 
 class SolverTable(SphinxDirective):
