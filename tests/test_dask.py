@@ -32,7 +32,7 @@ from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
 from sklearn_sgdlin.data import dask_partitions  # noqa: E402
 
 from .data import load  # noqa: E402
-from .test_family import objective  # noqa: E402
+from .test_losses_and_penalties import objective  # noqa: E402
 
 SECONDS = 100  # a test that is not over by then hangs
 pytestmark = [

@@ -13,7 +13,7 @@ from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
 from sklearn_sgdlin.model.scaling import Scaling
 
-from . import naive
+from . import reference_sweep
 
 EPOCH = 1.7e9  # seconds of a time stamp
 
@@ -84,7 +84,7 @@ def test_sweep_of_a_far_column_is_the_naive_loop(rng):
     rows, rule = SparseRows(csr_array(X), y, None, scaling), (1.0, 0.0, True, 1.0)
     theta, mean, _ = rows.sweep(rows.order(), objective, rule, 0, np.zeros(4))
     args = X, y, None, range(100), scaling, objective, rule, 0, np.zeros(4)
-    for ours, theirs in zip((theta, mean), naive.sweep(*args), strict=True):
+    for ours, theirs in zip((theta, mean), reference_sweep.sweep(*args), strict=True):
         assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 

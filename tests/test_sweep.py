@@ -12,7 +12,7 @@ from sklearn_sgdlin.model.loss import make_loss
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
 from sklearn_sgdlin.model.scaling import Scaling
-from tests import naive
+from tests import reference_sweep
 
 LOSSES = {name: make_loss(name, epsilon=0.4, quantile=0.3) for name in LOSS_NAMES}
 PENALTIES = {
@@ -71,7 +71,7 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
     start = rng.normal(size=rows.n_coordinates)
 
     def expect(*turns):
-        return naive.sweep(
+        return reference_sweep.sweep(
             rows.X.astype(float),
             rows.y,
             rows.sample_weight,
@@ -133,7 +133,9 @@ def test_wide_sparse_rows_of_any_length_in_many_tiles(rng, shuffle, penalty):
     # The penalty has its turn once in so many sparse rows that it costs no more than they do.
     turns = (16, 2, ends) if penalty == "none" else (rows.penalty_every, rows.penalty_every)
     start, rule = rng.normal(size=5001), (1.0, 0.0, True, 1.0)
-    expected = naive.sweep(X, y, None, sequence, rows.scaling, objective, rule, 0, start, *turns)
+    expected = reference_sweep.sweep(
+        X, y, None, sequence, rows.scaling, objective, rule, 0, start, *turns
+    )
     theta, mean, _ = rows.sweep(order, objective, rule, 0, start)
     np.testing.assert_allclose(theta, expected[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12)
