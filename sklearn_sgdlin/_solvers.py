@@ -6,7 +6,7 @@ from ._choose import ProblemFacts, choose
 from .data.sorted_csc import SortedColumns
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.triangular import WELL_CONDITIONED
-from .methods.distributed_newton import DistributedNewton
+from .methods.distributed_newton import SWEEP_AVERAGES, DistributedNewton
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
 from .methods.newton_cg import NewtonCG
@@ -91,16 +91,20 @@ class Solvers:
             case "newton-cg" if self._local_hessians:
                 return DistributedNewton(rows, objective, tol)
             case "newton-cg":
-                many = self.facts.n_features > settings.tuning.max_hessian_features
-                many = many or self.facts.distributed
                 return NewtonCG(
                     rows,
                     objective,
                     tol,
                     hessian=self.hessian,
                     seed=self.seed,
-                    begin_with_sweep=many,
+                    n_averages=self._averages_of_first_sweep(),
                 )
+
+    def _averages_of_first_sweep(self):
+        """Return how many averages the sweep has that "newton-cg" begins with; 0 for no sweep."""
+        if self.facts.distributed:
+            return SWEEP_AVERAGES
+        return int(self.facts.n_features > self.settings.tuning.max_hessian_features)
 
     @property
     def _local_hessians(self):

@@ -12,6 +12,10 @@ from .newton_cg import NewtonCG
 from .sgd import at_most
 from .subspace import hessian_product
 
+# Averages that the sweeps of a round have on all workers together; each has one at least. More make
+# a round converge faster, but are as many vectors to send and products to take.
+SWEEP_AVERAGES = 16
+
 # Searches among Newton steps in a round. Each takes two more calls of all workers.
 MAX_SEARCHES = 3
 
@@ -24,7 +28,7 @@ class DistributedNewton(NewtonCG):
     """
 
     def __init__(self, rows, objective, tol):
-        super().__init__(rows, objective, tol, hessian=None, seed=0, begin_with_sweep=True)
+        super().__init__(rows, objective, tol, hessian=None, seed=0, n_averages=SWEEP_AVERAGES)
         self._unsent = [(objective.l2,)] * len(rows.shares)  # goes with the first gradient
 
     def _iterate(self, theta, loss):

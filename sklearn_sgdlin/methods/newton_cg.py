@@ -16,10 +16,6 @@ from .newton_cholesky import NewtonCholesky
 from .sgd import at_most
 from .subspace import SearchSubspace, gradient_and_hessian_products, hessian_product
 
-# Averages that the sweeps of a round have on all workers together; each has one at least. More make
-# a round converge faster, but are as many vectors to send and products to take.
-SWEEP_AVERAGES = 16
-
 # Iterations of an epoch.
 MAX_ITERATIONS = 30
 
@@ -36,13 +32,13 @@ class NewtonCG(Solver):
     hessian : Hessian or None
         Prepared where eigenvalues are far apart; several targets share it.
     seed : int
-    begin_with_sweep : bool
-        Whether the first epoch begins with a sweep of SGD.
+    n_averages : int
+        Averages of the sweep of SGD that the first epoch begins with; 0 for no sweep.
     """
 
-    def __init__(self, rows, objective, tol, *, hessian, seed, begin_with_sweep):
+    def __init__(self, rows, objective, tol, *, hessian, seed, n_averages):
         super().__init__(rows, objective)
-        self.tol, self.hessian, self.begin_with_sweep = max(tol, MIN_TOL), hessian, begin_with_sweep
+        self.tol, self.hessian, self.n_averages = max(tol, MIN_TOL), hessian, n_averages
         self.eigenvalue = SmallestEigenvalueBound(rows.n_coordinates, seed, rows.scaling.scale > 0)
         self.subspace = SearchSubspace(rows.n_coordinates)
         self.gradient, self.decreases = None, []
@@ -79,10 +75,10 @@ class NewtonCG(Solver):
             columns = [self.gradient]
         else:
             columns = [self.eigenvalue.vector]
-            if self.begin_with_sweep:
+            if self.n_averages:
                 points = [
                     at_most(points - theta[:, np.newaxis])
-                    for points in sweep(theta, SWEEP_AVERAGES)
+                    for points in sweep(theta, self.n_averages)
                 ]
                 columns = [*points, *columns]
         directions = np.column_stack(columns)
