@@ -188,7 +188,7 @@ WALKS = {
     "hessian_products_per_entry": Sizes(
         last(lambda d: newton_work(1, 1, d) <= USUAL.hessian_products_per_entry * d, 10**5),
         partial(twins, 6800),
-        {},
+        {"max_iter": 50},  # without a Hessian this may take minutes
     ),
     "min_hessian_products": Sizes(
         last(lambda n: newton_work(n, n, 2000) <= USUAL.min_hessian_products, 10**6),

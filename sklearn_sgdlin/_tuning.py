@@ -101,7 +101,7 @@ class Tuning:
     min_sketch_rows: int = 1000
 
     # Multiplications an entry of X. "newton-cg" makes a Hessian if it costs no more than this, or
-    # than the next number; beyond, iterations are to cost less. Measured on correlated columns: 2.3
+    # than the next number; beyond, iterations are to cost less. Measured on correlated columns: 2.4
     # times the time just beyond, a thirtieth of the memory.
     # Measured by: hessian_products_per_entry
     hessian_products_per_entry: float = 3e3
