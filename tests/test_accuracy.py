@@ -224,3 +224,17 @@ def test_raw_diabetes_is_the_least_squares_model():
     model = SGDLinearRegressor(random_state=0).fit(X, y)
     exact = LinearRegression().fit(X, y)
     assert model.score(X, y) >= exact.score(X, y) - 1e-4
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1.0, 1e3])
+def test_sgd_of_nearly_dependent_powers_at_any_rate(rng, rate):
+    # Directions of later epochs are nearly those of earlier ones.
+    x = rng.uniform(1, 2, size=400)
+    X = np.vander(x, 9, increasing=True)[:, 1:]
+    y = np.sin(3 * x) + 0.1 * rng.normal(size=400)
+    z = X - X.mean(axis=0)
+    z /= z.std(axis=0)
+    residual = y - y.mean()
+    residual -= z @ np.linalg.lstsq(z, residual, rcond=1e-13)[0]
+    model = SGDLinearRegressor(learning_rate=rate, max_iter=20, tol=None, random_state=0).fit(X, y)
+    assert model.loss_curve_[-1] <= np.mean(residual**2) / 2 * (1 + 1e-3)
