@@ -1,9 +1,12 @@
+import warnings
 from functools import partial
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.linalg.cg import (
     DECREASE_WINDOW,
@@ -201,6 +204,26 @@ def test_what_is_left_of_a_geometric_series():
     fast = list(0.5 ** np.arange(40))
     assert extrapolate_remaining_decrease(fast) == pytest.approx(sum(fast[-10:]), rel=1e-14)
     assert extrapolate_remaining_decrease(decreases[::-1]) == np.inf
+    # A fall within the last iterations does not hide the plateau that they belong to.
+    plateau = [1.0] * 30 + [0.9] * 25 + [0.1] * 5
+    assert extrapolate_remaining_decrease(plateau) > 30
+
+
+def test_conjugate_gradients_do_not_end_on_a_plateau(rng):
+    first = rng.normal(size=(4000, 100))
+    twins = first + rng.normal(size=(4000, 100)) * 10 ** rng.uniform(-3, 0, 100)
+    X = np.hstack([first, twins])
+    y = X @ rng.normal(size=200) + rng.normal(size=4000)
+    z = X - X.mean(axis=0)
+    residual = y - y.mean()
+    residual = residual - z @ np.linalg.lstsq(z, residual, rcond=1e-13)[0]
+    model = SGDLinearRegressor(solver="newton-cg", max_iter=40, random_state=0)
+    model._tuning = Tuning(max_hessian_features=0)  # no Hessian: the decreases tell what is left
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    excess = model.loss_curve_[-1] / (residual @ residual / 8000) - 1
+    assert excess < 1e-3 or model.stop_reason_ != "converged"
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
