@@ -60,6 +60,15 @@ class Solver:
         """
         return CrossProducts(moments, None)
 
+    def _feasible_values(self, points):
+        """Return the points above the lower bounds as columns, and the objective at each.
+
+        The objective is infinite where it is too large for a number.
+        """
+        points = np.maximum(np.column_stack(points), self.objective.floor[:, np.newaxis])
+        values = self.rows.mean_loss(points, self.objective.loss) + self.objective.penalty(points)
+        return points, np.where(np.isfinite(values), values, np.inf)
+
     def _with_all_digits(self, theta, loss, before):
         """Return theta and its loss, computed anew where it is a difference of near numbers."""
         if loss < CANCELLED * before:

@@ -136,9 +136,7 @@ class InteriorPoint(Solver):
                 bound = value - gap - SUM_ROUNDING * (value / 64 + gap)
                 self.lower_bound = max(self.lower_bound, bound)
                 size = iterate.typical_value
-                enough = (
-                    self.step_tol**2 * size / 2
-                )  # the other half is for a model with exact zeros
+                enough = self.step_tol**2 * size / 2  # the other half is for exact zeros
                 margin = max(min(gap, enough), 0.0)
                 if steps_left == 0 or gap <= enough:
                     break
@@ -159,8 +157,6 @@ class InteriorPoint(Solver):
 
     def _best(self, points, margin=0.0):
         """Return the last of the points that is the best but for a margin, and its objective."""
-        points = np.maximum(np.column_stack(points), self.objective.floor[:, None])
-        values = self.rows.mean_loss(points, self.objective.loss) + self.objective.penalty(points)
-        finite = np.where(np.isfinite(values), values, np.inf)
-        best = int(np.flatnonzero(finite <= finite.min() + margin)[-1])
+        points, values = self._feasible_values(points)
+        best = int(np.flatnonzero(values <= values.min() + margin)[-1])
         return points[:, best], float(values[best])

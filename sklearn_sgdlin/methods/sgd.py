@@ -1,5 +1,7 @@
 """Stochastic gradient descent: sweeps, averages of their path, and the search in their span."""
 
+from functools import cached_property
+
 import numpy as np
 
 from ..linalg.eigenvalue_bound import SmallestEigenvalueBound
@@ -76,13 +78,17 @@ class Sweeps:
         )
         self.rows_seen += rows.n_rows
         if not settings.implicit:
-            _, intercept = constant_model(settings, problem.moments)
-            bound = rows.constant_loss(settings.loss, intercept)
             loss = problem.objective.value(rows, rows.mean_of(ends))
-            raise_if_diverged(loss, bound, f"epoch {self.rows_seen // rows.n_rows}")
+            raise_if_diverged(loss, self._constant_loss, f"epoch {self.rows_seen // rows.n_rows}")
         return tuple(
             self._between(rows.scaling, self.scaling, points) for points in (ends, averages)
         )
+
+    @cached_property
+    def _constant_loss(self):
+        """Loss of a constant prediction, which diverged steps are far above."""
+        _, intercept = constant_model(self.settings, self.problem.moments)
+        return self.problem.rows.constant_loss(self.settings.loss, intercept)
 
     @staticmethod
     def _between(scaling, other, points):

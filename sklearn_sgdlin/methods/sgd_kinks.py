@@ -2,8 +2,9 @@
 
 The minimum over the span of a few directions is a problem with few unknowns: rows seen through the
 directions, and penalised coordinates as linear functions of the unknowns. Interior-point steps
-solve it (see `PrimalDualIterate`). Its multipliers are a subgradient at the new model, of which the
-next epoch has the direction of steepest descent as well.
+solve it (see `PrimalDualIterate`). Besides the points of the sweep, the directions are a
+subgradient of the objective, a proximal gradient step where the penalty has kinks, and the latest
+steps.
 """
 
 import numpy as np
@@ -155,9 +156,7 @@ class KinkedSGD(Solver):
 
     def _best(self, points):
         """Return the best of the points that are finite, and its objective."""
-        points = np.maximum(np.column_stack(points), self.objective.floor[:, np.newaxis])
-        values = self.rows.mean_loss(points, self.objective.loss) + self.objective.penalty(points)
-        values = np.where(np.isfinite(values), values, np.inf)
+        points, values = self._feasible_values(points)
         best = int(np.argmin(values))
         return points[:, best], float(values[best])
 
