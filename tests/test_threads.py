@@ -15,7 +15,8 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
-from sklearn_sgdlin.linalg.blas import OneThread
+from sklearn_sgdlin.linalg.blas import OneThread, available_threads
+from sklearn_sgdlin.linalg.threads import map_in_threads
 from sklearn_sgdlin.methods.hessian import Hessian
 from sklearn_sgdlin.methods.newton_cholesky import NewtonCholesky
 from sklearn_sgdlin.model import cross_products
@@ -220,3 +221,51 @@ def test_a_child_of_a_thread_within_restores_at_its_end(before):
             os._exit(0 if blas_threads() == before else 1)
         assert os.waitpid(child, 0)[1] == 0
     assert blas_threads() == before
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_results_of_threads_come_in_order(n_threads):
+    def task(item):
+        time.sleep(0.002 * (5 - item % 5))
+        return item
+
+    assert list(map_in_threads(task, range(17), n_threads)) == list(range(17))
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_an_error_in_a_thread_is_raised_and_ends_the_others(n_threads):
+    begun = []
+
+    def task(item):
+        begun.append(item)
+        if item == 2:
+            raise ZeroDivisionError
+        return item
+
+    with pytest.raises(ZeroDivisionError):
+        list(map_in_threads(task, range(100), n_threads))
+    assert len(begun) < 100
+
+
+def test_ranges_get_the_threads_that_blas_gave_up(before):
+    assert available_threads() == 1
+    with OneThread(), OneThread():
+        assert {available_threads()} == before
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(available_threads).result() == 1
+    assert available_threads() == 1
+
+
+def test_fits_at_the_same_time_share_the_threads(before):
+    barrier = Barrier(2)
+
+    def share():
+        with OneThread():
+            barrier.wait()
+            number = available_threads()
+            barrier.wait()
+            return number
+
+    with ThreadPoolExecutor(2) as pool:
+        numbers = [future.result() for future in [pool.submit(share) for _ in range(2)]]
+    assert numbers == [1, 1]

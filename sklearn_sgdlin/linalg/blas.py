@@ -72,6 +72,21 @@ class OneThread:
         OneThread._lock.release()
 
 
+def available_threads():
+    """Return how many ranges of rows may run at the same time: 1 outside `OneThread`.
+
+    Within it, BLAS runs in one thread, and the threads that BLAS had before are free for ranges.
+    Fits that run at the same time share them.
+    """
+    with OneThread._lock:
+        own = [context for context in OneThread._active if context.thread == get_ident()]
+        if not own:
+            return 1
+        limits = OneThread._process_limits + [limit for c in own for limit in c.thread_limits]
+        before = max((number for _, number in limits), default=1)
+        return max(1, before // len({context.thread for context in OneThread._active}))
+
+
 def _is_per_thread(blas):
     """Return whether the number of threads belongs to the calling thread, not to the process."""
     return getattr(blas, "threading_layer", None) == "openmp"

@@ -1,0 +1,42 @@
+"""Ranges of rows in threads: as many at a time as BLAS may use, with results in a fixed order.
+
+Compiled loops and BLAS release the interpreter's lock, so ranges of rows run at the same time. The
+ranges follow from the data alone and results are taken in their order, so a sum over them is the
+same to the last bit with any number of threads.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+# Results that wait while an earlier one is still computed, for each thread. More of them would take
+# memory where each is a matrix; with fewer a thread waits where ranges take unequal time.
+WAITING_RESULTS = 1
+
+
+def map_in_threads(task, items, n_threads):
+    """Yield ``task(item)`` for each item, in the order of the items.
+
+    Parameters
+    ----------
+    task : callable
+        Releases the interpreter's lock for most of its time.
+    items : sequence
+    n_threads : int
+        Tasks that run at the same time. With 1 they run in the calling thread, one at a time.
+    """
+    n_threads = min(n_threads, len(items))
+    if n_threads <= 1:
+        yield from map(task, items)
+        return
+    executor = ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_sgdlin")
+    try:
+        pending = deque()
+        for item in items:
+            pending.append(executor.submit(task, item))
+            if len(pending) > (1 + WAITING_RESULTS) * n_threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        # After an error or an interrupt, tasks that have not begun are dropped.
+        executor.shutdown(cancel_futures=True)
