@@ -232,6 +232,10 @@ WALKS = {
     "max_unlimited_products": Sizes(
         USUAL.max_unlimited_products // 20**2, lambda size: dense(size, 20), {}
     ),
+    "min_range_entries": Sizes(
+        2 * USUAL.min_range_entries // 50 - 1, lambda size: dense(size, 50), {}
+    ),
+    "max_ranges": Values(lambda: dense(200_000, 100), {}),
     "max_cluster_hessian_features": Sizes(
         USUAL.max_cluster_hessian_features, partial(dense, 8000), {}
     ),
@@ -247,7 +251,12 @@ ON_CLUSTER = {
     "max_worker_hessian_features",
     "max_worker_hessian_features, correlated",
 }
-WITH_THREADS = {"min_blas_threads_features", "max_unlimited_products"}  # their wall time counts
+WITH_THREADS = {  # their wall time counts
+    "min_blas_threads_features",
+    "max_unlimited_products",
+    "min_range_entries",
+    "max_ranges",
+}
 
 
 def centred(X):

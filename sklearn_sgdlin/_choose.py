@@ -19,6 +19,7 @@ class ProblemFacts(NamedTuple):
     n_rows, n_features : int
     n_entries : int
         Numbers in X that are stored.
+    n_targets : int
     sparse : bool
     distributed : bool
         Whether rows lie on the workers of a cluster.
@@ -33,6 +34,7 @@ class ProblemFacts(NamedTuple):
     n_rows: int
     n_features: int
     n_entries: int
+    n_targets: int
     sparse: bool
     distributed: bool
     quadratic: bool
@@ -182,8 +184,10 @@ def _cholesky_reason(facts, tuning):
     if facts.distributed:
         limit = tuning.max_cluster_hessian_features
         return f"{d} columns on a cluster <= {limit}: {what}" if d <= limit else ""
-    if d <= tuning.cheap_hessian_features:
-        return f"{d} columns <= {tuning.cheap_hessian_features}: {what}"
+    limit = tuning.cheap_hessian_features * facts.n_targets
+    if d <= limit:
+        targets = f" for {facts.n_targets} targets" if facts.n_targets > 1 else ""
+        return f"{d} columns <= {limit}{targets}: {what}"
     if facts.n_rows * (d + 1) ** 2 <= tuning.cheap_hessian_products:
         return f"{facts.n_rows} rows x {d} columns: so small {what}"
     return ""
@@ -199,9 +203,9 @@ def _cg_reason(facts, tuning):
         limit = tuning.max_worker_hessian_features if facts.distributed else local
         return f"{d} columns > {limit}: conjugate gradients take products with the Hessian."
     return (
-        f"{d} columns > {tuning.cheap_hessian_features}, and rows times columns squared, "
-        f"{n * (d + 1) ** 2:.1e}, > {tuning.cheap_hessian_products:.0e}: conjugate gradients take "
-        "products with the Hessian."
+        f"{d} columns > {tuning.cheap_hessian_features * facts.n_targets}, and rows times columns "
+        f"squared, {n * (d + 1) ** 2:.1e}, > {tuning.cheap_hessian_products:.0e}: conjugate "
+        "gradients take products with the Hessian."
     )
 
 
@@ -245,9 +249,9 @@ SOLVERS = [
     ),
     SolverRow(
         "newton-cholesky",
-        "Up to {cheap_hessian_features} columns; or up to {max_hessian_features} if rows times "
-        "columns squared are at most {cheap_hessian_products:g}. On a cluster up to "
-        "{max_cluster_hessian_features} columns.",
+        "Up to {cheap_hessian_features} columns for each target; or any number up to "
+        "{max_hessian_features} if rows times columns squared are at most "
+        "{cheap_hessian_products:g}. On a cluster up to {max_cluster_hessian_features} columns.",
         _cholesky_obstacle,
         _cholesky_reason,
     ),

@@ -4,6 +4,7 @@ from functools import partial, reduce
 
 import numpy as np
 
+from ._choose import choose
 from ._fit import pose, run_targets_together, train
 from ._solvers import Solvers, facts_of
 from .data.dask_partitions import OnDask, named
@@ -90,10 +91,12 @@ def epochs_on_cluster(settings, data, seed, start):
         n_rows=int(n_rows),
         n_features=data.n_features,
         n_entries=int(n_entries),
+        n_targets=len(data.targets),
         sparse=False,
         distributed=True,
     )
-    training = partial(_train_target, settings, Solvers(settings, facts, seed), data, seed)
+    choice = choose(facts, settings.tuning, settings.solver)
+    training = partial(_train_target, settings, Solvers(settings, facts, choice, seed), data, seed)
     if not data.target_shape:
         return training(0, start)
     starts = [None] * len(data.targets) if start is None else zip(*start, strict=True)

@@ -1,15 +1,18 @@
 """Training on all rows: choose a solver, pose the problem, run epochs until they stop."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._choose import Choice
+from ._choose import choose
+from ._epoch import Epoch
+from ._exact_fit import ExactFit
 from ._solvers import Solvers, facts_of
-from ._stop import STOP_REASONS, StopRule
+from ._stop import StopRule, combined_reason, rounding_loss
+from ._validation import as_c_ordered
 from .data.partitions import InMemory
 from .data.problem import Problem
 from .linalg.blas import blas_threads
@@ -18,36 +21,6 @@ from .model.cross_products import CrossProducts
 from .model.moments import Moments, joint_moments
 from .model.settings import constant_model
 from .model.state import MultiTargetState, State
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A model after an epoch, as it would be returned.
-
-    Attributes
-    ----------
-    number : int
-        Counted from 1.
-    rate : float or None
-        Learning rate of its steps of SGD; None if there were none.
-    loss : float
-        The objective.
-    distance : float or None
-        From the optimum, if it is known; see `EpochResult`.
-    state : State or MultiTargetState
-    stop_reason : str or None
-        None to go on.
-    choice : Choice
-        The solver that runs, and why.
-    """
-
-    number: int
-    rate: float | None
-    loss: float
-    distance: float | None
-    state: State | MultiTargetState
-    stop_reason: str | None
-    choice: Choice
 
 
 def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
@@ -64,10 +37,18 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
         settings,
         n_rows=X.shape[0],
         n_features=X.shape[1],
-        n_entries=X.nnz if issparse(X) else X.size,
+        n_entries=X.nnz if issparse(X) else X.shape[0] * X.shape[1],
+        n_targets=1 if y.ndim == 1 else y.shape[1],
         sparse=issparse(X),
     )
-    solvers = Solvers(settings, facts, seed, X, sample_weight)
+    choice = choose(facts, settings.tuning, settings.solver)
+    if choice.solver == "newton-cholesky":
+        targets = np.ascontiguousarray(y.reshape(len(y), -1))
+        exact = ExactFit.of(settings, X, targets, sample_weight)
+        if exact is not None:
+            return exact.epochs(choice, unit, seed, single=y.ndim == 1)
+    X = as_c_ordered(X)
+    solvers = Solvers(settings, facts, choice, seed, X, sample_weight)
     training = partial(_train_target, settings, solvers, unit, seed)
     if y.ndim == 1:
         return training(y, start)
@@ -156,7 +137,8 @@ def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
     theta = scaling.to_scaled(*(start or constant_model(settings, problem.moments)))
     solver = solvers.of(rows, problem.objective)
     sweeps = Sweeps(settings, steps, seed, scaling)
-    stop = StopRule(settings, problem.moments)
+    of_target = problem.moments.of_columns(slice(-1, None))
+    stop = StopRule(settings, rounding_loss(settings.loss, of_target)[0])
     for number in range(1, settings.max_iter + 1):
         sweeps.rate, steps_before = stop.rate, sweeps.rows_seen
         with blas_threads(rows.n_rows, rows.n_coordinates - 1, settings.tuning):
@@ -195,13 +177,12 @@ def _combine_targets(current):
     """Return one `Epoch` for all targets, with the mean loss and the largest distance."""
     last = max(current, key=lambda epoch: epoch.number)
     distances = [epoch.distance for epoch in current]
-    reasons = {epoch.stop_reason for epoch in current}
     return Epoch(
         last.number,
         last.rate,
         float(np.mean([epoch.loss for epoch in current])),
         None if None in distances else max(distances),
         MultiTargetState(tuple(epoch.state for epoch in current)),
-        None if None in reasons else max(reasons, key=STOP_REASONS.index),
+        combined_reason([epoch.stop_reason for epoch in current]),
         last.choice,
     )

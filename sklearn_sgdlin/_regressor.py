@@ -634,7 +634,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         validation : Validation or None
         """
         X, given = training[0], self._given(validation)
-        data = validated(self, *training, reset=True)
+        any_layout = not self.early_stopping
+        data = validated(self, *training, reset=True, any_layout=any_layout)
         seed = self._draw_seed()
         if not self.early_stopping:
             return seed, data, lambda: X, None

@@ -18,12 +18,13 @@ from .methods.sparse_dual import SparseKernel, SparseRowSystem
 from .model.moments import Moments
 
 
-def facts_of(settings, *, n_rows, n_features, n_entries, sparse, distributed=False):
+def facts_of(settings, *, n_rows, n_features, n_entries, n_targets=1, sparse, distributed=False):
     """Return the `ProblemFacts` of data of this size with these settings."""
     return ProblemFacts(
         n_rows=n_rows,
         n_features=n_features,
         n_entries=n_entries,
+        n_targets=n_targets,
         sparse=sparse,
         distributed=distributed,
         quadratic=settings.quadratic,
@@ -41,19 +42,15 @@ class Solvers:
     ----------
     settings : Settings
     facts : ProblemFacts
+    choice : Choice
     seed : int
     X, sample_weight
         The rows, where they are in memory.
-
-    Attributes
-    ----------
-    choice : Choice
     """
 
-    def __init__(self, settings, facts, seed, X=None, sample_weight=None):
-        self.settings, self.facts, self.seed = settings, facts, seed
+    def __init__(self, settings, facts, choice, seed, X=None, sample_weight=None):
+        self.settings, self.facts, self.choice, self.seed = settings, facts, choice, seed
         self.X, self.sample_weight, self._kernel = X, sample_weight, None
-        self.choice = choose(facts, settings.tuning, settings.solver)
 
     def _without_dual(self):
         """Return the choice where rounding errors leave no factor of the dual system."""

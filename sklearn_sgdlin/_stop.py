@@ -1,6 +1,6 @@
 """When a fit stops, and how the rate of the "adaptive" schedule falls until then."""
 
-from math import isfinite, sqrt
+from math import isfinite
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class StopRule:
     Parameters
     ----------
     settings : Settings
-    moments : Moments
-        Of all columns of X, then of y.
+    smallest_loss : float
+        Up to which the fit has converged; see `rounding_loss`.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class StopRule:
         Learning rate of the next epoch.
     """
 
-    def __init__(self, settings, moments):
+    def __init__(self, settings, smallest_loss):
         self.settings, self.rate = settings, settings.learning_rate
-        self.smallest_loss = _rounding_loss(settings.loss, moments)
+        self.smallest_loss = smallest_loss
         self.best_loss, self.n_without_progress = np.inf, 0
 
     def update(self, number, loss, distance):
@@ -71,8 +71,21 @@ class StopRule:
         return tol**2 if distance is None else tol**2 / 10
 
 
-def _rounding_loss(loss, moments):
-    """Return the loss of residuals that are rounding errors of y."""
-    mean, variance = float(moments.mean[-1]), float(moments.sum_of_squares[-1]) / moments.weight
-    size = RESIDUAL_ROUNDING * sqrt(mean * mean + variance)
-    return float(loss._replace(dead_zone=0.0).value(np.array([-size, size])).min())
+def rounding_loss(loss, moments):
+    """Return the loss of residuals that are rounding errors of y, for each of several targets.
+
+    Parameters
+    ----------
+    loss : Loss
+    moments : Moments
+        Of the targets.
+    """
+    size = RESIDUAL_ROUNDING * np.hypot(
+        moments.mean, np.sqrt(moments.sum_of_squares / moments.weight)
+    )
+    return loss._replace(dead_zone=0.0).value(np.stack([-size, size])).min(axis=0)
+
+
+def combined_reason(reasons):
+    """Return why the fit of several targets has stopped; None as long as one has not."""
+    return None if None in reasons else max(reasons, key=STOP_REASONS.index)

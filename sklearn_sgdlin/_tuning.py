@@ -25,8 +25,9 @@ class Tuning:
     # Measured by: max_hessian_features
     max_hessian_features: int = 4096
 
-    # Features. Up to here "newton-cholesky" runs, with any number of rows: it takes some sweeps'
-    # time, and the model is exact to rounding. Beyond, "newton-cg" is faster, and exact to `tol`.
+    # Features for each target. Up to here "newton-cholesky" runs, with any number of rows: one pass
+    # serves all targets, and the model is exact to rounding. Beyond, "newton-cg", which takes
+    # passes for each target, is faster, and exact to `tol`.
     # Measured: 0.3 to 0.4 times the time just beyond; as long at 32 features.
     # Measured by: cheap_hessian_features
     cheap_hessian_features: int = 256
@@ -152,6 +153,16 @@ class Tuning:
     frequent_products_per_entry: float = 20.0
 
     # --- Rows, streams and threads ---
+
+    # Entries of X. Ranges of rows that run in threads have so many at least: with fewer, to start
+    # the threads takes longer than they save.
+    # Measured by: min_range_entries
+    min_range_entries: int = 1 << 17
+
+    # Ranges of rows at most. More share out the work of more cores, but each has sums of its own,
+    # which are added up.
+    # Measured by: max_ranges
+    max_ranges: int = 32
 
     # Entries of X. Up to here equal rows are merged and sorted where the model depends on the path,
     # so that a row written twice and a row of weight 2 give the same model. Beyond, to sort them

@@ -4,12 +4,13 @@ from math import isfinite
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
-from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_X_y
 
 # `_check_sample_weight` is private: scikit-learn has no public check of sample weights. Should it
 # go, `check_array` with `ensure_2d=False` and a comparison of lengths replace it.
 from sklearn.utils.validation import _check_sample_weight, check_non_negative, validate_data
 
+from .data.layouts import Frame, as_table, is_readable
 from .kernels.csc import strictly_increasing
 
 # Types that the compiled loops read without a copy: of the entries of X, and of the indices of
@@ -20,7 +21,15 @@ INDICES = [np.int32, np.int64]
 
 @np.errstate(over="ignore", invalid="ignore")  # Sums that overflow are an error below.
 def validated(
-    estimator, X, y, sample_weight, *, reset, ensure_all_finite=False, allow_all_zero_weights=False
+    estimator,
+    X,
+    y,
+    sample_weight,
+    *,
+    reset,
+    ensure_all_finite=False,
+    allow_all_zero_weights=False,
+    any_layout=False,
 ):
     """Return X, y and sample_weight as contiguous arrays, or raise scikit-learn's errors.
 
@@ -37,15 +46,26 @@ def validated(
         Whether to check dense X for NaN and infinity. Training need not: its first pass finds them
         in the moments of the columns.
     allow_all_zero_weights : bool
+    any_layout : bool
+        Whether dense X may stay as it is; see `as_c_ordered`.
 
     Returns
     -------
     X : C-ordered ndarray or canonical CSR matrix, float32 or float64
+        With `any_layout` also an array of any order, or of integers, or a `Frame`.
     y : float64 ndarray
     sample_weight : float64 ndarray or None
     """
     options = {"reset": reset, "ensure_all_finite": ensure_all_finite, "order": "C"}
-    if type(y) is np.ndarray and y.dtype == np.float64 and y.ndim == 1 and y.size:
+    table = as_table(X) if any_layout else None
+    if table is not None:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        # Scikit-learn's checks of y, and of its length, need no more of X than its rows.
+        rows = np.broadcast_to(0.0, (X.shape[0], 1))
+        _, y = check_X_y(rows, y, multi_output=True, y_numeric=True, estimator=estimator)
+        _refuse_missing(y, "y")
+        X = table
+    elif type(y) is np.ndarray and y.dtype == np.float64 and y.ndim == 1 and y.size:
         # For such a y this and the checks below are all that scikit-learn would check, and they
         # take a third of the time, which matters where chunks are single rows.
         X = _validated_rows(estimator, X, **options)
@@ -64,6 +84,14 @@ def validated(
     if sample_weight is not None:
         sample_weight = _validated_weight(estimator, sample_weight, X, allow_all_zero_weights)
     return X, y, sample_weight
+
+
+def as_c_ordered(X):
+    """Return X that may be of any layout as `validated` returns it otherwise."""
+    if issparse(X) or (is_readable(X) and X.flags.c_contiguous and X.dtype in FLOATS):
+        return X
+    X = X.frame if isinstance(X, Frame) else X
+    return check_array(X, dtype=FLOATS, order="C", ensure_all_finite=False)
 
 
 def validated_rows(estimator, X):

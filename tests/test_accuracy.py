@@ -12,7 +12,6 @@ from sklearn.metrics import mean_squared_error
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
-from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.model.loss import LOSSES
 from tests.data import MAKERS, least_squares_mse, load
@@ -169,28 +168,6 @@ def test_solvers_that_need_no_steps_take_none(rng, monkeypatch, shape, options, 
     assert (model.solver_, model.t_, model.learning_rates_) == (solver, 0, [])
     with pytest.raises(AssertionError, match="nobody asked"):
         clone(model).set_params(solver="sgd").fit(X, y)
-
-
-@pytest.mark.parametrize(("kind", "rows"), [(np.asarray, Rows), (csr_array, SparseRows)])
-def test_newton_cholesky_reads_the_rows_twice(monkeypatch, kind, rows):
-    # Once for the Hessian and once for the gradient, after the moments of the columns.
-    X, y = load("normal")
-    read = []
-    for name in ("chunks", "products"):
-        monkeypatch.setattr(rows, name, counted(getattr(rows, name), read))
-    model = SGDLinearRegressor(random_state=0).fit(kind(X), y)
-    assert (model.solver_, model.n_iter_) == ("newton-cholesky", 1)
-    assert sum(read) == 2 * len(y)
-
-
-def counted(method, read):
-    """The method, which notes how many rows it reads."""
-
-    def counting(rows, *args, **options):
-        read.append(rows.n_rows)
-        return method(rows, *args, **options)
-
-    return counting
 
 
 @pytest.mark.parametrize("learning_rate", [1e-3, 1.0, 1e3])

@@ -23,7 +23,8 @@ from tests.data import load
 
 def facts(n_rows, n_features, **others):
     """Facts of dense rows in memory with squared error and no penalty, but for what is given."""
-    usual = {"n_entries": n_rows * n_features, "sparse": False, "distributed": False}
+    usual = {"n_entries": n_rows * n_features, "n_targets": 1, "sparse": False}
+    usual = {**usual, "distributed": False}
     return ProblemFacts(
         n_rows,
         n_features,
@@ -87,6 +88,12 @@ THRESHOLDS = [
         "cheap_hessian_features",
         (facts(10**6, 256), "newton-cholesky"),
         (facts(10**6, 257), "newton-cg"),
+        (255, 257),
+    ),
+    (
+        "cheap_hessian_features",
+        (facts(10**6, 512, n_targets=2), "newton-cholesky"),
+        (facts(10**6, 513, n_targets=2), "newton-cg"),
         (255, 257),
     ),
     (

@@ -13,12 +13,12 @@ from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin import SGDLinearRegressor, _exact_fit
 from sklearn_sgdlin._tuning import Tuning
+from sklearn_sgdlin.data import one_pass
 from sklearn_sgdlin.linalg.blas import OneThread, available_threads
 from sklearn_sgdlin.linalg.threads import map_in_threads
 from sklearn_sgdlin.methods.hessian import Hessian
-from sklearn_sgdlin.methods.newton_cholesky import NewtonCholesky
 from sklearn_sgdlin.model import cross_products
 
 SMALL, WIDE = Tuning().max_unlimited_products, Tuning().min_blas_threads_features
@@ -44,6 +44,7 @@ def seen(monkeypatch):
 
         return watching
 
+    monkeypatch.setattr(one_pass, "add_cross_products", watched(one_pass.add_cross_products))
     monkeypatch.setattr(Hessian, "prepare", watched(Hessian.prepare))
     monkeypatch.setattr(
         cross_products, "_approximate_mean", watched(cross_products._approximate_mean)
@@ -75,7 +76,7 @@ def test_an_error_gives_them_back(monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NewtonCholesky, "run", fail)
+    monkeypatch.setattr(_exact_fit, "solve_normal_equations", fail)
     X = np.random.default_rng(0).normal(size=(2 * SMALL // 40**2, 40))
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(KeyboardInterrupt):

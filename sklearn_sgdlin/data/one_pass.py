@@ -1,0 +1,123 @@
+"""Products of columns in one pass over the rows: ranges of rows in threads, tiles in the cache."""
+
+from functools import partial
+
+import numpy as np
+from sklearn.utils import assert_all_finite
+
+from ..kernels.products import add_cross_products
+from ..linalg.blas import available_threads
+from ..linalg.blocks import chunk_rows, slices
+from ..linalg.threads import map_in_threads
+from ..model.column_products import ColumnProducts
+from .layouts import pieces, take
+from .sums import add_up
+
+# Rows of a tile: as many as fit the cache, but so many at least, for with fewer BLAS would spend
+# its time on the matrix of sums, and so many at most.
+MIN_TILE_ROWS, MAX_TILE_ROWS = 512, 4096
+
+# Rows, evenly spaced, whose mean the columns are shifted by.
+SHIFT_ROWS = 64
+
+# Square of the distance of that shift from the mean of a column, relative to its variance, above
+# which the pass is repeated with the mean itself: products would lose more than two digits.
+MAX_SHIFT_RATIO = 100.0
+
+
+def column_products(X, targets, sample_weight, tuning):
+    """Return the `ColumnProducts` of all rows; raise ValueError if X is not finite.
+
+    Parameters
+    ----------
+    X : see `pieces`
+    targets : C-ordered ndarray of shape (n_rows, n_targets)
+    sample_weight : ndarray of shape (n_rows,) or None
+    tuning : Tuning
+    """
+    n_rows = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
+    shift = _approximate_mean(X, targets, sample_weight)
+    for _ in range(2):
+        task = partial(_sums_of_range, X, targets, sample_weight, shift)
+        ranges = row_ranges(X.shape, tuning)
+        sums = add_up(map_in_threads(task, ranges, available_threads()))
+        result = ColumnProducts.from_shifted(*sums, shift, n_rows)
+        _check_finite(X, result.moments.of_columns(slice(result.n_features)))
+        if result.is_centred(shift, MAX_SHIFT_RATIO):
+            break
+        shift = result.moments.mean
+    return result
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _check_finite(X, moments):
+    """Raise ValueError if the moments of the columns of X are not finite, with what is wrong."""
+    if not np.isfinite(moments.sum_of_squares + moments.weight * moments.mean**2).all():
+        for _, rows in pieces(X, slice(0, X.shape[0]), chunk_rows(X.shape[1])):
+            assert_all_finite(rows, input_name="X")
+        moments.check(np.zeros((1, 1)))
+
+
+def row_ranges(shape, tuning):
+    """Return slices that cover the rows; how many follows from the shape of X alone."""
+    n_rows = shape[0]
+    n_ranges = min(n_rows * shape[1] // tuning.min_range_entries, tuning.max_ranges)
+    cuts = np.linspace(0, n_rows, max(n_ranges, 1) + 1).astype(np.intp)
+    return [slice(*cut) for cut in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)]
+
+
+@np.errstate(over="ignore", invalid="ignore")  # What is not finite shows in the products.
+def _sums_of_range(X, targets, sample_weight, shift, part):
+    """Return the sums of `add_cross_products` of a range of rows."""
+    n_columns = X.shape[1] + 1
+    n_targets = targets.shape[1]
+    sums = np.zeros((n_columns + n_targets, n_columns)), np.zeros(n_targets)
+    tile_rows = min(max(chunk_rows(n_columns), MIN_TILE_ROWS), MAX_TILE_ROWS)
+    for piece, rows in pieces(X, part, tile_rows):
+        weight = None if sample_weight is None else sample_weight[piece]
+        add_cross_products(rows, (targets[piece], weight), shift, tile_rows, sums)
+    return sums
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _approximate_mean(X, targets, sample_weight):
+    """Return the mean of some rows, of the columns of X and of the targets.
+
+    Means of distances from one row are added to it, so that constant columns have an exact mean.
+    """
+    n_rows = X.shape[0]
+    heaviest = 0 if sample_weight is None else int(sample_weight.argmax())
+    numbers = np.unique(np.append(np.linspace(0, n_rows - 1, min(n_rows, SHIFT_ROWS)), heaviest))
+    numbers = numbers.astype(np.intp)
+    rows = np.column_stack([take(X, numbers), targets[numbers]])
+    weight = np.ones(len(numbers)) if sample_weight is None else sample_weight[numbers]
+    first = rows[np.searchsorted(numbers, heaviest)]
+    return first + weight @ (rows - first) / weight.sum()
+
+
+def squared_residuals(X, targets, sample_weight, coef, centre, tuning):
+    """Return the weighted sum of squared residuals of each target, from the rows.
+
+    Parameters
+    ----------
+    X, targets, sample_weight, tuning : see `column_products`
+    coef : ndarray of shape (n_targets, n_features)
+    centre : ndarray of shape (n_features + n_targets,)
+        Row, and its targets, that the models go through.
+    """
+    task = partial(_squared_residuals_of_range, X, targets, sample_weight, coef, centre)
+    return add_up(map_in_threads(task, row_ranges(X.shape, tuning), available_threads()))
+
+
+def _squared_residuals_of_range(X, targets, sample_weight, coef, centre, part):
+    """Return the sums of `squared_residuals` of a range of rows."""
+    total, n_features = np.zeros(len(coef)), X.shape[1]
+    step = chunk_rows(n_features)
+    for piece, rows in pieces(X, part, step):
+        for chunk in slices(len(rows), step):
+            numbers = slice(piece.start + chunk.start, piece.start + chunk.stop)
+            residual = targets[numbers] - centre[n_features:]
+            residual -= (rows[chunk] - centre[:n_features]) @ coef.T
+            weight = np.ones(len(residual)) if sample_weight is None else sample_weight[numbers]
+            total += weight @ residual**2
+    return total

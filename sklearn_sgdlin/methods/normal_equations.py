@@ -1,0 +1,81 @@
+"""Squared error from products of columns: the normal equations, for all targets at once.
+
+The products are brought into the coordinates of the scaling, the Hessian H is factorised by
+Cholesky, and one correction makes each solution exact to rounding. Where H is ill-conditioned, the
+products have lost digits that the rows still have, and there is no solution here.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..linalg.factorization import cholesky_solver
+from ..linalg.triangular import WELL_CONDITIONED
+from ..model.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class NormalEquationsSolution:
+    """The optimum of each target.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_targets, n_features)
+    intercept : ndarray of shape (n_targets,)
+    loss : ndarray of shape (n_targets,)
+        The objective at the optimum, a difference from that of a constant prediction.
+    constant_loss : ndarray of shape (n_targets,)
+        The objective of a constant prediction.
+    remaining : ndarray of shape (n_targets,)
+        What rounding errors may have left of the decrease of the objective.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    loss: np.ndarray
+    constant_loss: np.ndarray
+    remaining: np.ndarray
+
+
+def solve_normal_equations(products, fit_intercept, l2):
+    """Return the `NormalEquationsSolution`, or None where the Hessian is ill-conditioned.
+
+    Parameters
+    ----------
+    products : ColumnProducts
+    fit_intercept : bool
+    l2 : float
+        Weight of ``coef**2 / 2`` in the objective.
+    """
+    moments, n_features = products.moments, products.n_features
+    if moments.rows <= n_features and not l2:
+        return None  # products of so few rows are singular
+    scaling = Scaling.from_moments(moments.of_columns(slice(n_features)), fit_intercept, l2)
+    scale = scaling.scale[:-1, np.newaxis]
+    sums, squares = products.sums, moments.sum_of_squares[n_features:]
+    if not fit_intercept:
+        mean = moments.weight * moments.mean
+        sums = sums + np.multiply.outer(mean[:n_features], moments.mean)
+        squares = squares + mean[n_features:] * moments.mean[n_features:]
+    sums = sums * (scale / moments.weight)
+    hessian, slope = sums[:, :n_features] * scale.T, sums[:, n_features:]
+    hessian.flat[:: n_features + 1] += l2 * scale[:, 0] ** 2
+    solve, well_conditioned = cholesky_solver(hessian.copy(), n_features, WELL_CONDITIONED)
+    if not well_conditioned:
+        return None
+    theta = solve(slope)
+    residual = slope - hessian @ theta
+    correction = solve(residual)
+    theta += correction
+    coef = (scale * theta).T
+    intercept = np.zeros(len(coef))
+    if fit_intercept:
+        intercept = moments.mean[n_features:] - coef @ moments.mean[:n_features]
+    constant_loss = squares / (2 * moments.weight)
+    return NormalEquationsSolution(
+        np.ascontiguousarray(coef),
+        intercept,
+        loss=constant_loss - (slope * theta).sum(axis=0) / 2,
+        constant_loss=constant_loss,
+        remaining=(residual * correction).sum(axis=0) / 2,
+    )

@@ -1,0 +1,86 @@
+"""The states of several targets after a fit that has learned all of them at once."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from .column_products import ColumnProducts
+from .cross_products import CrossProducts
+from .state import State
+
+
+@dataclass(frozen=True)
+class StatesAfterFit:
+    """States of several targets after a fit from products of columns, as a `MultiTargetState`.
+
+    The state of each target is made on demand: a stream that goes on needs it, the model does not.
+
+    Attributes
+    ----------
+    products : ColumnProducts
+    with_products : bool
+        Whether a stream goes on with the products, not only with the moments.
+    unit : float
+        What the weights were divided by.
+    coef : ndarray of shape (n_targets, n_features)
+    intercept : ndarray of shape (n_targets,)
+    rows_seen : int
+    seed : int
+    """
+
+    products: ColumnProducts
+    with_products: bool
+    unit: float
+    coef: np.ndarray
+    intercept: np.ndarray
+    rows_seen: int
+    seed: int
+
+    steps = 0
+
+    @cached_property
+    def states(self):
+        """States of the targets, as a tuple."""
+        return tuple(map(self.state, range(len(self.coef))))
+
+    def state(self, target):
+        """Return the `State` of a target."""
+        n_features = self.products.n_features
+        moments = self.products.moments.of_columns([*range(n_features), n_features + target])
+        moments = moments.with_weights_scaled(self.unit)
+        products = CrossProducts(moments, None)
+        if self.with_products:
+            products = self.products.cross_products(target, moments)
+        return State.after_fit(
+            products,
+            self.coef[target],
+            float(self.intercept[target]),
+            rows_seen=self.rows_seen,
+            steps=0,
+            seed=self.seed,
+        )
+
+    @property
+    def returned_coef(self):
+        """Coefficients that the user gets, of shape (n_targets, n_features)."""
+        return self.coef
+
+    @property
+    def returned_intercept(self):
+        """Intercepts that the user gets, of shape (n_targets,)."""
+        return self.intercept
+
+    @property
+    def has_products(self):
+        """Whether the products of all rows seen have been summed up."""
+        return self.with_products
+
+    @property
+    def finite(self):
+        """Whether all coefficients and intercepts are finite."""
+        return bool(np.isfinite(self.coef).all() and np.isfinite(self.intercept).all())
+
+    def as_late_as(self, other):
+        """Return the states with the numbers of rows of another."""
+        return self if other is self else replace(self, rows_seen=other.rows_seen)
