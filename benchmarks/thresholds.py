@@ -137,6 +137,7 @@ def newton_work(n_summed, n_rows, n_features):
 
 L1, L2 = {"penalty": "l1", "alpha": 0.01}, {"penalty": "l2"}
 TIGHT_L1 = {**L1, "alpha": 1e-3, "tol": 1e-5}
+SWEEPS = {"solver": "sgd", "max_iter": 5, "tol": None}
 ROWS = USUAL.max_row_system_rows
 SKETCH = USUAL.sketch_rows_per_feature * 1801
 
@@ -233,9 +234,10 @@ WALKS = {
         USUAL.max_unlimited_products // 20**2, lambda size: dense(size, 20), {}
     ),
     "min_range_entries": Sizes(
-        2 * USUAL.min_range_entries // 50 - 1, lambda size: dense(size, 50), {}
+        USUAL.min_range_entries // 10 - 1, lambda size: dense(size, 20), {"loss": "huber"}
     ),
-    "max_ranges": Values(lambda: dense(200_000, 100), {}),
+    "max_ranges": Values(partial(dense, 200_000, 50), SWEEPS),
+    "max_ranges, few rows a column": Values(partial(dense, 20_000, 500), SWEEPS),
     "max_cluster_hessian_features": Sizes(
         USUAL.max_cluster_hessian_features, partial(dense, 8000), {}
     ),
@@ -256,6 +258,7 @@ WITH_THREADS = {  # their wall time counts
     "max_unlimited_products",
     "min_range_entries",
     "max_ranges",
+    "max_ranges, few rows a column",
 }
 
 

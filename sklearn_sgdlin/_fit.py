@@ -13,8 +13,8 @@ from ._exact_fit import ExactFit
 from ._solvers import Solvers, facts_of
 from ._stop import StopRule, combined_reason, rounding_loss
 from ._validation import as_c_ordered
-from .data.partitions import InMemory
 from .data.problem import Problem
+from .data.row_ranges import rows_in_memory
 from .linalg.blas import blas_threads
 from .methods.sgd import Sweeps
 from .model.cross_products import CrossProducts
@@ -68,7 +68,10 @@ def _train_target(settings, solvers, unit, seed, y, start):
     if small and _path_matters(settings, solvers.choice.solver):
         X, y, sample_weight = merge_equal_rows(X, y, sample_weight)
         moments = joint_moments(X, y[np.newaxis], sample_weight)
-    problems = pose(settings, partial(InMemory.of, X, y, sample_weight), moments)
+    rows_in = partial(
+        rows_in_memory, X, y, sample_weight, tuning=settings.tuning, one_path=settings.one_path
+    )
+    problems = pose(settings, rows_in, moments)
     return train(settings, solvers, problems, seen, seed=seed, start=start)
 
 

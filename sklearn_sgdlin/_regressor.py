@@ -318,9 +318,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     their length, squared error without penalty has the shortest coefficients in scaled columns:
     copies of a column have equal ones.
 
-    Compiled loops do not hold the interpreter's lock, and with less than 2048 columns BLAS runs
-    in one thread during `fit`, so that fits in several threads or processes do not wait for each
-    other. A limit that another thread has set by :mod:`threadpoolctl` is left as it is.
+    Rows of large data are read in as many threads as BLAS may use, and BLAS runs in one thread
+    meanwhile. The model is the same bits on any number of threads. Compiled loops do not hold the
+    interpreter's lock, and with less than 2048 columns BLAS runs in one thread during all of `fit`,
+    so that fits in several threads or processes do not wait for each other. A limit that another
+    thread has set by :mod:`threadpoolctl` is left as it is.
 
     Callbacks set by `set_callbacks` see each epoch of `fit` as a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped there; one that returns True

@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from ._choose import ProblemFacts, choose
+from .data.row_ranges import moments_of
 from .data.sorted_csc import SortedColumns
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.triangular import WELL_CONDITIONED
@@ -15,7 +16,6 @@ from .methods.row_system import DenseKernel, RowSystem
 from .methods.sgd import LastIterate, QuadraticSGD
 from .methods.sgd_kinks import KinkedSGD
 from .methods.sparse_dual import SparseKernel, SparseRowSystem
-from .model.moments import Moments
 
 
 def facts_of(settings, *, n_rows, n_features, n_entries, n_targets=1, sparse, distributed=False):
@@ -82,7 +82,7 @@ class Solvers:
                     self.choice = self._without_dual()
                     return self.of(rows, objective)
                 kind = SparseRowSystem if self.facts.sparse else RowSystem
-                return kind(rows.parts[0], self._row_kernel(rows), tol)
+                return kind(rows.whole, self._row_kernel(rows), tol)
             case "newton-cholesky":
                 return NewtonCholesky(rows, objective, tol, self.hessian)
             case "newton-cg" if self._local_hessians:
@@ -114,7 +114,7 @@ class Solvers:
         """Moments of the columns of X."""
         if self._columns is not None:
             return self._columns.moments
-        return Moments.of(self.X, self.sample_weight)
+        return moments_of(self.X, self.sample_weight, self.settings.tuning)
 
     @cached_property
     def _columns(self):
@@ -126,7 +126,7 @@ class Solvers:
     def _row_kernel(self, rows):
         """Return the kernel matrix of the rows, the same for all targets."""
         if self._kernel is None:
-            (rows,) = rows.parts
+            rows = rows.whole
             l2, tuning = self.settings.l2, self.settings.tuning
             if self._columns is None:
                 self._kernel = DenseKernel(rows, l2, tuning)

@@ -154,16 +154,6 @@ class Tuning:
 
     # --- Rows, streams and threads ---
 
-    # Entries of X. Ranges of rows that run in threads have so many at least: with fewer, to start
-    # the threads takes longer than they save.
-    # Measured by: min_range_entries
-    min_range_entries: int = 1 << 17
-
-    # Ranges of rows at most. More share out the work of more cores, but each has sums of its own,
-    # which are added up.
-    # Measured by: max_ranges
-    max_ranges: int = 32
-
     # Entries of X. Up to here equal rows are merged and sorted where the model depends on the path,
     # so that a row written twice and a row of weight 2 give the same model. Beyond, to sort them
     # would take a good part of the fit. Measured: 0.9 times the time just beyond.
@@ -181,6 +171,19 @@ class Tuning:
     # same time.
     # Measured by: max_curve_points
     max_curve_points: int = 1000
+
+    # Entries of X. Large data are cut into ranges of rows that threads go through at the same time;
+    # a range has at least so many entries, so smaller data than two of them start no thread. To
+    # start one takes as long as to read some 1e5 entries. Measured only on busy cores, where
+    # threads cannot gain: with half as many entries, up to 4 times the processor time just beyond.
+    # Measured by: min_range_entries
+    min_range_entries: int = 1 << 19
+
+    # Ranges, a power of two. More of them would serve more threads, but each is a task in Python,
+    # and has a path of its own in a sweep, and short paths learn less. Measured: as many epochs of
+    # SGD as with 1 or 4 of them, but after the first ones up to 7 times the excess.
+    # Measured by: max_ranges
+    max_ranges: int = 16
 
     # Features. From here on BLAS keeps its threads, as time goes into products and factors of large
     # square matrices, which threads speed up; with fewer it gets one, as they slow down small ones.

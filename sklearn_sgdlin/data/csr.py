@@ -5,6 +5,7 @@ from scipy.sparse import csr_array, issparse
 
 from ..kernels.csr import products, sweep
 from ..kernels.dense import aligned_empty
+from ..linalg.blas import transposed_product
 from ..linalg.blocks import chunk_rows, csr_row_slice, slices
 from ..linalg.centred import CentredMatrix
 from .dense import Rows
@@ -59,7 +60,9 @@ class SparseChunk:
 
     def gram(self, weight):
         """Return z.T @ diag(weight) @ z."""
-        return sum((z * part[:, np.newaxis]).T @ z for z, part in self.dense_blocks(weight))
+        return sum(
+            transposed_product(z * part[:, np.newaxis], z) for z, part in self.dense_blocks(weight)
+        )
 
     def column_squares(self, weight):
         """Return the diagonal of z.T @ diag(weight) @ z."""
@@ -84,13 +87,19 @@ class SparseChunk:
 class SparseRows(Rows):
     """`Rows` of a CSR matrix: every pass costs as much as there are stored entries."""
 
-    def __init__(self, X, y, sample_weight, scaling):
-        X, self._centre = recentred(X, scaling.centre, scaling.scale[:-1])
+    def __init__(self, X, y, sample_weight, scaling, centre=None):
+        if centre is None:
+            X, centre = recentred(X, scaling.centre, scaling.scale[:-1])
+        self._centre = centre
         super().__init__(X, y, sample_weight, scaling)
         self.n_entries = X.nnz
         # A step of the penalty touches all columns: it waits until the rows have cost as much.
         n_absent = self.n_rows * X.shape[1] // max(X.nnz, 1)
         self.penalty_every = 1 << max(n_absent.bit_length() - 1, 1)
+
+    def _like_these(self, part):
+        X = csr_row_slice(self.X, part)
+        return SparseRows(X, self.y[part], self._weight_of(part), self.scaling, self._centre)
 
     def _allocate_buffers(self, scaling):
         """Make room for a table of all that the steps need of a column."""

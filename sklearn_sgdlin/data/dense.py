@@ -28,8 +28,8 @@ class DenseChunk:
     def rmatvec(self, values):
         """Return z.T @ values."""
         if values.ndim == 1 or values.shape[1] > MAX_SEPARATE_GEMV:
-            return self.z.T @ values
-        return np.stack([value @ self.z for value in values.T]).T
+            return transposed_product(self.z, values)
+        return np.stack([np.dot(value, self.z) for value in values.T]).T
 
     def gram(self, weight):
         """Return z.T @ diag(weight) @ z."""
@@ -37,7 +37,7 @@ class DenseChunk:
 
     def column_squares(self, weight):
         """Return the diagonal of z.T @ diag(weight) @ z."""
-        return weight @ self.z**2
+        return np.dot(weight, self.z**2)
 
     def dense_blocks(self, weight):
         """Yield the rows with their weights."""
@@ -58,9 +58,12 @@ class Rows:
     ----------
     penalty_every : int
         Rows between two steps of the penalty, a power of two.
+    first_row : int
+        Number of the first of these rows in the data set, where they are a range of its rows.
     """
 
     penalty_every = 2  # the least, as rows go in pairs
+    first_row = 0
 
     def __init__(self, X, y, sample_weight, scaling):
         self.X, self.y, self.sample_weight, self.scaling = X, y, sample_weight, scaling
@@ -79,6 +82,15 @@ class Rows:
         if self.X.dtype != np.float64:  # then the steps write what they keep of two rows
             buffers = aligned_copy(offset), aligned_copy(offset)
         self._columns = offset, aligned_copy(scaling.scale), *buffers
+
+    def range(self, part):
+        """Return the `Rows` of a slice, which share these arrays."""
+        rows = self._like_these(part)
+        rows.first_row = self.first_row + part.start
+        return rows
+
+    def _like_these(self, part):
+        return Rows(self.X[part], self.y[part], self._weight_of(part), self.scaling)
 
     def order(self, rng=None):
         """Return the order of a sweep, see `Tiling.order`; shuffled if rng is given."""

@@ -6,11 +6,10 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 
 from ..kernels.products import add_cross_products
-from ..linalg.blas import available_threads
 from ..linalg.blocks import chunk_rows, slices
-from ..linalg.threads import map_in_threads
 from ..model.column_products import ColumnProducts
 from .layouts import pieces, take
+from .row_ranges import in_threads, row_ranges
 from .sums import add_up
 
 # Rows of a tile: as many as fit the cache, but so many at least, for with fewer BLAS would spend
@@ -39,8 +38,7 @@ def column_products(X, targets, sample_weight, tuning):
     shift = _approximate_mean(X, targets, sample_weight)
     for _ in range(2):
         task = partial(_sums_of_range, X, targets, sample_weight, shift)
-        ranges = row_ranges(X.shape, tuning)
-        sums = add_up(map_in_threads(task, ranges, available_threads()))
+        sums = add_up(in_threads(task, row_ranges(X, tuning)))
         result = ColumnProducts.from_shifted(*sums, shift, n_rows)
         _check_finite(X, result.moments.of_columns(slice(result.n_features)))
         if result.is_centred(shift, MAX_SHIFT_RATIO):
@@ -56,14 +54,6 @@ def _check_finite(X, moments):
         for _, rows in pieces(X, slice(0, X.shape[0]), chunk_rows(X.shape[1])):
             assert_all_finite(rows, input_name="X")
         moments.check(np.zeros((1, 1)))
-
-
-def row_ranges(shape, tuning):
-    """Return slices that cover the rows; how many follows from the shape of X alone."""
-    n_rows = shape[0]
-    n_ranges = min(n_rows * shape[1] // tuning.min_range_entries, tuning.max_ranges)
-    cuts = np.linspace(0, n_rows, max(n_ranges, 1) + 1).astype(np.intp)
-    return [slice(*cut) for cut in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # What is not finite shows in the products.
@@ -106,7 +96,7 @@ def squared_residuals(X, targets, sample_weight, coef, centre, tuning):
         Row, and its targets, that the models go through.
     """
     task = partial(_squared_residuals_of_range, X, targets, sample_weight, coef, centre)
-    return add_up(map_in_threads(task, row_ranges(X.shape, tuning), available_threads()))
+    return add_up(in_threads(task, row_ranges(X, tuning)))
 
 
 def _squared_residuals_of_range(X, targets, sample_weight, coef, centre, part):

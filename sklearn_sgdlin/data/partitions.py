@@ -93,12 +93,15 @@ class InMemory(Partitions):
     ----------
     memory : dict
         What a solver keeps beside the rows of this place.
+    whole : Rows or None
+        All of them; None where several parts are not those of one array.
     """
 
     shares = np.ones(1)
 
     def __init__(self, parts):
         self.parts, self.memory = parts, {}
+        self.whole = parts[0] if len(parts) == 1 else None
         self.scaling, self.n_coordinates = parts[0].scaling, parts[0].n_coordinates
         self.n_rows = sum(part.n_rows for part in parts)
         self.n_entries = sum(part.n_entries for part in parts)
@@ -116,7 +119,11 @@ class InMemory(Partitions):
 
     def sum(self, task, *args):
         """See `Partitions`."""
-        return add_up(task(part, *args) for part in self.parts)
+        return add_up(self._map(lambda part: task(part, *args)))
+
+    def _map(self, task):
+        """Return the results of a task on each part, in their order."""
+        return map(task, self.parts)
 
     def sweep(self, rng, objective, step_rule, rows_seen, theta, *, n_averages=1):
         """See `Partitions`; the pieces of several partitions are visited in random order.
@@ -168,5 +175,5 @@ def _weighted_sum(loss, residuals):
     with np.errstate(over="ignore", invalid="ignore"):  # the caller judges what is finite
         for residual, weight in residuals:
             value = loss.value(residual)
-            total += value.sum(axis=0) if weight is None else weight @ value
+            total += value.sum(axis=0) if weight is None else np.dot(weight, value)
     return total

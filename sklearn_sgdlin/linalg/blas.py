@@ -87,6 +87,11 @@ def available_threads():
         return max(1, before // len({context.thread for context in OneThread._active}))
 
 
+def limit_this_thread():
+    """Let BLAS run in one thread where each thread of the process has a number of its own."""
+    _limit([blas for blas in _libraries() if _is_per_thread(blas)])
+
+
 def _is_per_thread(blas):
     """Return whether the number of threads belongs to the calling thread, not to the process."""
     return getattr(blas, "threading_layer", None) == "openmp"

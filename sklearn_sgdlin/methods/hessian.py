@@ -125,7 +125,8 @@ def signed_gram(rows, sums_a_row, seed):
         How many sums there are for each row.
     seed : int
     """
-    rng, total = np.random.default_rng(seed), np.zeros((rows.n_coordinates, rows.n_coordinates))
+    rng = np.random.default_rng([seed, rows.first_row])  # ranges of rows have signs of their own
+    total = np.zeros((rows.n_coordinates, rows.n_coordinates))
     step, sums = max(SIGNED_ROWS, round(1 / sums_a_row)), []
     for z in weighted_blocks(rows):
         for start in range(0, len(z), step):

@@ -66,6 +66,11 @@ class Settings:
         """Whether the objective is a quadratic function: squared error without kinks or bounds."""
         return self.loss == SQUARED_ERROR and self.l1 == 0 and not self.positive
 
+    @property
+    def one_path(self):
+        """Whether a sweep is the path of a textbook, which visits rows one after the other."""
+        return not (self.average and self.implicit and self.precondition)
+
 
 def target_variance(settings, moments):
     """Return the variance of y, the last column of the moments; its mean square if uncentred."""
