@@ -214,6 +214,7 @@ def run(quick, output):
         costs.threads(fewer, budget),
         costs.memory(fewer),
         costs.small(fewer, budget),
+        costs.small_fits(fewer, budget),
     )
     for line in itertools.chain(*measures):
         print(line, flush=True)

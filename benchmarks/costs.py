@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from joblib import parallel_config
-from sklearn.linear_model import Ridge, SGDRegressor
+from sklearn.linear_model import LinearRegression, Ridge, SGDRegressor
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils.validation import validate_data
 from suite import columns_of_any_unit, hashed
 from threadpoolctl import threadpool_limits
 from timing import medians, slope
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._fit import epochs
 from sklearn_sgdlin._validation import validated
 from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
@@ -168,7 +170,7 @@ def memory(fewer):
 
 
 def small(fewer, budget):
-    """Streams of single rows against SGDRegressor, and fits of few rows."""
+    """Streams of single rows against SGDRegressor."""
     rng = np.random.default_rng(0)
     calls = 10_000 // fewer
     for kind in ("dense", "CSR"):
@@ -190,17 +192,36 @@ def small(fewer, budget):
             f"{seconds['ours'] / seconds['SGDRegressor']:.2f} x SGDRegressor's "
             f"({1e6 * seconds['ours'] / calls:.0f} µs a call)"
         )
-    X, y = columns_of_any_unit(rng, 500, 10)
-    model = SGDLinearRegressor()
 
-    def validate():
-        model._validate_params()
-        validated(model, X, y, None, reset=True)
 
-    fits = {"ours": lambda: model.fit(X, y), "validation": validate}
-    seconds = medians(fits, budget, most=200)
-    own = seconds["ours"] - seconds["validation"]
-    yield (
-        f"fit of 500 x 10 takes {1e3 * own:.2f} ms beyond the validation of its input, "
-        f"{own / seconds['validation']:.1f} x that"
-    )
+def small_fits(fewer, budget):
+    """Fits and predictions of few rows against LinearRegression, and where their time goes."""
+    for n_rows, n_features in ((100, 5), (442, 10), (1000, 20)):
+        X, y = columns_of_any_unit(np.random.default_rng(0), n_rows, n_features)
+        ours, least_squares = SGDLinearRegressor(), LinearRegression()
+        settings = ours._settings()
+
+        def validate(model=ours, X=X, y=y):
+            model._validate_params()
+            validated(model, X, y, None, reset=True)
+
+        functions = {
+            "ours": lambda m=ours, X=X, y=y: m.fit(X, y),
+            "its validation": validate,
+            "its solver": lambda s=settings, X=X, y=y: list(epochs(s, X, y, None, 0)),
+            "LinearRegression": lambda m=least_squares, X=X, y=y: m.fit(X, y),
+            "scikit-learn's validation": lambda m=least_squares, X=X, y=y: validate_data(m, X, y),
+        }
+        fits = medians(functions, budget, most=1000 // fewer)
+        models = {"ours": ours, "LinearRegression": least_squares}
+        predictions = medians(
+            {name: lambda m=m, X=X: m.predict(X) for name, m in models.items()},
+            budget,
+            most=1000 // fewer,
+        )
+        parts = ", ".join(f"{name} {1e6 * took:.0f}" for name, took in fits.items())
+        gain, faster = (s["LinearRegression"] / s["ours"] for s in (fits, predictions))
+        yield (
+            f"fit of {n_rows} x {n_features}: LinearRegression takes {gain:.2f} x as long, its "
+            f"`predict` {faster:.2f} x (µs of `fit`: {parts})"
+        )

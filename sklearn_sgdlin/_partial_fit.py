@@ -4,7 +4,6 @@
 optimum on all rows seen. Otherwise it is an average of SGD iterates, see `methods.averaged_sgd`.
 """
 
-from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -104,7 +103,7 @@ def _update(settings, chunk, state, seed):
     else:
         # 5. Take an SGD step for each row of the chunk.
         state = sweep_chunk(settings, chunk, state, cross_products.moments)
-    return replace(state, cross_products=cross_products)
+    return state._replace(cross_products=cross_products)
 
 
 def _first_state(settings, chunk, cross_products, seed):

@@ -56,7 +56,7 @@ class StopRule:
         if not improved and settings.schedule == "adaptive":
             self.rate = max(self.rate / RATE_DIVISOR, MIN_RATE * settings.learning_rate)
         if tol is not None and isfinite(loss):
-            if loss <= self.smallest_loss or (distance is not None and distance <= tol):
+            if (distance is not None and distance <= tol) or loss <= self.smallest_loss:
                 return "converged"
             if self.n_without_progress >= settings.n_iter_no_change:
                 at_rounding = distance is not None and distance <= ROUNDING_DISTANCE

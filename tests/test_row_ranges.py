@@ -1,6 +1,7 @@
 """Ranges of rows in threads: the same bits on any number of them, and none for small data."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -68,15 +69,14 @@ def estimator(tuning=CUT, **settings):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Threads that ranges of rows have started."""
+    """Pools of threads that ranges of rows have started."""
     starts = []
 
-    class Counted(threading.Thread):
-        def start(self):
-            starts.append(self)
-            super().start()
+    def counted(*args, **options):
+        starts.append(args)
+        return ThreadPoolExecutor(*args, **options)
 
-    monkeypatch.setattr(threads, "Thread", Counted)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", counted)
     return starts
 
 

@@ -143,7 +143,7 @@ def test_first_chunk_of_one_row(rng):
 
 def state_of(model):
     """All numbers that a stream carries on."""
-    state = dict(vars(model._state))
+    state = model._state._asdict()
     cross_products = vars(state.pop("cross_products")).copy()
     parts = [state, vars(cross_products.pop("moments")), cross_products]
     values = [value for part in parts for value in part.values() if value is not None]

@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 from scipy import sparse
 from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._validation import FLOATS, validated_rows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 20)) * (RNG.random((120, 20)) < 0.3)
@@ -340,3 +343,73 @@ def test_a_chunk_without_weight_is_no_chunk():
     with pytest.raises(ValueError, match="at least one non-zero"):
         model.fit(X, Y, 0 * WEIGHT)
     refused("partial_fit", "contains NaN", X=X * np.nan, weight=0 * WEIGHT)
+
+
+# ---------------------------------------------------------------- as scikit-learn validates
+
+
+ROWS = np.random.default_rng(0).normal(size=(6, 3))
+PLAIN = {
+    "float64": ROWS,
+    "float32": ROWS.astype(np.float32),
+    "one row": ROWS[:1],
+    "columns first": np.asfortranarray(ROWS),
+    "every other row": ROWS[::2],
+    "other byte order": ROWS.astype(ROWS.dtype.newbyteorder()),
+    "integers": np.arange(6).reshape(2, 3),
+    "longdouble": ROWS.astype(np.longdouble),
+    "subclass": ROWS.view(np.recarray),
+    "too many columns": np.ones((2, 4)),
+    "no rows": ROWS[:0],
+    "no columns": ROWS[:, :0],
+    "one dimension": ROWS[0],
+    "three dimensions": ROWS[np.newaxis],
+    "NaN": np.where(ROWS > 1, np.nan, ROWS),
+    "infinite": np.where(ROWS > 1, -np.inf, ROWS),
+    "both infinities": np.where(ROWS > 0, np.inf, -np.inf),
+    "sum too large": np.full((6, 3), 1e308),
+}
+
+
+def outcome(validate, model, X):
+    """The validated array and what the model notes of it, or the error or warning."""
+    model = copy.copy(model)
+    try:
+        result = validate(model, X)
+    except (ValueError, TypeError, Warning) as error:
+        return type(error), str(error)
+    noted = model.n_features_in_, getattr(model, "feature_names_in_", None) is None
+    return result.tobytes(), result.dtype, result.shape, result is X, noted
+
+
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("ensure_all_finite", [False, True])
+@pytest.mark.parametrize("kind", PLAIN)
+def test_plain_arrays_are_validated_as_by_scikit_learn(kind, ensure_all_finite, reset, names):
+    rows = pd.DataFrame(ROWS, columns=["a", "b", "c"]) if names else ROWS
+    model = SGDLinearRegressor().fit(rows, Y[:6])
+    options = {"reset": reset, "ensure_all_finite": ensure_all_finite}
+
+    def ours(model, X):
+        return validated_rows(model, X, **options)
+
+    def theirs(model, X):
+        return validate_data(model, X, dtype=FLOATS, **options)
+
+    assert outcome(ours, model, PLAIN[kind]) == outcome(theirs, model, PLAIN[kind])
+
+
+def test_defaults_are_valid_parameters():
+    BaseEstimator._validate_params(SGDLinearRegressor())
+
+
+@pytest.mark.parametrize("name", SGDLinearRegressor._parameter_constraints)
+def test_a_parameter_that_is_not_valid_has_the_error_of_scikit_learn(name):
+    model = SGDLinearRegressor(**{name: ()})
+    errors = []
+    for validate in (BaseEstimator._validate_params, lambda model: model.fit(X, Y)):
+        with pytest.raises(ValueError, match=f"'{name}' parameter") as error:
+            validate(model)
+        errors.append(str(error.value))
+    assert errors[0] == errors[1]

@@ -1,5 +1,7 @@
 """Rows of a CSR matrix, centred without being made dense."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
@@ -101,11 +103,12 @@ class SparseRows(Rows):
         X = csr_row_slice(self.X, part)
         return SparseRows(X, self.y[part], self._weight_of(part), self.scaling, self._centre)
 
-    def _allocate_buffers(self, scaling):
-        """Make room for a table of all that the steps need of a column."""
+    @cached_property
+    def _columns(self):
+        """The scaling, and room for a table of all that a pass needs of a column."""
         n_features = self.n_coordinates - 1
         coordinates = aligned_empty(n_features * COORDINATE).reshape(n_features, COORDINATE)
-        self._columns = self._centre, scaling.scale, coordinates
+        return self._centre, self.scaling.scale, coordinates
 
     def _run(self, plan):
         X = self.X

@@ -1,5 +1,7 @@
 """The rows of one data set seen through a scaling: in shuffled sweeps, or chunk by chunk."""
 
+from functools import cached_property
+
 import numpy as np
 
 from ..kernels.dense import add_products, aligned_copy, standardise, sweep
@@ -72,16 +74,21 @@ class Rows:
         self.n_coordinates = n_features + 1
         self.n_entries = X.size
         self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
-        self.tiling = Tiling.of(self.n_rows, n_features * DOUBLE)  # that of float32 rows, too
-        self._allocate_buffers(scaling)
 
-    def _allocate_buffers(self, scaling):
-        """Put the scaling where the steps read it fastest."""
+    @cached_property
+    def tiling(self):
+        """The `Tiling` of sweeps, that of float32 rows, too."""
+        return Tiling.of(self.n_rows, self.X.shape[1] * DOUBLE)
+
+    @cached_property
+    def _columns(self):
+        """The scaling where the steps of a sweep read it fastest."""
+        scaling = self.scaling
         offset = aligned_copy(scaling.scale[:-1] * scaling.centre)
         buffers = offset, offset
         if self.X.dtype != np.float64:  # then the steps write what they keep of two rows
             buffers = aligned_copy(offset), aligned_copy(offset)
-        self._columns = offset, aligned_copy(scaling.scale), *buffers
+        return offset, aligned_copy(scaling.scale), *buffers
 
     def range(self, part):
         """Return the `Rows` of a slice, which share these arrays."""

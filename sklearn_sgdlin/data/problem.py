@@ -1,7 +1,7 @@
 """The optimisation problem: rows in their scaling and the objective on them."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import inf, sqrt
 
 from ..model.moments import Moments
@@ -16,15 +16,13 @@ class Problem:
     """Rows in their scaling, the objective on them, and the length of a step of rate 1.
 
     With a scaling the rate has no unit: a step moves the prediction by about the spread of y
-    also where the loss bounds its multiplier, and weights count relative to their mean. `norm` is
-    the mean of ||z||**2 without the intercept, 1 if that is 0.
+    also where the loss bounds its multiplier, and weights count relative to their mean.
     """
 
     rows: Partitions
     moments: Moments
     objective: Objective
     unit: float
-    norm: float
 
     @classmethod
     def of(cls, settings, X, y, sample_weight, moments, size=None):
@@ -56,8 +54,12 @@ class Problem:
         objective = Objective.of(
             settings.loss, settings.l1, settings.l2, settings.positive, scaling.scale
         )
-        norm = scaling.mean_square(columns) or 1.0
-        return cls(rows_in(scaling), moments, objective, unit, norm)
+        return cls(rows_in(scaling), moments, objective, unit)
+
+    @cached_property
+    def norm(self):
+        """Mean of ||z||**2 without the intercept, 1 if that is 0."""
+        return self.rows.scaling.mean_square(self.moments.of_columns(slice(-1))) or 1.0
 
     def step_rule(self, settings, rate):
         """Return the step rule of a sweep: rate, power_t, whether implicit, and `norm`."""

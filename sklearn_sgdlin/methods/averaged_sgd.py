@@ -172,12 +172,12 @@ def _with_residuals(settings, rows, blocks, state):
     models = (state.coef, state.intercept), (state.returned_coef, state.returned_intercept)
     new = [rows.residuals_of(blocks, *model) for model in models]
     residuals = np.hstack([state.residuals, new])[:, -RESIDUAL_WINDOW:]
-    state = replace(state, residuals=residuals)
+    state = state._replace(residuals=residuals)
     last, average = _spreads(residuals, settings.loss.level)
     if residuals.shape[1] < RESTART_MIN_ROWS or average <= RESTART_SPREAD_RATIO * last:
         return state
     state = state.with_returned(state.coef, state.intercept)
-    return replace(state, average_rows=0.0, residuals=residuals[[0, 0]])
+    return state._replace(average_rows=0.0, residuals=residuals[[0, 0]])
 
 
 def _spreads(residuals, level):

@@ -122,6 +122,8 @@ class Moments:
     @np.errstate(over="ignore")  # Whoever uses the moments checks that they are finite.
     def with_weights_scaled(self, factor):
         """Return the moments of the same rows with all weights multiplied by a factor."""
+        if factor == 1:
+            return self
         return Moments(self.rows, self.weight * factor, self.mean, self.sum_of_squares * factor)
 
     def with_columns(self, other):

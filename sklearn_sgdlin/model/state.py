@@ -1,7 +1,8 @@
 """State: the models and statistics that training passes on from one call to the next."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,7 @@ VARIANCE_GROWTH = 2.0
 NEW_COLUMN_GROWTH = 100.0
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What training passes on from one call to the next, for one target; never modified.
 
     Attributes
@@ -105,7 +105,7 @@ class State:
         grown = new > NEW_COLUMN_GROWTH * old
         if not grown.any():
             return self
-        return replace(self, grown_at=np.where(grown, self.moments.rows, self.grown_at))
+        return self._replace(grown_at=np.where(grown, self.moments.rows, self.grown_at))
 
     def rescaled_to(self, moments, fit_intercept):
         """Return the state with coefficients shrunk where the variance of their column has grown.
@@ -136,13 +136,12 @@ class State:
             return ratio * coef, intercept + shift
 
         coef, intercept = rescale(self.coef, self.intercept)
-        state = replace(self, coef=coef, intercept=intercept)
+        state = self._replace(coef=coef, intercept=intercept)
         return state.with_returned(*rescale(self.returned_coef, self.returned_intercept))
 
     def with_last_iterate(self, coef, intercept, n_rows, n_steps):
         """Return the state with the last iterate after more rows and steps."""
-        return replace(
-            self,
+        return self._replace(
             coef=coef,
             intercept=intercept,
             rows_seen=self.rows_seen + n_rows,
@@ -152,7 +151,7 @@ class State:
 
     def with_returned(self, coef, intercept):
         """Return the state with another model that the user gets."""
-        return replace(self, returned_coef=coef, returned_intercept=intercept)
+        return self._replace(returned_coef=coef, returned_intercept=intercept)
 
     @property
     def finite(self):
@@ -167,7 +166,7 @@ class State:
         """Return the state with the same models and the numbers of rows and steps of another."""
         if (other.rows_seen, other.steps) == (self.rows_seen, self.steps):
             return self
-        return replace(self, rows_seen=other.rows_seen, steps=other.steps)
+        return self._replace(rows_seen=other.rows_seen, steps=other.steps)
 
 
 @dataclass(frozen=True)
