@@ -17,6 +17,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import cores
 import costs
 import matplotlib as mpl
 import numpy as np
@@ -33,6 +34,7 @@ import matplotlib.pyplot as plt
 
 THREADS = 2  # of BLAS
 OURS = "SGDLinearRegressor"
+ONE_THREAD = "ours in one thread"
 EPOCHS = [1, 2, 3, 5, 10, 20, 50, 100]  # at most, in the picture of the time to an excess
 EXCESS = 1e-3  # and this one is told
 CHOOSE_ROWS = 100_000  # on so many rows the setting of SGDRegressor is chosen
@@ -83,10 +85,17 @@ def compare(data, budget):
     models = {OURS: SGDLinearRegressor(random_state=0, **data.settings)}
     models[f"SGDRegressor, {setting}"] = scaled_sgd(data, setting)
     models |= {peer.name: peer.make() for peer in peers() if peer.takes(data.X)}
-    seconds = medians(
-        {name: lambda m=model: m.fit(data.X, data.y) for name, model in models.items()}, budget
-    )
-    return {name: (seconds[name], data.quality(models[name].predict)) for name in models}
+    runs = {name: partial(model.fit, data.X, data.y) for name, model in models.items()}
+    runs[ONE_THREAD] = partial(in_one_thread, runs[OURS])
+    seconds = medians(runs, budget)
+    found = {name: (seconds[name], data.quality(models[name].predict)) for name in models}
+    return {**found, ONE_THREAD: (seconds[ONE_THREAD], found[OURS][1])}
+
+
+def in_one_thread(run):
+    """Run with one thread of BLAS, and of ours."""
+    with threadpool_limits(1):
+        run()
 
 
 def short(number):
@@ -100,14 +109,15 @@ def table(results):
     """Markdown: a row for each data set, a column for each model; then geometric means."""
     names = ["SGDRegressor", *(peer.name for peer in peers())]
     lines = [
-        "| data | rows x columns | ours | " + " | ".join(names) + " |",
-        "|---|---|---|" + "---|" * len(names),
+        f"| data | rows x columns | ours | {ONE_THREAD} | " + " | ".join(names) + " |",
+        "|---|---|---|---|" + "---|" * len(names),
     ]
     ratios = {name: [] for name in names}
     for data, shape, found in results:
         time_ours, quality = found[OURS]
         ms = np.format_float_positional(1e3 * time_ours, precision=3, fractional=False, trim="-")
-        cells = [data, shape, f"{ms} ms ({short(quality)})"]
+        one = f"{found[ONE_THREAD][0] / time_ours:.2f} x"
+        cells = [data, shape, f"{ms} ms ({short(quality)})", one]
         for name in names:
             full = next((key for key in found if key.split(",")[0] == name), None)
             if full is None:
@@ -120,7 +130,7 @@ def table(results):
             )
         lines.append("| " + " | ".join(cells) + " |")
     means = [f"{short(np.exp(np.mean(np.log(ratios[name]))))} x" for name in names]
-    lines.append("| geometric mean of ratios | | | " + " | ".join(means) + " |")
+    lines.append("| geometric mean of ratios | | | | " + " | ".join(means) + " |")
     return "\n".join(lines)
 
 
@@ -208,6 +218,7 @@ def run(quick, output):
         results.append((data.name, data.shape, compare(data, budget)))
         print(table(results[-1:]).splitlines()[2], flush=True)
     measures = (
+        cores.all_lines(fewer, budget),
         costs.passes(fewer, budget),
         costs.sparse_passes(fewer, budget),
         costs.growth(fewer, budget, curves),

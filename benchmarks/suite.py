@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from pandas import DataFrame
 from scipy.sparse import csr_array, issparse
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
@@ -50,6 +51,7 @@ class Data:
 
 def least_squares_mse(X, y):
     """The least mean squared error, from the normal equations of standardised columns."""
+    X = np.asarray(X)
     centre, spread = X.mean(axis=0), X.std(axis=0)
     varies = spread > 1e-12 * np.abs(X).max(axis=0)
     z = (X[:, varies] - centre[varies]) / spread[varies]
@@ -145,6 +147,8 @@ def suite(quick=False):
     for n_rows, n_features in ((5_000_000, 10), (500_000, 100), (50_000, 1000)):
         size = max(n_rows // fewer, 500), n_features // (10 if quick else 1)
         yield Data("any units", *columns_of_any_unit(rng, *size))
+    X, y = columns_of_any_unit(rng, max(500_000 // fewer, 500), 30)
+    yield Data("data frame", DataFrame({f"c{j}": column.copy() for j, column in enumerate(X.T)}), y)
     sizes = np.array([5000, 1000, 500, 500, 200, 100, 100, 50, 25, 25]) // (20 if quick else 1)
     yield split("one-hot", *one_hot(rng, 250_000 // fewer, sizes))
     yield split("hashed", *hashed(rng, 100_000 // fewer, 1_000_000 // fewer, 100))

@@ -17,7 +17,7 @@ def test_compare(tmp_path):
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     table = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     names, rows = table[0], table[1:-1]
-    assert [name.strip(" |") for name in names[3:6]] == [
+    assert [name.strip(" |") for name in names[4:7]] == [
         "SGDRegressor",
         "LinearRegression",
         "Ridge",
@@ -25,7 +25,7 @@ def test_compare(tmp_path):
     assert {"| diabetes", "| any units", "| one-hot", "| hashed"} <= {row[0] for row in rows}
     for row in rows:
         assert len(row) == len(names)
-        if row[4].strip(" |") != "-":  # dense: the quality is an excess error
+        if row[5].strip(" |") != "-":  # dense: the quality is an excess error
             assert float(re.search(r"ms \((.*)\)", row[2]).group(1)) <= 1e-3, row
     assert len(re.findall("^- ", text, flags=re.MULTILINE)) >= 16
     assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in ("growth", "reach"))

@@ -66,7 +66,10 @@ def moments_of(X, sample_weight, tuning):
 
 
 def in_threads(task, items):
-    """Return the results of a task on each item, in as many threads as BLAS may use."""
+    """Yield the results of a task on each item, in as many threads as BLAS may use."""
+    if len(items) == 1:  # small data, where to limit BLAS would take longer
+        yield task(items[0])
+        return
     with OneThread():
         yield from map_in_threads(task, items, available_threads())
 
