@@ -136,6 +136,7 @@ def newton_work(n_summed, n_rows, n_features):
 
 
 L1, L2 = {"penalty": "l1", "alpha": 0.01}, {"penalty": "l2"}
+INTERIOR = {"solver": "interior-point"}
 TIGHT_L1 = {**L1, "alpha": 1e-3, "tol": 1e-5}
 SWEEPS = {"solver": "sgd", "max_iter": 5, "tol": None}
 ROWS = USUAL.max_row_system_rows
@@ -201,22 +202,23 @@ WALKS = {
         lambda size: twins(size, 1800, 2),
         {},
     ),
+    "set_products_per_entry": Values(partial(dense, 1000, 4000), L1),
     "interior_products_per_entry": Sizes(
         last(
             lambda d: interior_work(5000, d) <= USUAL.interior_products_per_entry * 20 * 5000, 10**5
         ),
         partial(sparse, 5000, per_row=20),
-        L1,
+        L1 | INTERIOR,
     ),
     "min_interior_products": Sizes(
         last(lambda n: interior_work(n, 100) <= USUAL.min_interior_products, 10**5),
         lambda size: sparse(size, 100, 3),
-        L1,
+        L1 | INTERIOR,
     ),
     "max_interior_products": Sizes(
         last(lambda n: interior_work(n, 1000) <= USUAL.max_interior_products, 10**5),
         lambda size: twins(size, 1000, 3),
-        TIGHT_L1,
+        TIGHT_L1 | INTERIOR,
     ),
     "max_frequent_columns": Values(partial(words, 8000, 20_000), L2),
     "frequent_products_per_entry": Values(partial(words, 8000, 20_000), L2),

@@ -29,6 +29,8 @@ class ProblemFacts(NamedTuple):
         Whether there is an "l2" penalty.
     sgd_setting : str
         The setting that asks for steps of SGD, as the user would write it; "" if none does.
+    squared : bool
+        Whether the loss is the squared error, with any penalty.
     """
 
     n_rows: int
@@ -40,6 +42,7 @@ class ProblemFacts(NamedTuple):
     quadratic: bool
     l2: bool
     sgd_setting: str
+    squared: bool = True
 
 
 class Choice(NamedTuple):
@@ -122,6 +125,14 @@ def _few_rows(facts, tuning):
 
 def _kinks(facts):
     return "" if facts.quadratic else "the loss or the penalty is not quadratic"
+
+
+def _descent_obstacle(facts, tuning):
+    if not facts.squared:
+        return "the loss is not the squared error"
+    if facts.quadratic:
+        return "the objective is quadratic, without kinks"
+    return "the rows lie on the workers of a cluster" if facts.distributed else ""
 
 
 def _no_row_system(facts, tuning):
@@ -221,9 +232,18 @@ SOLVERS = [
         ),
     ),
     SolverRow(
+        "coordinate-descent",
+        'The squared error with ``penalty="l1"``, ``"elasticnet"`` or ``positive=True``, unless '
+        "the rows lie on a cluster.",
+        _descent_obstacle,
+        lambda facts, tuning: (
+            "Squared error with an l1 penalty or bounds: only columns whose coefficients are not "
+            "zero matter."
+        ),
+    ),
+    SolverRow(
         "interior-point",
-        "The loss is not the squared error, or the penalty is not quadratic: "
-        '``penalty="l1"``, ``"elasticnet"`` or ``positive=True``.',
+        "The loss is not the squared error; or, on a cluster, the penalty is not quadratic.",
         lambda facts, tuning: (
             "the objective is quadratic, without kinks" if facts.quadratic else ""
         ),

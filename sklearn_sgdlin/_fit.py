@@ -79,10 +79,13 @@ def _path_matters(settings, solver):
     """Whether the model depends on how rows are written: on their order, or on repetitions.
 
     Textbook settings walk the path that is written. The last iterate of smooth objectives is what
-    the order of rows makes of it.
+    the order of rows makes of it. Coordinate descent ends at the optimum, but without a penalty
+    there may be many.
     """
     if not settings.precondition:
         return False
+    if solver == "coordinate-descent":
+        return settings.l1 == 0 and settings.l2 == 0
     return not settings.quadratic or (solver == "sgd" and settings.average)
 
 

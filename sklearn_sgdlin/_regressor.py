@@ -126,9 +126,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
           ``average=False``, or a `schedule` other than "adaptive". Each epoch is a pass over the
           rows with one step for each, and a search in the span of what it found. For every loss
           and penalty.
-        - "interior-point" for losses other than squared error, "l1", "elasticnet" and
-          `positive` [5]_. Its first epoch begins with one pass of SGD, unless there are more than
-          4096 columns with "l1".
+        - "coordinate-descent" for squared error with "l1", "elasticnet" or `positive`: as in
+          scikit-learn's ``Lasso``, and then exactly to the optimum of the coefficients that are
+          not zero.
+        - "interior-point" for the other losses [5]_. Its first epoch begins with one pass of SGD,
+          unless there are more than 4096 columns with "l1".
         - "dual" (ridge regression with one unknown a row) with "l2", and "min-norm" (of all models
           with the least loss the one nearest to the start) without a penalty, where there are at
           most as many rows as columns.
@@ -177,8 +179,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         takes no steps. It keeps a triangular factor of all rows seen, and from
         ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty: the model of
         `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks from row to
-        row. The factor is kept from the first chunk on, or from a `fit` by "newton-cholesky" or,
-        with squared error, "interior-point"; SGD for some chunks between does not drop it.
+        row. The factor is kept from the first chunk on, or from a `fit` by "newton-cholesky",
+        "coordinate-descent" or, with squared error, "interior-point"; SGD for some chunks between
+        does not drop it.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.

@@ -5,9 +5,12 @@ from functools import cached_property
 from ._choose import ProblemFacts, choose
 from .data.row_ranges import moments_of
 from .data.sorted_csc import SortedColumns
+from .linalg.blocks import with_last
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.triangular import WELL_CONDITIONED
+from .methods.coordinate_descent import CoordinateDescent
 from .methods.distributed_newton import SWEEP_AVERAGES, DistributedNewton
+from .methods.gram import Gram
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
 from .methods.newton_cg import NewtonCG
@@ -16,6 +19,7 @@ from .methods.row_system import DenseKernel, RowSystem
 from .methods.sgd import LastIterate, QuadraticSGD
 from .methods.sgd_kinks import KinkedSGD
 from .methods.sparse_dual import SparseKernel, SparseRowSystem
+from .model.loss import SQUARED_ERROR
 
 
 def facts_of(settings, *, n_rows, n_features, n_entries, n_targets=1, sparse, distributed=False):
@@ -30,6 +34,7 @@ def facts_of(settings, *, n_rows, n_features, n_entries, n_targets=1, sparse, di
         quadratic=settings.quadratic,
         l2=settings.l2 > 0,
         sgd_setting=settings.sgd_setting,
+        squared=settings.loss == SQUARED_ERROR,
     )
 
 
@@ -51,6 +56,7 @@ class Solvers:
     def __init__(self, settings, facts, choice, seed, X=None, sample_weight=None):
         self.settings, self.facts, self.choice, self.seed = settings, facts, choice, seed
         self.X, self.sample_weight, self._kernel = X, sample_weight, None
+        self._columns_kept = None
 
     def _without_dual(self):
         """Return the choice where rounding errors leave no factor of the dual system."""
@@ -75,6 +81,10 @@ class Solvers:
                 return QuadraticSGD(rows, objective, tol, self.seed)
             case "sgd":
                 return KinkedSGD(rows, objective, tol)
+            case "coordinate-descent":
+                products = self._products(rows)
+                sparse = self.facts.sparse
+                return CoordinateDescent(rows, objective, tol, settings.tuning, products, sparse)
             case "interior-point":
                 return InteriorPoint(rows, objective, tol, settings.tuning)
             case "dual" | "min-norm":
@@ -122,6 +132,18 @@ class Solvers:
         if self.choice.solver == "dual" and self.facts.sparse:
             return SortedColumns(self.X, self.sample_weight)
         return None
+
+    def _products(self, rows):
+        """Return the products of columns: of all, for all targets, or of a set for one target."""
+        if self._columns_kept is None:
+            scale = rows.scaling.scale
+            variance = self.moments.variance(self.settings.fit_intercept)
+            curvature = with_last(variance, 1.0) * scale**2
+            self._columns_kept = Gram(rows.n_coordinates, curvature)
+        kept = self._columns_kept
+        if kept.complete or not len(kept.columns):
+            return kept
+        return Gram(rows.n_coordinates, kept.curvature)
 
     def _row_kernel(self, rows):
         """Return the kernel matrix of the rows, the same for all targets."""

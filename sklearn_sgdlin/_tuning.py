@@ -138,6 +138,14 @@ class Tuning:
     # Measured by: max_interior_products
     max_interior_products: float = 5e9
 
+    # --- Variants of "coordinate-descent" ---
+
+    # Multiplications an entry of X. The first set of many columns is so large that its products
+    # take no more; a smaller one grows more often, and each time a pass over all columns follows.
+    # Measured: see the line.
+    # Measured by: set_products_per_entry
+    set_products_per_entry: float = 100.0
+
     # --- Variants of "dual" ---
 
     # Features of sparse rows. The matrix near the kernel matrix takes so many columns of the

@@ -54,9 +54,12 @@ L2 = {"l2": True}
         (sparse(2000, 5000), "newton-cg"),
         (sparse(2000, 5000, **L2), "dual"),
         (sparse(50_000, 50_000, 500_000, **L2), "dual"),
-        (facts(10_000, 20, **KINKS), "interior-point"),
-        (facts(2000, 5000, **KINKS), "interior-point"),
-        (facts(2000, 5000, **L2, **KINKS), "interior-point"),
+        (facts(10_000, 20, **KINKS), "coordinate-descent"),
+        (facts(2000, 5000, **KINKS), "coordinate-descent"),
+        (facts(2000, 5000, **L2, **KINKS), "coordinate-descent"),
+        (sparse(2000, 5000, **KINKS), "coordinate-descent"),
+        (facts(10_000, 20, **KINKS, squared=False), "interior-point"),
+        (sparse(2000, 5000, **L2, **KINKS, squared=False), "interior-point"),
         (facts(10_000, 20, distributed=True), "newton-cholesky"),
         (facts(10_000, 200, distributed=True), "newton-cg"),
         (facts(2000, 5000, distributed=True, **L2), "newton-cg"),
@@ -181,6 +184,15 @@ def test_a_system_of_rows_needs_at_most_as_many_rows_as_columns(n_rows, others, 
         (facts(100, 200, distributed=True), {"min-norm": "workers of a cluster"}),
         (facts(100, 200, distributed=True, **L2), {"dual": "workers of a cluster"}),
         (facts(100, 20), {"interior-point": "quadratic, without kinks"}),
+        (facts(100, 20), {"coordinate-descent": "quadratic, without kinks"}),
+        (
+            facts(100, 20, **KINKS, squared=False),
+            {"coordinate-descent": "the loss is not the squared error"},
+        ),
+        (
+            facts(100, 20, **KINKS, distributed=True),
+            {"coordinate-descent": "workers of a cluster"},
+        ),
         (
             facts(100, 200, **KINKS),
             dict.fromkeys(
@@ -250,7 +262,7 @@ def test_the_table_of_streams(stream, solver):
     assert choose_for_stream(stream, Tuning()).solver == solver
     assert choose_for_stream(stream, Tuning(), "sgd").solver == "sgd"
     names = ["newton-cholesky"] if solver == "sgd" else []
-    for name in [*names, "newton-cg", "dual", "min-norm", "interior-point"]:
+    for name in [*names, "newton-cg", "dual", "min-norm", "interior-point", "coordinate-descent"]:
         with pytest.raises(ValueError, match=f"'{name}' cannot serve partial_fit.*'sgd'"):
             choose_for_stream(stream, Tuning(), name)
 
@@ -310,8 +322,8 @@ TOLD = [
     ({"penalty": "l2"}, (70, 80), Tuning(), "dual", "70 dense rows <= 80 columns, and an 'l2'"),
     ({"penalty": "l2", "alpha": 0}, (70, 80), Tuning(), "min-norm", "no penalty"),
     ({"loss": "huber"}, (70, 80), Tuning(), "interior-point", "kinks or bounds"),
-    ({"penalty": "l1"}, (500, 30), Tuning(), "interior-point", "kinks or bounds"),
-    ({"positive": True}, (500, 30), Tuning(), "interior-point", "kinks or bounds"),
+    ({"penalty": "l1"}, (500, 30), Tuning(), "coordinate-descent", "an l1 penalty or bounds"),
+    ({"positive": True}, (500, 30), Tuning(), "coordinate-descent", "an l1 penalty or bounds"),
     ({"learning_rate": 1}, (70, 80), Tuning(), "sgd", "learning_rate=1 asks for"),
     ({"early_stopping": True}, (500, 30), Tuning(), "sgd", "early_stopping=True asks"),
     ({"update": "explicit"}, (500, 30), Tuning(), "sgd", "update='explicit' asks for"),

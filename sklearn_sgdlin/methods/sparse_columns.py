@@ -1,0 +1,190 @@
+"""A working set of sparse columns: coordinate descent from the residuals of the rows."""
+
+import numpy as np
+from scipy.sparse import csc_array, vstack
+
+from ..kernels.coordinate_descent import descend_sparse
+from ..linalg.cg import conjugate_gradient
+from .face import DECREASE_ROUNDING, Face, face_solver
+
+# Epochs of coordinate descent before each Newton step.
+EPOCHS = 10
+
+# Rounds of descent and Newton steps, Newton steps in a round, and iterations of conjugate gradients
+# in each, at most.
+MAX_ROUNDS = 30
+MAX_FACE_STEPS = 5
+MAX_ITERATIONS = 200
+
+HASTY_ROUNDS = 10
+
+# Columns to begin with, as a share of the rows.
+FIRST_SHARE = 0.1
+
+# Coordinates that are not zero up to which the products of a face are a matrix.
+MAX_FACE_PRODUCTS = 300
+
+# What conjugate gradients leave of the decrease of a step, relative to the objective.
+STEP_ROUNDING = 1e-19
+
+
+class SparseColumns:
+    """Columns of sparse rows, times the roots of the weights; several targets share them.
+
+    Parameters
+    ----------
+    rows : Partitions
+
+    Attributes
+    ----------
+    X : csc_array of shape (n_rows, n_features)
+    centre, scale, mean : ndarray of shape (n_features,)
+        What centres subtract that the columns still have, and the mean of weighted entries.
+    root : ndarray of shape (n_rows,)
+        Roots of the weights.
+    """
+
+    def __init__(self, rows):
+        parts = rows.parts
+        X = parts[0].X if len(parts) == 1 else vstack([part.X for part in parts], format="csr")
+        self.X = csc_array(X, dtype=np.float64)
+        self.root = np.concatenate(
+            [
+                np.ones(part.n_rows) if part.sample_weight is None else np.sqrt(part.sample_weight)
+                for part in parts
+            ]
+        )
+        if any(part.sample_weight is not None for part in parts):
+            if np.shares_memory(self.X.data, X.data):
+                self.X = self.X.copy()
+            self.X.data *= self.root[self.X.indices]
+        self.centre, self.scale = parts[0]._centre, rows.scaling.scale[:-1].copy()
+        self.mean, self.weight = self.X.T @ self.root / rows.weight, float(rows.weight)
+
+    def arrays(self):
+        """Return data, rows and pointers as the kernel takes them."""
+        return self.X.data, self.X.indices, self.X.indptr
+
+
+class SparseFace:
+    """Products with the Hessian of the loss in some columns.
+
+    Parameters
+    ----------
+    columns : SparseColumns
+    active : ndarray of int
+    l2 : ndarray
+        Their l2.
+    """
+
+    def __init__(self, columns, active, l2):
+        self.X, self.root, self.weight = columns.X[:, active], columns.root, columns.weight
+        self.scale, self.centre, self.l2 = columns.scale[active], columns.centre[active], l2
+
+    def responses(self, step):
+        """Return what a step adds to the predictions, times the roots of the weights."""
+        slope = self.scale * step
+        return self.X @ slope - self.root * (self.centre @ slope)
+
+    def product(self, step):
+        """Return the product of the Hessian with a step."""
+        change = self.responses(step)
+        along = self.X.T @ change - self.centre * (self.root @ change)
+        return self.scale * along / self.weight + self.l2 * step
+
+    def solver(self):
+        """Return a function that solves with the Hessian, from the products of the columns."""
+        sums = self.X.T @ self.root
+        hessian = (self.X.T @ self.X).toarray()
+        hessian -= np.outer(sums, self.centre)
+        hessian -= np.outer(self.centre, sums - self.weight * self.centre)
+        hessian *= np.outer(self.scale, self.scale / self.weight)
+        hessian.flat[:: len(hessian) + 1] += self.l2
+        return face_solver(hessian)
+
+    def slopes(self, residual):
+        """Return the slopes of residuals times the roots of the weights."""
+        along = self.X.T @ residual - self.centre * (self.root @ residual)
+        return self.scale * along / self.weight
+
+
+class SparseSet:
+    """A set of sparse columns, and the optimum over their coefficients; see `GramSet`."""
+
+    def __init__(self, rows, objective, tuning, products):
+        self.rows, self.objective = rows, objective
+        if products.sparse_columns is None:
+            products.sparse_columns = SparseColumns(rows)
+        self.data, self.curvature = products.sparse_columns, products.curvature
+        self.columns, self.limit = np.empty(0, dtype=np.intp), np.inf
+        self.first_size = max(int(FIRST_SHARE * rows.n_rows), 10)
+
+    def add(self, columns):
+        """Let columns join; the intercept is none of them, as it is the mean residual."""
+        self.columns = np.append(self.columns, columns)
+
+    def minimise(self, point, value):
+        """Return the optimum over the set from a model; `value` is a worse value of the loss."""
+        theta, n_features = point.theta.copy(), len(point.theta) - 1
+        features = self.columns[self.columns < n_features]
+        objective = self.objective
+        penalty = tuple(p[:-1] for p in (objective.l1, objective.l2, objective.floor))
+        enough, before = DECREASE_ROUNDING * value, None
+        for number in range(MAX_ROUNDS):
+            self._descend(features, penalty, theta[:-1], self._residual(theta), enough)
+            if before is not None and (np.sign(theta) == before).all():
+                break
+            hasty = number < HASTY_ROUNDS
+            for _ in range(MAX_FACE_STEPS if hasty else np.count_nonzero(theta) + 1):
+                if self._face_step(theta, penalty, value):
+                    break
+            before = np.sign(theta)
+        return theta
+
+    def _residual(self, theta):
+        """Return the residuals times the roots of the weights; the intercept has no part in it."""
+        residual = np.concatenate([r for part in self.rows.parts for r, _ in part.residuals(theta)])
+        scale = self.rows.scaling.scale[-1]
+        if scale > 0:
+            root = self.data.root
+            mean = (root**2 @ residual) / self.data.weight
+            residual -= mean
+            theta[-1] += mean / scale
+        return residual * self.data.root
+
+    def _descend(self, features, penalty, theta, residual, enough):
+        """Take some epochs of coordinate descent."""
+        data = self.data
+        scaling = data.centre, data.scale, data.mean, self.curvature[:-1], data.weight
+        scaled = residual / data.weight
+        descend_sparse(
+            *data.arrays(), features, scaling, penalty, theta, scaled, 0.0, EPOCHS, enough
+        )
+
+    def _face_step(self, theta, penalty, value):
+        """Take a Newton step on the face of a model; return whether it is all of it."""
+        active = np.flatnonzero(theta[:-1])
+        sparse = SparseFace(self.data, active, penalty[1][active])
+        residual = self._residual(theta)
+        slope = np.zeros(len(theta) - 1)
+        slope[active] = sparse.slopes(residual)
+        face = Face(theta[:-1], slope, penalty, self.curvature[:-1])
+        if not len(face.active):
+            return True
+        diagonal = self.curvature[face.active] + face.l2
+
+        def solve(gradient):
+            return conjugate_gradient(
+                sparse.product,
+                -gradient,
+                STEP_ROUNDING * value,
+                preconditioner=lambda g: g / diagonal,
+                max_iter=MAX_ITERATIONS,
+            ).step
+
+        if len(active) <= MAX_FACE_PRODUCTS:
+            solve = sparse.solver()
+        change, full = face.change(solve, sparse.product)
+        theta[face.active] += change
+        theta[face.active[face.vanishing]] = 0.0
+        return full
