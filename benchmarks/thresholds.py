@@ -220,6 +220,19 @@ WALKS = {
         lambda size: twins(size, 1000, 3),
         TIGHT_L1 | INTERIOR,
     ),
+    "min_reduced_rows": Sizes(
+        USUAL.min_reduced_rows - 1, lambda size: dense(size, 20), {"loss": "quantile"}
+    ),
+    "min_reduced_rows, 0.05": Sizes(
+        USUAL.min_reduced_rows - 1,
+        lambda size: dense(size, 20),
+        {"loss": "quantile", "quantile": 0.05},
+    ),
+    "min_reduced_rows_per_column": Sizes(
+        USUAL.min_reduced_rows_per_column * 80 - 1,
+        lambda size: dense(size, 80),
+        {"loss": "quantile"},
+    ),
     "max_frequent_columns": Values(partial(words, 8000, 20_000), L2),
     "frequent_products_per_entry": Values(partial(words, 8000, 20_000), L2),
     "max_merged_entries": Sizes(

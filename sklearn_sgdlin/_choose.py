@@ -25,6 +25,11 @@ class ProblemFacts(NamedTuple):
         Whether rows lie on the workers of a cluster.
     quadratic : bool
         Whether the objective is squared error with no penalty or "l2".
+    curved : bool
+        Whether the objective has a continuous gradient: a loss with curvature, and no penalty or
+        "l2".
+    kinked_loss : bool
+        Whether the loss has no curvature.
     l2 : bool
         Whether there is an "l2" penalty.
     sgd_setting : str
@@ -40,6 +45,8 @@ class ProblemFacts(NamedTuple):
     sparse: bool
     distributed: bool
     quadratic: bool
+    curved: bool
+    kinked_loss: bool
     l2: bool
     sgd_setting: str
     squared: bool = True
@@ -135,6 +142,31 @@ def _descent_obstacle(facts, tuning):
     return "the rows lie on the workers of a cluster" if facts.distributed else ""
 
 
+def _semismooth(facts, tuning):
+    """Whether Newton steps serve a loss that is quadratic in pieces."""
+    if facts.quadratic or facts.distributed or not facts.curved:
+        return False
+    enough_rows = facts.l2 or facts.n_rows > facts.n_features
+    limit = min(tuning.cheap_hessian_features, tuning.max_hessian_features)
+    return enough_rows and facts.n_features <= limit
+
+
+def _interior_reason(facts, tuning):
+    if facts.quadratic or _semismooth(facts, tuning):
+        return ""
+    reason = "The loss or the penalty has kinks or bounds."
+    if rows_are_reduced(facts, tuning):
+        reason += f" A sample of {facts.n_rows} rows tells which of them are near a kink."
+    return reason
+
+
+def rows_are_reduced(facts, tuning):
+    """Whether interior-point steps take only the rows near a kink of the loss."""
+    n, d = facts.n_rows, facts.n_features
+    enough = n >= max(tuning.min_reduced_rows, tuning.min_reduced_rows_per_column * d)
+    return facts.kinked_loss and enough and not facts.distributed
+
+
 def _no_row_system(facts, tuning):
     if facts.distributed:
         return "the rows lie on the workers of a cluster"
@@ -187,11 +219,13 @@ def _min_norm_reason(facts, tuning):
 def _cholesky_obstacle(facts, tuning):
     if facts.n_features > tuning.max_hessian_features:
         return f"{facts.n_features} columns are more than {tuning.max_hessian_features}"
-    return _kinks(facts)
+    return "" if _semismooth(facts, tuning) else _kinks(facts)
 
 
 def _cholesky_reason(facts, tuning):
     d, what = facts.n_features, "the Hessian is summed up and factorised."
+    if not facts.quadratic:
+        what = "the Hessian of the rows in curved pieces of the loss is factorised in each step."
     if facts.distributed:
         limit = tuning.max_cluster_hessian_features
         return f"{d} columns on a cluster <= {limit}: {what}" if d <= limit else ""
@@ -243,13 +277,14 @@ SOLVERS = [
     ),
     SolverRow(
         "interior-point",
-        "The loss is not the squared error; or, on a cluster, the penalty is not quadratic.",
+        "Another loss with a penalty that is not quadratic, or a loss with kinks: quantile and "
+        "epsilon_insensitive. Huber and squared_epsilon_insensitive with more than "
+        "{cheap_hessian_features} columns, and with at most as many rows as columns and no "
+        "penalty. On a cluster all that is not quadratic.",
         lambda facts, tuning: (
             "the objective is quadratic, without kinks" if facts.quadratic else ""
         ),
-        lambda facts, tuning: (
-            "" if facts.quadratic else "The loss or the penalty has kinks or bounds."
-        ),
+        _interior_reason,
     ),
     SolverRow(
         "dual",
@@ -269,9 +304,10 @@ SOLVERS = [
     ),
     SolverRow(
         "newton-cholesky",
-        "Up to {cheap_hessian_features} columns for each target; or any number up to "
-        "{max_hessian_features} if rows times columns squared are at most "
-        "{cheap_hessian_products:g}. On a cluster up to {max_cluster_hessian_features} columns.",
+        "Up to {cheap_hessian_features} columns, with squared error for each target; with squared "
+        "error also any number up to {max_hessian_features} if rows times columns squared are at "
+        "most {cheap_hessian_products:g}, and on a cluster up to {max_cluster_hessian_features} "
+        "columns.",
         _cholesky_obstacle,
         _cholesky_reason,
     ),

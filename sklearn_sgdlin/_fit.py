@@ -42,7 +42,7 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
         sparse=issparse(X),
     )
     choice = choose(facts, settings.tuning, settings.solver)
-    if choice.solver == "newton-cholesky":
+    if choice.solver == "newton-cholesky" and settings.quadratic:
         targets = np.ascontiguousarray(y.reshape(len(y), -1))
         exact = ExactFit.of(settings, X, targets, sample_weight)
         if exact is not None:
@@ -86,7 +86,8 @@ def _path_matters(settings, solver):
         return False
     if solver == "coordinate-descent":
         return settings.l1 == 0 and settings.l2 == 0
-    return not settings.quadratic or (solver == "sgd" and settings.average)
+    kinked = not settings.quadratic and solver != "newton-cholesky"
+    return kinked or (solver == "sgd" and settings.average)
 
 
 def merge_equal_rows(X, y, sample_weight):
@@ -161,7 +162,8 @@ def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
             seed=seed,
         )
         rate = sweeps.rate if sweeps.rows_seen > steps_before else None
-        yield Epoch(number, rate, float(loss), distance, state, reason, solvers.choice)
+        choice = solvers.choice._replace(reason=solvers.choice.reason + solver.note)
+        yield Epoch(number, rate, float(loss), distance, state, reason, choice)
         if reason is not None:
             return
 

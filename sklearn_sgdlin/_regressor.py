@@ -129,12 +129,15 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         - "coordinate-descent" for squared error with "l1", "elasticnet" or `positive`: as in
           scikit-learn's ``Lasso``, and then exactly to the optimum of the coefficients that are
           not zero.
-        - "interior-point" for the other losses [5]_. Its first epoch begins with one pass of SGD,
-          unless there are more than 4096 columns with "l1".
+        - "interior-point" for quantile and epsilon-insensitive losses, and for all losses but
+          squared error with "l1", "elasticnet" or `positive` [5]_. Its first epoch begins with one
+          pass of SGD, unless a sample of many rows is enough to tell which of them matter, or there
+          are more than 4096 columns with "l1".
         - "dual" (ridge regression with one unknown a row) with "l2", and "min-norm" (of all models
           with the least loss the one nearest to the start) without a penalty, where there are at
           most as many rows as columns.
-        - "newton-cholesky", the Hessian summed up and factorised, where columns are few.
+        - "newton-cholesky", the Hessian summed up and factorised, where columns are few. With huber
+          and squared_epsilon_insensitive one for each step.
         - "newton-cg", conjugate gradients with products of the Hessian, where they are many. Its
           first epoch begins with one pass of SGD if there are more than 4096 columns.
 

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from ._choose import ProblemFacts, choose
+from ._choose import ProblemFacts, choose, rows_are_reduced
 from .data.row_ranges import moments_of
 from .data.sorted_csc import SortedColumns
 from .linalg.blocks import with_last
@@ -15,7 +15,9 @@ from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
 from .methods.newton_cg import NewtonCG
 from .methods.newton_cholesky import NewtonCholesky
+from .methods.row_reduction import RowReduction
 from .methods.row_system import DenseKernel, RowSystem
+from .methods.semismooth_newton import SemismoothNewton
 from .methods.sgd import LastIterate, QuadraticSGD
 from .methods.sgd_kinks import KinkedSGD
 from .methods.sparse_dual import SparseKernel, SparseRowSystem
@@ -32,6 +34,8 @@ def facts_of(settings, *, n_rows, n_features, n_entries, n_targets=1, sparse, di
         sparse=sparse,
         distributed=distributed,
         quadratic=settings.quadratic,
+        curved=settings.loss.compliance > 0 and settings.l1 == 0 and not settings.positive,
+        kinked_loss=settings.loss.compliance == 0,
         l2=settings.l2 > 0,
         sgd_setting=settings.sgd_setting,
         squared=settings.loss == SQUARED_ERROR,
@@ -85,6 +89,8 @@ class Solvers:
                 products = self._products(rows)
                 sparse = self.facts.sparse
                 return CoordinateDescent(rows, objective, tol, settings.tuning, products, sparse)
+            case "interior-point" if rows_are_reduced(self.facts, settings.tuning):
+                return RowReduction(rows, objective, tol, settings.tuning, self.seed)
             case "interior-point":
                 return InteriorPoint(rows, objective, tol, settings.tuning)
             case "dual" | "min-norm":
@@ -93,6 +99,8 @@ class Solvers:
                     return self.of(rows, objective)
                 kind = SparseRowSystem if self.facts.sparse else RowSystem
                 return kind(rows.whole, self._row_kernel(rows), tol)
+            case "newton-cholesky" if not settings.quadratic:
+                return SemismoothNewton(rows, objective, tol, settings.tuning, self.seed)
             case "newton-cholesky":
                 return NewtonCholesky(rows, objective, tol, self.hessian)
             case "newton-cg" if self._local_hessians:

@@ -15,6 +15,7 @@ from sklearn_sgdlin._choose import (
     ProblemFacts,
     choose,
     decision_table,
+    rows_are_reduced,
 )
 from sklearn_sgdlin._choose_stream import StreamFacts, choose_for_stream
 from sklearn_sgdlin._tuning import Tuning
@@ -23,20 +24,26 @@ from tests.data import load
 
 def facts(n_rows, n_features, **others):
     """Facts of dense rows in memory with squared error and no penalty, but for what is given."""
-    usual = {"n_entries": n_rows * n_features, "n_targets": 1, "sparse": False}
-    usual = {**usual, "distributed": False}
-    return ProblemFacts(
-        n_rows,
-        n_features,
-        **{**usual, "quadratic": True, "l2": False, "sgd_setting": "", **others},
-    )
+    usual = {
+        "n_entries": n_rows * n_features,
+        "n_targets": 1,
+        "sparse": False,
+        "distributed": False,
+        "quadratic": True,
+        "curved": True,
+        "kinked_loss": False,
+        "l2": False,
+        "sgd_setting": "",
+    }
+    return ProblemFacts(n_rows, n_features, **usual | others)
 
 
 def sparse(n_rows, n_features, n_entries=1000, **others):
     return facts(n_rows, n_features, sparse=True, n_entries=n_entries, **others)
 
 
-KINKS = {"quadratic": False}
+CURVED = {"quadratic": False}
+KINKS = {"quadratic": False, "curved": False}
 L2 = {"l2": True}
 
 
@@ -60,6 +67,9 @@ L2 = {"l2": True}
         (sparse(2000, 5000, **KINKS), "coordinate-descent"),
         (facts(10_000, 20, **KINKS, squared=False), "interior-point"),
         (sparse(2000, 5000, **L2, **KINKS, squared=False), "interior-point"),
+        (facts(10_000, 20, **CURVED, squared=False), "newton-cholesky"),
+        (facts(10_000, 20, distributed=True, **CURVED, squared=False), "interior-point"),
+        (facts(2000, 5000, **CURVED, squared=False), "interior-point"),
         (facts(10_000, 20, distributed=True), "newton-cholesky"),
         (facts(10_000, 200, distributed=True), "newton-cg"),
         (facts(2000, 5000, distributed=True, **L2), "newton-cg"),
@@ -97,6 +107,12 @@ THRESHOLDS = [
         "cheap_hessian_features",
         (facts(10**6, 512, n_targets=2), "newton-cholesky"),
         (facts(10**6, 513, n_targets=2), "newton-cg"),
+        (255, 257),
+    ),
+    (
+        "cheap_hessian_features",
+        (facts(10**6, 256, **CURVED, squared=False), "newton-cholesky"),
+        (facts(10**6, 257, **CURVED, squared=False), "interior-point"),
         (255, 257),
     ),
     (
@@ -162,7 +178,30 @@ def test_both_sides_of_every_threshold(field, within, beyond, values):
 def test_every_threshold_of_the_table_is_tested():
     used = set(re.findall(r"tuning\.(\w+)", inspect.getsource(_choose)))
     used -= {"max_worker_hessian_features"}  # which only words a reason
+    used -= {"min_reduced_rows", "min_reduced_rows_per_column"}  # of a variant, see below
     assert used == {field for field, *_ in THRESHOLDS}
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "field"),
+    [(10_000, 40, "min_reduced_rows"), (20_000, 80, "min_reduced_rows_per_column")],
+)
+def test_both_sides_of_the_reduction_of_rows(n_rows, n_features, field):
+    kinked = {**KINKS, "kinked_loss": True}
+    enough, fewer = (facts(n, n_features, **kinked) for n in (n_rows, n_rows - 1))
+    raised = replace(Tuning(), **{field: getattr(Tuning(), field) + 1})
+    assert rows_are_reduced(enough, Tuning())
+    assert not rows_are_reduced(fewer, Tuning())
+    assert not rows_are_reduced(enough, raised)
+    assert not rows_are_reduced(enough._replace(distributed=True), Tuning())
+    assert "A sample of" in choose(enough, Tuning()).reason
+    assert "A sample of" not in choose(fewer, Tuning()).reason
+
+
+def test_no_hessian_for_losses_with_curvature():
+    tuning = Tuning(max_hessian_features=10)
+    assert choose(facts(100, 10, **CURVED), tuning).solver == "newton-cholesky"
+    assert choose(facts(100, 11, **CURVED), tuning).solver == "interior-point"
 
 
 @pytest.mark.parametrize("l2", [True, False])

@@ -11,6 +11,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn_sgdlin.kernels.kkt import Sides, correct, evaluate, predict
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
@@ -18,7 +19,12 @@ from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.methods.interior_point import InteriorPoint
-from sklearn_sgdlin.methods.multipliers import LinearizedKKT, MultiplierBounds
+from sklearn_sgdlin.methods.multipliers import (
+    FRACTION_TO_BOUNDARY,
+    N_EXPONENTS,
+    LinearizedKKT,
+    MultiplierBounds,
+)
 from sklearn_sgdlin.methods.penalty_kkt import PenaltyKKT
 from sklearn_sgdlin.methods.predictor_corrector import PrimalDualIterate
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
@@ -195,6 +201,7 @@ def test_products_with_the_hessian_are_as_good_as_the_matrix(rng, name, penalty)
     model = SGDLinearRegressor(
         name, penalty="l1", alpha=l1, positive=positive, epsilon=0.3, quantile=0.8, random_state=0
     )
+    model.set_params(solver="interior-point")
     reference = clone(model).fit(X, y)
     model._tuning = Tuning(max_hessian_features=0)
     for data in (X, csr_array(X)):
@@ -279,3 +286,51 @@ def test_steps_end_where_only_rounding_errors_are_left(rng, penalty):
     model = SGDLinearRegressor(tol=1e-12, random_state=0, **options).fit(X, y)
     usual = SGDLinearRegressor(random_state=0, **options).fit(X, y)
     assert model.loss_curve_[-1] <= usual.loss_curve_[-1] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "squared_error"])
+def test_compiled_rows_of_a_step_follow_the_conditions(rng, name):
+    bounds = MultiplierBounds.from_loss(LOSS_ROWS[name])
+    residual, share = rng.normal(size=50), rng.uniform(0.1, 1, 50)
+    residual[:2] = 0.0, 0.3  # at kinks
+    outside = residual[:, np.newaxis] - bounds.offset
+    point = bounds.initial_point(outside, 0.5, 1.0)
+    kkt, (affine, corrector) = LinearizedKKT(bounds, outside, point), rng.normal(size=(2, 50))
+    sides = Sides(
+        *map(np.atleast_2d, (bounds.offset, bounds.lower, bounds.upper)), bounds.compliance, point
+    )
+    curvature, vectors, histogram = np.empty(50), np.empty((2, 50)), np.zeros(N_EXPONENTS)
+    sums = evaluate(sides, residual, share, curvature, vectors, histogram)
+    cost, gap = kkt.cost_and_gap()
+    np.testing.assert_allclose(sums, [share @ cost, share @ gap, share @ kkt.complementarity()])
+    np.testing.assert_allclose(curvature, share * kkt.curvature.sum(axis=1))
+    change = (kkt.curvature * kkt.multiplier_residual).sum(axis=1)
+    np.testing.assert_allclose(vectors, share * [kkt.multiplier.sum(axis=1), change], atol=1e-14)
+    counted = np.bincount(kkt.residual_exponent(), weights=share, minlength=N_EXPONENTS)
+    np.testing.assert_allclose(histogram, counted)
+
+    step = kkt.affine_step(affine)
+    *inverse, after = predict(sides, affine, residual, share, vectors)
+    np.testing.assert_allclose(
+        1 / np.maximum(inverse, FRACTION_TO_BOUNDARY), kkt.max_step_lengths(step)
+    )
+    np.testing.assert_allclose(after, kkt.complementarity_after(step) @ share, atol=1e-14)
+    np.testing.assert_allclose(vectors.T, share[:, np.newaxis] * kkt.corrector_terms(step))
+
+    steps = np.empty_like(point)
+    inverse = correct(sides, affine, corrector, residual, 0.2, steps)
+    expected = kkt.corrector_step(corrector, step, 0.2)
+    np.testing.assert_allclose(steps, expected, atol=1e-14)
+    np.testing.assert_allclose(
+        1 / np.maximum(inverse, FRACTION_TO_BOUNDARY), kkt.max_step_lengths(expected)
+    )
+
+
+@pytest.mark.parametrize("name", ["quantile", "epsilon_insensitive"])
+def test_central_points_have_a_common_complementarity(rng, name):
+    bounds = MultiplierBounds.from_loss(LOSS_ROWS[name])
+    outside = rng.normal(size=(50, 1)) - bounds.offset
+    m, u, v = bounds.central_point(outside, 0.1)
+    np.testing.assert_allclose(u - v, outside, atol=1e-12)
+    np.testing.assert_allclose(u * (bounds.upper - m), 0.1)
+    np.testing.assert_allclose(v * (m - bounds.lower), 0.1)

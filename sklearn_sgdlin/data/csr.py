@@ -3,7 +3,7 @@
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, issparse, vstack
 
 from ..kernels.csr import products, sweep
 from ..kernels.dense import aligned_empty
@@ -48,7 +48,7 @@ class SparseChunk:
 
     def __init__(self, X, centre, scale):
         self.X, self.centred, self.centre = X, CentredMatrix(X, None, centre), centre
-        self.scale, self.intercept_scale = scale[:-1], scale[-1]
+        self.scale, self.intercept_scale, self.scale_of_rows = scale[:-1], scale[-1], scale
 
     def __matmul__(self, points):
         return self.centred @ (points[:-1].T * self.scale).T + self.intercept_scale * points[-1]
@@ -59,6 +59,10 @@ class SparseChunk:
         np.multiply(self.centred.rmatvec(values).T, self.scale, out=product[:-1].T)
         product[-1] = self.intercept_scale * values.sum(axis=0)
         return product
+
+    def take(self, index):
+        """Return some of the rows, as an operator."""
+        return SparseChunk(csr_array(self.X[index]), self.centre, self.scale_of_rows)
 
     def gram(self, weight):
         """Return z.T @ diag(weight) @ z."""
@@ -94,7 +98,6 @@ class SparseRows(Rows):
             X, centre = recentred(X, scaling.centre, scaling.scale[:-1])
         self._centre = centre
         super().__init__(X, y, sample_weight, scaling)
-        self.n_entries = X.nnz
         # A step of the penalty touches all columns: it waits until the rows have cost as much.
         n_absent = self.n_rows * X.shape[1] // max(X.nnz, 1)
         self.penalty_every = 1 << max(n_absent.bit_length() - 1, 1)
@@ -109,6 +112,10 @@ class SparseRows(Rows):
         n_features = self.n_coordinates - 1
         coordinates = aligned_empty(n_features * COORDINATE).reshape(n_features, COORDINATE)
         return self._centre, self.scaling.scale, coordinates
+
+    @staticmethod
+    def _stack(matrices):
+        return csr_array(vstack(matrices, format="csr"))
 
     def _run(self, plan):
         X = self.X

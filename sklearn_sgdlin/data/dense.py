@@ -1,5 +1,6 @@
 """The rows of one data set seen through a scaling: in shuffled sweeps, or chunk by chunk."""
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +33,10 @@ class DenseChunk:
         if values.ndim == 1 or values.shape[1] > MAX_SEPARATE_GEMV:
             return transposed_product(self.z, values)
         return np.stack([np.dot(value, self.z) for value in values.T]).T
+
+    def take(self, index):
+        """Return some of the rows, as an operator."""
+        return DenseChunk(self.z[index])
 
     def gram(self, weight):
         """Return z.T @ diag(weight) @ z."""
@@ -66,14 +71,14 @@ class Rows:
 
     penalty_every = 2  # the least, as rows go in pairs
     first_row = 0
+    _centre = None  # of sparse rows, what is still to be taken off
 
     def __init__(self, X, y, sample_weight, scaling):
         self.X, self.y, self.sample_weight, self.scaling = X, y, sample_weight, scaling
         self.memory = {}  # what a solver keeps beside these rows
-        self.n_rows, n_features = X.shape
+        n_features = X.shape[1]
         self.n_coordinates = n_features + 1
-        self.n_entries = X.size
-        self.weight = self.n_rows if sample_weight is None else float(sample_weight.sum())
+        self._count()
 
     @cached_property
     def tiling(self):
@@ -143,6 +148,48 @@ class Rows:
     def _run(self, plan):
         """Run a compiled sweep in place; return the rows in the average."""
         return sweep(self.X, (self.y, self.sample_weight), self._columns, plan)
+
+    def take(self, index, sample_weight=None):
+        """Return some of the rows, with other weights if given; no sweep may run over them."""
+        taken = self._copied()
+        taken.X, taken.y, taken.memory = self.X[index], self.y[index], {}
+        taken.sample_weight = self._weight_of(index) if sample_weight is None else sample_weight
+        return taken._count()
+
+    def _copied(self):
+        """Return a copy without what is computed from the rows on demand."""
+        rows = copy(self)
+        for name in ("tiling", "_columns"):
+            vars(rows).pop(name, None)
+        return rows
+
+    def _count(self):
+        """Set the numbers of rows and entries, and the sum of weights."""
+        self.n_rows, self.n_entries = len(self.y), self.X.size
+        weight = self.sample_weight
+        self.weight = self.n_rows if weight is None else float(weight.sum())
+        return self
+
+    def merged_with(self, others):
+        """Return these rows and others in the same scaling; no sweep may run over them.
+
+        Sparse ones that are not centred alike are not merged: then the result is None.
+        """
+        if any(not np.array_equal(self._centre, part._centre) for part in others):
+            return None
+        both, parts = self._copied(), [self, *others]
+        both.X, both.y = (
+            self._stack([part.X for part in parts]),
+            np.concatenate([p.y for p in parts]),
+        )
+        both.memory = {}
+        if any(part.sample_weight is not None for part in parts):
+            both.sample_weight = np.concatenate(
+                [np.ones(p.n_rows) if p.sample_weight is None else p.sample_weight for p in parts]
+            )
+        return both._count()
+
+    _stack = staticmethod(np.concatenate)
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""

@@ -27,7 +27,13 @@ class Partitions:
         Sum of the weights of the rows.
     shares : ndarray of shape (n_places,)
         Share of that weight at each place.
+    share : float
+        Of the weight of all rows; less than 1 where some are left out.
+    linear : LinearLoss or None
+        What stands for the rows that are left out.
     """
+
+    share, linear = 1.0, None
 
     def each(self, task, args):
         """Return ``task(place, *args[k])`` for place k, an `InMemory`, as a list over places.
@@ -158,6 +164,32 @@ class InMemory(Partitions):
             pieces += [(part, piece, within) for piece in cut if len(piece)]
         order = np.arange(len(pieces)) if rng is None else rng.permutation(len(pieces))
         return [pieces[i] for i in order]
+
+
+def merged(parts):
+    """Return parts in one, as a list; as they are where that cannot be."""
+    one = parts[0].merged_with(parts[1:]) if len(parts) > 1 else parts[0]
+    return parts if one is None else [one]
+
+
+class SelectedRows(InMemory):
+    """Some of the rows, with a linear function of theta for the loss of all others.
+
+    Parameters
+    ----------
+    parts : list of Rows
+    weight : float
+        That of all rows.
+    linear : LinearLoss
+    """
+
+    def __init__(self, parts, weight, linear):
+        super().__init__(merged(parts))
+        self.share, self.weight, self.linear = self.weight / weight, weight, linear
+
+    def mean_loss(self, points, loss):
+        """See `Partitions`."""
+        return super().mean_loss(points, loss) + self.linear.at(points)
 
 
 def loss_sum(rows, loss, points):

@@ -37,7 +37,15 @@ class EpochResult(NamedTuple):
 
 
 class Solver:
-    """A way to the optimum of an objective on rows, epoch by epoch."""
+    """A way to the optimum of an objective on rows, epoch by epoch.
+
+    Attributes
+    ----------
+    note : str
+        What is to be added to the reason why the solver was chosen.
+    """
+
+    note = ""
 
     def __init__(self, rows, objective):
         self.rows, self.objective = rows, objective

@@ -119,8 +119,10 @@ def with_bounded_l1(rows, objective, theta):
     if not np.isfinite(largest):
         largest = sqrt(2 * objective.value(rows, theta) / loss.compliance)
     squares = rows.sum(square_sums)
-    largest = L1_MARGIN * largest * np.sqrt(squares / rows.weight)
-    return replace(objective, l1=np.minimum(objective.l1, largest))
+    largest = largest * np.sqrt(squares / rows.weight)
+    if rows.linear is not None:
+        largest += np.abs(rows.linear.sums.slope)
+    return replace(objective, l1=np.minimum(objective.l1, L1_MARGIN * largest))
 
 
 def square_sums(rows):

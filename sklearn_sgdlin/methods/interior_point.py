@@ -61,14 +61,14 @@ class InteriorPoint(Solver):
         self.rows, self.objective, self.tol, self.tuning = rows, objective, tol, tuning
         self.few_columns = rows.n_coordinates - 1 <= tuning.max_hessian_features
         self.iterate, self.value, self.n_epochs = None, None, 0
-        self.lower_bound, self.at_rounding = -np.inf, False
+        self.lower_bound, self.at_rounding, self.size = -np.inf, False, None
 
     def run(self, theta, sweep):
         """Return the best model known after some steps, its objective, and the distance."""
         # 1. Begin with the best model of the first sweep, where that may be a start.
         if self.value is None:
             points = [theta]
-            if self.few_columns or not self.objective.l1.any():
+            if sweep is not None and (self.few_columns or not self.objective.l1.any()):
                 ends, averages = sweep(theta)
                 points += [self.rows.mean_of(ends), averages.mean(axis=1)]
             theta, self.value = self._best(points)
@@ -82,10 +82,11 @@ class InteriorPoint(Solver):
             elif not self.iterate.matrix and self._hessian_is_worth_more():
                 self._begin(theta, True)  # products alone were not enough
             margin, size = self._take_steps()
+        self.size = size if size is None else min(size, self.value)
         self.n_epochs += 1
         # 3. Keep the best: with exact zeros, or as it was, where no difference can be seen.
         margin = min(margin, self.step_tol**2 * value / 2)
-        margin = max(margin, SUM_ROUNDING / 64 * value)
+        margin = max(margin, SUM_ROUNDING / 64 * value, 0.0)
         theta, self.value = self._best([theta, *self.iterate.candidates()], margin)
         distance = None if size is None else self._distance(self.value, min(size, self.value))
         return EpochResult(theta, self.value, distance)

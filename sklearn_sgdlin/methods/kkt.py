@@ -9,9 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.sums import Smallest, add_up
-from .multipliers import N_EXPONENTS, LinearizedKKT, MultiplierBounds
+from ..data.sums import Smallest
+from ..kernels.kkt import Sides, correct, evaluate, predict
+from .multipliers import FRACTION_TO_BOUNDARY, N_EXPONENTS, MultiplierBounds
 from .newton_system import NewtonSystem, weighted_gram
+
+# Complementarity of a start on the central path, relative to that of other starts. The slope of the
+# multipliers does not fit yet: with less, steps that mend that are short; with more, it takes
+# further steps until nothing is left of it.
+CENTRAL_COMPLEMENTARITY = 30.0
 
 KKT = "kkt"  # the key of a RowPoint in the memory of a partition
 
@@ -22,18 +28,30 @@ class RowPoint(NamedTuple):
     Attributes
     ----------
     bounds : MultiplierBounds
-    total_weight : float
-        Of the rows of all partitions.
-    point : ndarray of shape (3, n_rows, n_sides)
-        Multipliers, upper slacks, and lower slacks.
-    curvature : ndarray of shape (n_rows,)
-        Weights in the Hessian.
+    share : ndarray of shape (n_rows,)
+        Of the weight of all partitions.
+    point, step : ndarray of shape (3, n_rows, n_sides)
+        Multipliers, upper slacks, and lower slacks, and their corrector step.
+    residual, response, curvature : ndarray of shape (n_rows,)
+        At the model; of an affine step; and weights in the Hessian.
     """
 
     bounds: MultiplierBounds
-    total_weight: float
+    share: np.ndarray
     point: np.ndarray
+    step: np.ndarray
+    residual: np.ndarray
+    response: np.ndarray
     curvature: np.ndarray
+
+    def sides(self, part):
+        """Return the `Sides` of some rows, as the kernels take them."""
+        bounds = self.bounds
+        limits = [
+            array if len(array) == 1 else array[part]
+            for array in map(np.atleast_2d, (bounds.offset, bounds.lower, bounds.upper))
+        ]
+        return Sides(*limits, bounds.compliance, self.point[:, part])
 
 
 class Predictor(NamedTuple):
@@ -55,85 +73,91 @@ class Predictor(NamedTuple):
     centring: np.ndarray
 
 
-def initialize_rows(partition, bounds, total_weight, theta, complementarity, initial_gap):
+def initialize_rows(partition, bounds, total_weight, theta, start, central):
     """Place multipliers inside their bounds, with slacks that fit the residuals; a task."""
-    n_rows, n_sides = partition.n_rows, bounds.offset.size
-    rows = RowPoint(bounds, total_weight, np.empty((3, n_rows, n_sides)), np.empty(n_rows))
+    complementarity, initial_gap = start
+    shape, n_rows = (3, partition.n_rows, bounds.offset.size), partition.n_rows
+    share, point, step = np.empty(n_rows), np.empty(shape), np.empty(shape)
+    rows = RowPoint(bounds, share, point, step, *np.empty((3, n_rows)))
     partition.memory[KKT] = rows
-    for part, z, target, _ in _chunks(partition):
+    for part, z, target, weight in row_chunks(partition):
+        share[part] = weight / total_weight
         outside = (target - z @ theta)[:, np.newaxis] - bounds.offset
-        rows.point[:, part] = bounds.initial_point(outside, complementarity, initial_gap)
+        if central:
+            point[:, part] = bounds.central_point(
+                outside, CENTRAL_COMPLEMENTARITY * complementarity
+            )
+        else:
+            point[:, part] = bounds.initial_point(outside, complementarity, initial_gap)
 
 
 def newton_sums(partition, theta, matrix):
     """Return the part of the rows in the Newton system at theta; a task."""
-    sums, hessian = [], 0.0
-    for part, z, weight, kkt, _ in _linearized(partition, theta):
-        curvature = weight * kkt.curvature.sum(axis=1)
-        partition.memory[KKT].curvature[part] = curvature
-        sums.append(_vector_sums(z, weight, kkt))
-        hessian += weighted_gram(z, curvature, matrix)  # one matrix is kept, however many there are
-    return add_up(sums)._replace(hessian=hessian)
-
-
-def _vector_sums(z, weight, kkt):
-    """Return a Newton system of some rows without its Hessian."""
-    cost, gap = kkt.cost_and_gap()
-    residual = (kkt.curvature * kkt.multiplier_residual).sum(axis=1)
-    vectors = np.column_stack([kkt.multiplier.sum(axis=1), residual]) * weight[:, np.newaxis]
-    exponent = kkt.residual_exponent()
-    histogram = np.bincount(exponent, weights=weight, minlength=N_EXPONENTS)
-    complementarity = weight @ kkt.complementarity()
-    slopes = z.rmatvec(vectors).T
-    return NewtonSystem(weight @ cost, weight @ gap, histogram, complementarity, *slopes, 0.0)
+    rows, sums, hessian = partition.memory[KKT], np.zeros(3), 0.0
+    histogram, slopes = np.zeros(N_EXPONENTS), 0.0
+    for part, z, target, _ in row_chunks(partition):
+        residual = rows.residual[part] = target - z @ theta
+        share, curvature = rows.share[part], rows.curvature[part]
+        vectors = np.empty((2, len(share)))
+        sums += evaluate(rows.sides(part), residual, share, curvature, vectors, histogram)
+        slopes += z.rmatvec(vectors.T)
+        hessian += weighted_gram(z, curvature, matrix)
+    value, gap, complementarity = sums.tolist()
+    return NewtonSystem(value, gap, histogram, complementarity, *slopes.T, hessian)
 
 
 def hessian_product_sums(partition, direction):
     """Return the product of the Hessian of the last Newton system with a direction; a task."""
     total = np.zeros_like(direction)
-    for part, z, _, _ in _chunks(partition):
+    for part, z, _, _ in row_chunks(partition):
         curvature = partition.memory[KKT].curvature[part]
         total += z.rmatvec(curvature * (z @ direction))
     return total
 
 
-def predictor_sums(partition, theta, affine):
+def predictor_sums(partition, affine):
     """Return the `Predictor` of an affine step of the model; a task."""
-    return add_up(
-        _predictor(z, weight, kkt, response)
-        for _, z, weight, kkt, (response,) in _linearized(partition, theta, affine)
-    )
+    rows, longest, complementarity, terms = partition.memory[KKT], np.zeros(2), np.zeros(4), 0.0
+    for part, z, _, _ in row_chunks(partition):
+        response, share = rows.response[part], rows.share[part]
+        response[:] = z @ affine
+        vectors = np.empty((2, len(share)))
+        *inverse, after = predict(rows.sides(part), response, rows.residual[part], share, vectors)
+        longest = np.maximum(longest, inverse)
+        complementarity += after
+        terms += z.rmatvec(vectors.T)
+    return Predictor(_step_lengths(longest), complementarity, *terms.T)
 
 
-def _predictor(z, weight, kkt, response):
-    step = kkt.affine_step(response)
-    terms = z.rmatvec(weight[:, np.newaxis] * kkt.corrector_terms(step))
-    complementarity = kkt.complementarity_after(step) @ weight
-    return Predictor(Smallest(kkt.max_step_lengths(step)), complementarity, *terms.T)
+def corrector_lengths(partition, corrector, complementarity):
+    """Return the largest feasible lengths of the corrector step, which is kept; a task."""
+    rows, longest = partition.memory[KKT], np.zeros(2)
+    for part, z, _, _ in row_chunks(partition):
+        inverse = correct(
+            rows.sides(part),
+            rows.response[part],
+            z @ corrector,
+            rows.residual[part],
+            complementarity,
+            rows.step[:, part],
+        )
+        longest = np.maximum(longest, inverse)
+    return _step_lengths(longest)
 
 
-def corrector_lengths(partition, theta, affine, corrector, complementarity):
-    """Return the largest feasible lengths of the corrector step; a task."""
-    steps = _corrector_steps(partition, theta, affine, corrector, complementarity)
-    return add_up(Smallest(kkt.max_step_lengths(step)) for _, kkt, step in steps)
+def _step_lengths(inverse):
+    """Return step lengths, none more than ``1 / FRACTION_TO_BOUNDARY``, from their inverses."""
+    return Smallest(1 / np.maximum(inverse, FRACTION_TO_BOUNDARY))
 
 
-def move_rows(partition, theta, affine, corrector, complementarity, lengths):
+def move_rows(partition, lengths):
     """Move slacks and multipliers along the corrector step, by a length each; a task."""
-    p, d = lengths
-    point = partition.memory[KKT].point
-    for part, _, step in _corrector_steps(partition, theta, affine, corrector, complementarity):
-        point[:, part] += np.array([d, p, p])[:, np.newaxis, np.newaxis] * step
+    rows, (p, d) = partition.memory[KKT], lengths
+    for values, step, length in zip(rows.point, rows.step, (d, p, p), strict=True):
+        values += length * step
 
 
-def _corrector_steps(partition, theta, affine, corrector, complementarity):
-    """Yield slices of rows, their conditions, and their corrector steps."""
-    for part, _, _, kkt, responses in _linearized(partition, theta, affine, corrector):
-        step = kkt.affine_step(responses[0])
-        yield part, kkt, kkt.corrector_step(responses[1], step, complementarity)
-
-
-def _chunks(partition):
+def row_chunks(partition):
     """Yield slices of rows, the rows as an operator, their targets and their weights."""
     start = 0
     for z, target, weight in partition.chunks():
@@ -142,15 +166,13 @@ def _chunks(partition):
         yield part, z, target, np.ones(len(target)) if weight is None else weight
 
 
-def _linearized(partition, theta, *directions):
-    """Yield slices of rows, operators, weights, conditions at theta, responses to directions."""
-    rows = partition.memory[KKT]
-    points = np.column_stack([theta, *directions])
-    for part, z, target, weight in _chunks(partition):
-        images = z @ points
-        outside = (target - images[:, 0])[:, np.newaxis] - rows.bounds.offset
-        kkt = LinearizedKKT(rows.bounds, outside, rows.point[:, part])
-        yield part, z, weight / rows.total_weight, kkt, images[:, 1:].T
+def _with_linear_loss(system, linear, theta):
+    """Return the Newton system with the loss of the rows that are left out."""
+    return system._replace(
+        value=system.value + linear.at(theta),
+        residual_histogram=system.residual_histogram + linear.sums.residual_histogram,
+        slope=system.slope + linear.sums.slope,
+    )
 
 
 class RowKKT:
@@ -168,35 +190,32 @@ class RowKKT:
 
     def __init__(self, rows, bounds, matrix, share=1.0):
         self.rows, self.bounds, self.matrix, self.share = rows, bounds, matrix, share
-        self.n_pairs = bounds.n_pairs()
+        self.n_pairs = bounds.n_pairs() * rows.share
 
     def initialize(self, theta, complementarity, initial_gap):
         """Place multipliers inside their bounds, with slacks that fit the residuals."""
-        start = theta, self.share * complementarity, initial_gap
-        self.rows.sum(initialize_rows, self.bounds, self.rows.weight, *start)
+        start, central = (self.share * complementarity, initial_gap), self.rows.linear is not None
+        self.rows.sum(initialize_rows, self.bounds, self.rows.weight, theta, start, central)
 
     def newton_system(self, theta):
         """Return the part of the rows in the Newton system at theta."""
-        return self.rows.sum(newton_sums, theta, self.matrix)
+        system = self.rows.sum(newton_sums, theta, self.matrix)
+        linear = self.rows.linear
+        return system if linear is None else _with_linear_loss(system, linear, theta)
 
     def hessian_product(self, direction):
         """Return the product of their Hessian with a direction."""
         return self.rows.sum(hessian_product_sums, direction)
 
-    def predictor(self, theta, affine):
+    def predictor(self, affine):
         """Return what an affine step of the model leads to."""
-        predictor = self.rows.sum(predictor_sums, theta, affine)
+        predictor = self.rows.sum(predictor_sums, affine)
         return predictor._replace(centring=predictor.centring * self.share)
 
-    def max_step_lengths(self, theta, affine, corrector, complementarity):
+    def max_step_lengths(self, corrector, complementarity):
         """Return the largest lengths of the corrector step that keep rows feasible."""
-        step = theta, affine, corrector, self.share * complementarity
-        return self.rows.sum(corrector_lengths, *step)
+        return self.rows.sum(corrector_lengths, corrector, self.share * complementarity)
 
-    def apply_step(self, step, lengths):
-        """Move slacks by the first length and multipliers by the second along a step.
-
-        The step consists of the arguments of `max_step_lengths`.
-        """
-        *points, complementarity = step
-        self.rows.sum(move_rows, *points, self.share * complementarity, lengths)
+    def apply_step(self, lengths):
+        """Move slacks by the first length and multipliers by the second along that step."""
+        self.rows.sum(move_rows, lengths)

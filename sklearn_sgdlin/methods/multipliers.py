@@ -26,6 +26,11 @@ FRACTION_TO_BOUNDARY = 0.95
 N_EXPONENTS = 2200
 
 
+# Distance of a central multiplier from its bounds, relative to that of the bounds, at least: below,
+# rounding errors would put it on a bound.
+CENTRAL_MARGIN = 1e-8
+
+
 class MultiplierBounds(NamedTuple):
     """Bounds of the multipliers of rows; a dead zone makes two of each row, one for either side.
 
@@ -104,6 +109,23 @@ class MultiplierBounds(NamedTuple):
         u, v = u * np.isfinite(self.upper), v * np.isfinite(self.lower)
         return np.stack(np.broadcast_arrays(m, u, v))
 
+    def central_point(self, outside, complementarity):
+        """Return the point on the central path for residuals at a kink, stacked as m, u, v.
+
+        That is ``s = u - v`` with both products equal to the complementarity, without compliance
+        and with finite bounds; the multipliers of all rows need not add up to a feasible slope.
+        """
+        width = self.upper - self.lower
+        size = width * np.abs(outside)
+        larger = (size + 2 * complementarity + np.hypot(size, 2 * complementarity)) / (2 * width)
+        smaller = complementarity * larger / (width * larger - complementarity)
+        u, v = np.where(outside > 0, [larger, smaller], [smaller, larger])
+        m = np.where(
+            outside > 0, self.upper - complementarity / u, self.lower + complementarity / v
+        )
+        margin = CENTRAL_MARGIN * width
+        return np.stack([np.clip(m, self.lower + margin, self.upper - margin), u, v])
+
 
 class LinearizedKKT:
     """The KKT conditions of some rows at a point, linear in a step.
@@ -151,8 +173,7 @@ class LinearizedKKT:
 
     def residual_exponent(self):
         """Return the index of the power of two above the size of each residual, from 0 on."""
-        size = np.abs(self.outside[:, 0] + self.bounds.offset[0])
-        return np.where(size > 0, np.frexp(size)[1] + N_EXPONENTS // 2, 0)
+        return residual_exponent(self.outside[:, 0] + self.bounds.offset[0])
 
     def complementarity(self):
         """Return the sum of the products of slacks and gaps of each row."""
@@ -218,6 +239,11 @@ class LinearizedKKT:
         by_slacks += complementary_products(dv, self.lower_gap)
         changes = by_slacks, dm * (self.lower_slack - self.upper_slack), dm * (dv - du)
         return np.stack([self.complementarity(), *(change.sum(axis=1) for change in changes)])
+
+
+def residual_exponent(residual):
+    """Return the index of the power of two above the size of each residual, from 0 on."""
+    return np.where(residual != 0, np.frexp(residual)[1] + N_EXPONENTS // 2, 0)
 
 
 def complementary_products(slack, gap):

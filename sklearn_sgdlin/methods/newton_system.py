@@ -1,11 +1,10 @@
 """The Newton system of an interior-point step, and two ways to solve it."""
 
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from ..linalg.cg import conjugate_gradient
 
@@ -81,17 +80,17 @@ def factorize_damped(hessian, diagonal):
     while damping <= MAX_DAMPING:
         damped = hessian.copy(order="F")
         damped.flat[:: len(damped) + 1] = (1 + damping) * total
-        with suppress(LinAlgError):
-            factor = cho_factor(damped, overwrite_a=True, check_finite=False)
+        factor, failed = dpotrf(damped, clean=False, overwrite_a=True)
+        if not failed:
             return partial(_solve_refined, hessian, diagonal, factor)
         damping *= 100
     raise RoundingError
 
 
 def _solve_refined(hessian, diagonal, factor, rhs, start=None):
-    first = cho_solve(factor, rhs, check_finite=False)
+    first = dpotrs(factor, rhs)[0]
     residual = rhs - hessian @ first - diagonal * first
-    return first + cho_solve(factor, residual, check_finite=False)
+    return first + dpotrs(factor, residual)[0]
 
 
 def solve_by_products(hessian_product, diagonal, rhs, start=None):

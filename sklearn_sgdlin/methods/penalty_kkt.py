@@ -42,7 +42,7 @@ class SelectedCoordinates:
 class PenaltyRows:
     """A partition of rows with the residual ``target - operator @ theta``, all of weight 1."""
 
-    weight = 1.0
+    weight, share, linear = 1.0, 1.0, None
 
     def __init__(self, operator, target):
         self.operator, self.target = operator, target
@@ -103,7 +103,7 @@ class PenaltyKKT(RowKKT):
         initial_gap = np.where(np.isfinite(self.bounds.upper), self.l1, share)
         super().initialize(theta, complementarity, initial_gap)
 
-    def apply_step(self, step, lengths):
+    def apply_step(self, lengths):
         """Take the step; a coordinate is zero where slacks shrink faster than gaps beside them.
 
         At the optimum one of each pair is zero, and which is seen from their quotients (Tapia's
@@ -111,7 +111,7 @@ class PenaltyKKT(RowKKT):
         """
         point = self.rows.memory[KKT].point
         before = LinearizedKKT(self.bounds, 0.0, point.copy())
-        super().apply_step(step, lengths)
+        super().apply_step(lengths)
         after = LinearizedKKT(self.bounds, 0.0, point)
         shrinks = _slack_shrinks_faster(
             (before.upper_slack, before.upper_gap), (after.upper_slack, after.upper_gap)

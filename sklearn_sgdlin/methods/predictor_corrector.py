@@ -83,7 +83,7 @@ class PrimalDualIterate:
     def _initialize(self):
         """Place multipliers and slacks as the size of a typical residual asks for."""
         rows, objective, loss = self.rows, self.objective, self.objective.loss
-        residual = rows.sum(absolute_residual_sum, self.theta) / rows.weight
+        residual = rows.sum(absolute_residual_sum, self.theta) / (rows.weight * rows.share)
         if residual == 0:  # then all of the objective is penalty
             value = objective.penalty(self.theta)
             residual = sqrt(2 * value) if loss.compliance > 0 else value / loss.bound
@@ -157,7 +157,7 @@ class PrimalDualIterate:
         if not before > COMPLEMENTARITY_ROUNDING * self.first_complementarity:
             raise RoundingError
         # 2. Predictor: the complementarity that the affine step would leave at the boundary.
-        predictor = add_up(side.predictor(theta, affine) for side in self.conditions)
+        predictor = add_up(side.predictor(affine) for side in self.conditions)
         p, d = np.minimum(self._lengths(predictor.max_lengths), 1.0)
         left = float(predictor.complementarity @ [1, p, d, p * d])
         # 3. Centring: the less it leaves, the less the corrector aims at, in every pair the same.
@@ -166,14 +166,14 @@ class PrimalDualIterate:
         # 4. Corrector: the same system, with the second-order terms of the affine step.
         rhs = system.multiplier_residual + system.slope
         rhs = rhs + predictor.second_order + target * predictor.centring
-        step = theta, affine, require_finite(self.solve(require_finite(rhs), affine)), target
+        corrector = require_finite(self.solve(require_finite(rhs), affine))
         # 5. Step lengths: a fraction of the way to the boundary.
-        longest = add_up(side.max_step_lengths(*step) for side in self.conditions)
+        longest = add_up(side.max_step_lengths(corrector, target) for side in self.conditions)
         lengths = np.minimum(FRACTION_TO_BOUNDARY * self._lengths(longest), 1.0)
         # 6. Move multipliers, slacks, and the model.
         for side in self.conditions:
-            side.apply_step(step, lengths)
-        self.theta = theta + lengths[0] * step[2]
+            side.apply_step(lengths)
+        self.theta = theta + lengths[0] * corrector
 
     def _lengths(self, smallest):
         """Return lengths of slacks and multipliers: apart, unless the loss is curved."""

@@ -53,6 +53,8 @@ class ProjectedRows:
     directions : ndarray of shape (n_coordinates, n_directions)
     """
 
+    share, linear = 1.0, None  # all of the rows
+
     def __init__(self, rows, theta, directions):
         n_directions = directions.shape[1]
         self.rows, self.n_rows, self.weight = rows, rows.n_rows, rows.weight

@@ -40,7 +40,7 @@ class Loss(NamedTuple):
     lower: float
     upper: float
 
-    def _outside(self, residual):
+    def outside(self, residual):
         """Return the part of each residual outside the dead zone, 0 within."""
         if self.dead_zone == 0:
             return residual
@@ -48,7 +48,7 @@ class Loss(NamedTuple):
 
     def multiplier(self, residual):
         """Return minus the derivative of the loss by the prediction, of each residual."""
-        return self._multiplier(self._outside(np.asarray(residual, dtype=np.float64)))
+        return self._multiplier(self.outside(np.asarray(residual, dtype=np.float64)))
 
     def _multiplier(self, outside):
         """Return the multiplier from the part of each residual outside the dead zone."""
@@ -60,7 +60,7 @@ class Loss(NamedTuple):
 
     def value(self, residual):
         """Return the loss of each residual."""
-        outside = self._outside(np.asarray(residual, dtype=np.float64))
+        outside = self.outside(np.asarray(residual, dtype=np.float64))
         multiplier = self._multiplier(outside)
         return multiplier * outside - self.compliance * multiplier**2 / 2
 

@@ -1,0 +1,152 @@
+"""Robust losses against other solvers of the same objective: time, and how far it is reached.
+
+Run by hand: ``python benchmarks/robust.py``, or with a part of the name of some cells. Peers are
+scikit-learn's estimators on standardised columns, whose time counts, and a plain semismooth Newton
+method in NumPy. Each line: median seconds of the processor with one thread, also in units of
+`X.sum()`; the ratio to ours; and how far the objective is above the least that any of them, or a
+fit with a small `tol`, has found.
+"""
+
+import sys
+import time
+import warnings
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import HuberRegressor, QuantileRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVR
+from suite import hashed
+from threadpoolctl import threadpool_limits
+from timing import medians
+
+from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin.model.loss import make_loss
+
+BUDGET = 3.0  # seconds for each model of a cell
+HUBER = 1.35
+
+
+def plain_newton(X, y, epsilon, steps=50):
+    """Coefficients and intercept of the least Huber loss, by full Newton steps."""
+    centre, scale = X.mean(axis=0), X.std(axis=0)
+    z = np.column_stack([(X - centre) / scale, np.ones(len(y))])
+    theta = np.linalg.lstsq(z.T @ z, z.T @ y, rcond=None)[0]
+    before = None
+    for _ in range(steps):
+        residual = y - z @ theta
+        curved = np.abs(residual) <= epsilon
+        if before is not None and np.array_equal(curved, before):
+            break
+        slope = np.clip(residual, -epsilon, epsilon) @ z
+        rows = z[curved]
+        theta, before = theta + np.linalg.solve(rows.T @ rows, slope), curved
+    coef = theta[:-1] / scale
+    return coef, theta[-1] - centre @ coef
+
+
+def normal(n_rows, n_features):
+    """Columns of some units, and errors with tails."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, n_features)) * 10 ** rng.uniform(-1, 1, n_features)
+    X += rng.standard_normal(n_features)
+    return X, X @ rng.standard_normal(n_features) + 3 * rng.standard_t(4, size=n_rows)
+
+
+def diabetes():
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    return np.ascontiguousarray(X, dtype=float), y
+
+
+def words():
+    return hashed(np.random.default_rng(0), 20_000, 50_000, 50)
+
+
+def objective(X, y, options, model):
+    """The mean loss and the penalty of a model, given by coefficients and intercept."""
+    coef, intercept = model
+    loss = make_loss(options["loss"], options.get("epsilon", 0.1), options.get("quantile", 0.5))
+    penalty = options.get("alpha", 0.0) * (coef @ coef) / 2
+    return float(np.mean(loss.value(y - X @ coef - intercept)) + penalty)
+
+
+def model_of(estimator):
+    """Coefficients and intercept in the units of the data."""
+    if not hasattr(estimator, "steps"):
+        return np.ravel(estimator.coef_), float(np.ravel(estimator.intercept_)[0])
+    scaler, last = estimator[0], estimator[-1]
+    coef = np.ravel(last.coef_) / scaler.scale_
+    return coef, float(np.ravel(last.intercept_)[0] - scaler.mean_ @ coef)
+
+
+def svr(y, epsilon, squared):
+    """LinearSVR with C=1 for the objective with ``alpha = 1 / n_rows``."""
+    loss = "squared_epsilon_insensitive" if squared else "epsilon_insensitive"
+    return LinearSVR(epsilon=epsilon, loss=loss, dual=not squared, random_state=0)
+
+
+def cells():
+    """Yield name, maker of the data, options of the loss, and peers."""
+    for make in (diabetes, lambda: normal(50_000, 50), lambda: normal(500_000, 20)):
+        yield "huber", make, {"loss": "huber"}
+    yield "quantile", diabetes, {"loss": "quantile"}
+    for size in ((500_000, 20), (2_000_000, 10)):
+        for level in (0.5, 0.05):
+            options = {"loss": "quantile", "quantile": level}
+            yield f"quantile {level}", lambda size=size: normal(*size), options
+    for loss in ("epsilon_insensitive", "squared_epsilon_insensitive"):
+        for make in (diabetes, lambda: normal(50_000, 50), words):
+            yield loss, make, {"loss": loss, "penalty": "l2"}
+
+
+def walk(name, X, y, options):
+    """Print a line of a cell for each model."""
+    spread, standardised = float(np.std(y)), None
+    if not issparse(X) and "insensitive" in name:  # a penalty needs columns of one unit
+        X = standardised = StandardScaler().fit_transform(X)
+    if name == "huber":
+        options = options | {"epsilon": HUBER * spread / 2}
+    elif "insensitive" in name:
+        options = options | {"epsilon": spread / 4, "alpha": 1 / len(y)}
+    ours = SGDLinearRegressor(random_state=0, **options)
+    models = {"ours": lambda: model_of(ours.fit(X, y))}
+    if name == "huber":
+        huber = make_pipeline(StandardScaler(), HuberRegressor(alpha=0.0))
+        models["HuberRegressor"] = lambda: model_of(huber.fit(X, y))
+        models["plain Newton"] = lambda: plain_newton(X, y, options["epsilon"])
+    elif name == "quantile":
+        quantile = make_pipeline(StandardScaler(), QuantileRegressor(alpha=0.0))
+        models["QuantileRegressor"] = lambda: model_of(quantile.fit(X, y))
+    elif standardised is not None or issparse(X):
+        peer = svr(y, options["epsilon"], "squared" in name)
+        models["LinearSVR"] = lambda: model_of(peer.fit(X, y))
+    found = {}
+    seconds = medians(
+        {key: lambda key=key: found.update({key: models[key]()}) for key in models}
+        | {"sum": X.sum},
+        BUDGET,
+        most=5,
+        clock=time.process_time,
+    )
+    exact = SGDLinearRegressor(random_state=0, tol=1e-4, **options).fit(X, y)
+    values = {key: objective(X, y, options, model) for key, model in found.items()}
+    values.pop("HuberRegressor", None)  # it estimates a scale as well: another objective
+    least = min(*values.values(), objective(X, y, options, model_of(exact)))
+    for key in models:
+        above = f"excess {values[key] / least - 1:8.1e}" if key in values else ""
+        print(
+            f"{name:28s}{X.shape!s:16s}{key:18s}{seconds[key]:9.4f} s "
+            f"{seconds[key] / seconds['sum']:7.0f} sums  ratio "
+            f"{seconds[key] / seconds['ours']:6.2f}  {above}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of peers that stop early
+    with threadpool_limits(1):
+        for name, make, options in cells():
+            if not sys.argv[1:] or any(part in name for part in sys.argv[1:]):
+                walk(name, *make(), options)

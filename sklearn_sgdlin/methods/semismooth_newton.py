@@ -1,0 +1,297 @@
+"""Semismooth Newton method: losses with curvature, whose gradient has kinks but no jumps.
+
+The objective is quadratic wherever no row changes sides between the pieces of its loss. A Newton
+step with the Hessian of the rows in a curved piece ends at the optimum of these pieces, and where
+no row has changed sides, that of the objective (Qi & Sun, 1993; for Huber's loss Madsen & Nielsen,
+1990). After the first step, only rows that change sides are summed up.
+"""
+
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from ..data.partitions import InMemory, merged
+from ..linalg.factorization import PIVOT_RATIO, cholesky_solver
+from .base import EpochResult, Solver
+from .duality_gap import DualityGap, typical_objective
+from .interior_point import GAP_ROUNDING, SUM_ROUNDING, InteriorPoint
+from .kkt import row_chunks
+from .multipliers import N_EXPONENTS, residual_exponent
+from .newton_system import NewtonSystem, RoundingError, factorize_damped, require_finite
+from .predictor_corrector import DUAL_RESIDUAL
+from .row_selection import sample
+
+PIECES = "pieces"  # the key of what is kept of rows in the memory of a partition
+
+# Steps until the interior-point method takes over. Where the Hessian tells what is near, some five
+# to ten are enough; where hardly any row is curved, no number might be.
+MAX_STEPS = 25
+
+# Decrease of the objective, relative to that of the quadratic piece, which a step must reach.
+SUFFICIENT_DECREASE = 1e-3
+
+# Decrement of a Newton step, relative to the objective, below which nothing is left.
+NEWTON_ROUNDING = 1e-26
+
+# Length along a Newton step below which hardly any row is curved where it leads: another step then
+# goes further.
+SHORT_STEP = 0.01
+
+# Evaluations of the slope along a step, and its remaining size that ends the search.
+LINE_EVALUATIONS = 30
+LINE_TOL = 0.1
+
+# Rows a coordinate of a sample that finds the start of the method on many rows; and how many times
+# as many there must be.
+SAMPLE_ROWS = 100
+MIN_ROWS_PER_SAMPLE = 4
+
+# Share of the rows that lie in a curved piece below which they are taken out to be summed up.
+FEW_CURVED = 0.3
+
+
+class Pieces(NamedTuple):
+    """What is kept of the rows of a partition, at the last model and at the one before.
+
+    Attributes
+    ----------
+    residual, before : ndarray of shape (n_rows,)
+    curved : ndarray of shape (n_rows,), bool
+        Whether the residual is in a piece of the loss with curvature.
+    """
+
+    residual: np.ndarray
+    before: np.ndarray
+    curved: np.ndarray
+
+
+class PieceSums(NamedTuple):
+    """Sums over rows at a model: see `NewtonSystem`; adds up over rows.
+
+    Attributes
+    ----------
+    residual_size : float
+        Mean absolute residual.
+    n_changed : int
+        Rows that have changed sides since the last call.
+    """
+
+    residual_size: float
+    value: float
+    residual_histogram: np.ndarray
+    slope: np.ndarray
+    hessian: np.ndarray
+    n_changed: int
+
+    def newton_system(self):
+        """Return the `NewtonSystem`: multipliers that follow the model leave no gap."""
+        none = np.zeros_like(self.slope)
+        return NewtonSystem(
+            self.value, 0.0, self.residual_histogram, 0.0, self.slope, none, self.hessian
+        )
+
+
+def newton_sums(rows, theta, loss, total_weight):
+    """Return the `PieceSums` at theta; a task.
+
+    The Hessian is that of the rows whose curvature has changed since the last call.
+    """
+    pieces = rows.memory.get(PIECES)
+    if pieces is None:
+        n_rows = rows.n_rows
+        pieces = Pieces(np.empty(n_rows), np.empty(n_rows), np.zeros(n_rows, dtype=bool))
+        rows.memory[PIECES] = pieces
+    size = value = slope = hessian = 0.0
+    n_changed = 0
+    histogram = np.zeros(N_EXPONENTS)
+    for part, z, y, weight in row_chunks(rows):
+        residual, share = y - z @ theta, weight / total_weight
+        pieces.before[part], pieces.residual[part] = pieces.residual[part], residual
+        outside = loss.outside(residual)
+        multiplier = outside / loss.compliance
+        clipped = np.clip(multiplier, loss.lower, loss.upper)
+        curved = (multiplier == clipped) & (outside != 0 if loss.dead_zone > 0 else True)
+        size += share @ np.abs(residual)
+        value += share @ (clipped * (outside - loss.compliance / 2 * clipped))
+        slope += z.rmatvec(share * clipped)
+        change = (curved.astype(np.int8) - pieces.curved[part]) * (share / loss.compliance)
+        changed = np.flatnonzero(change)
+        n_changed += len(changed)
+        if len(changed) < FEW_CURVED * len(change):
+            hessian += z.take(changed).gram(change[changed]) if len(changed) else 0.0
+        else:
+            hessian += z.gram(change)
+        pieces.curved[part] = curved
+        if np.isfinite(loss.bound):
+            exponent = residual_exponent(residual)
+            histogram += np.bincount(exponent, weights=share, minlength=N_EXPONENTS)
+    return PieceSums(size, value, histogram, slope, hessian, n_changed)
+
+
+def majorizing_sums(rows, loss, model):
+    """Return the Hessian of parabolas that touch the losses; a task.
+
+    They do where the residuals are those of `Pieces` of that name.
+    """
+    total = 0.0
+    for part, z, _, weight in row_chunks(rows):
+        residual = getattr(rows.memory[PIECES], model)[part]
+        quotient = np.full(len(residual), 1 / loss.compliance)
+        multiplier = loss.multiplier(residual)
+        np.divide(multiplier, residual, out=quotient, where=residual != 0)
+        total += z.gram(weight * quotient)
+    return total
+
+
+def line_slope(rows, loss, length, total_weight):
+    """Return the slope of the loss at some length of the last step; a task."""
+    pieces = rows.memory[PIECES]
+    response = pieces.before - pieces.residual
+    multiplier = loss.multiplier(pieces.before - length * response)
+    weight = 1.0 if rows.sample_weight is None else rows.sample_weight
+    return -float(weight * multiplier @ response) / total_weight
+
+
+class SemismoothNewton(Solver):
+    """The solver "newton-cholesky" for losses with curvature that are not quadratic.
+
+    Parameters
+    ----------
+    rows : Partitions
+    objective : Objective
+        With a smooth penalty.
+    tol : float
+        The distance to be reached.
+    tuning : Tuning
+    seed : int
+        Of the sample.
+    """
+
+    def __init__(self, rows, objective, tol, tuning, seed):
+        super().__init__(rows, objective)
+        self.tol, self.tuning, self.seed = tol, tuning, seed
+        self.hessian = np.zeros((rows.n_coordinates, rows.n_coordinates))
+        self.lower_bound, self.settled = -np.inf, False
+        self.interior_point = None  # where Newton steps have not led to the optimum
+
+    def run(self, theta, sweep):
+        """Return the best model known, its objective, and the distance; see `Solver`."""
+        if self.interior_point is None:
+            with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
+                result = self._newton_steps(self._start(theta))
+            if result.distance is not None and result.distance <= self.tol:
+                return result
+            theta = result.theta if np.isfinite(result.loss) else theta
+            self.interior_point = InteriorPoint(self.rows, self.objective, self.tol, self.tuning)
+            self.note = " They did not lead to the optimum, so interior-point steps took over."
+        return self.interior_point.run(theta, None)
+
+    def _start(self, theta):
+        """Return the optimum of a sample where there are many rows."""
+        rows = self.rows
+        n_sampled = SAMPLE_ROWS * rows.n_coordinates
+        if rows.n_rows < MIN_ROWS_PER_SAMPLE * n_sampled:
+            return theta
+        sampled = InMemory(merged(rows.sum(sample, self.seed, n_sampled, rows.weight)))
+        return SemismoothNewton(sampled, self.objective, 0.0, self.tuning, 0)._newton_steps(theta)[
+            0
+        ]
+
+    def _newton_steps(self, theta):
+        """Return the result of Newton steps from a model."""
+        value, system = self._evaluate(theta)
+        self.settled = False
+        best = EpochResult(theta, value, None)
+        for _ in range(MAX_STEPS):
+            try:
+                slope = require_finite(system.slope - self.objective.l2 * theta)
+                step = factorize_damped(require_finite(self.hessian), self.objective.l2)(slope)
+                require_finite(step)
+                distance = self._distance(theta, step, system, value)
+            except RoundingError:
+                return best
+            best = EpochResult(theta, value, distance)
+            decrease = slope @ step
+            if distance <= self.tol or decrease <= NEWTON_ROUNDING * value:
+                return best
+            if decrease > 2 * value or not self.hessian[-1, -1] > 0:
+                # More than there is to gain: hardly any row tells the curvature.
+                step = self._majorizing_step(slope, "residual")
+                decrease = slope @ step
+            theta, before = theta + step, theta
+            value, system = self._evaluate(theta)
+            if value <= best.loss - SUFFICIENT_DECREASE * decrease + SUM_ROUNDING * best.loss:
+                continue  # a full step
+            length = self._search(before, step)
+            if length < SHORT_STEP:
+                step, length = self._majorizing_step(slope, "before"), 1.0
+            theta = before + length * step
+            value, system = self._evaluate(theta)
+            self.settled = False
+            if not value < best.loss:
+                return best
+        return best
+
+    def _majorizing_step(self, slope, model):
+        """Return the step to the minimum of a quadratic function that is nowhere below the loss.
+
+        It leads down from everywhere (iteratively reweighted least squares: Huber, 1981).
+        """
+        hessian = self.rows.sum(majorizing_sums, self.objective.loss, model) / self.rows.weight
+        return factorize_damped(hessian, self.objective.l2)(slope)
+
+    def _evaluate(self, theta):
+        """Return the objective at theta, and the Newton system of the rows."""
+        loss, rows = self.objective.loss, self.rows
+        sums = rows.sum(newton_sums, theta, loss, rows.weight)
+        self.hessian = self.hessian + sums.hessian
+        self.residual_size, system = sums.residual_size, sums.newton_system()
+        self.settled = sums.n_changed == 0
+        return float(system.value + self.objective.penalty(theta)), system
+
+    def _distance(self, theta, step, system, value):
+        """Return the distance to the optimum, as the multipliers at theta prove."""
+        loss, objective = self.objective.loss, self.objective
+        multiplier = min(loss.bound, self.residual_size / loss.compliance)
+        max_dual_residual = DUAL_RESIDUAL * multiplier / sqrt(len(theta))
+        certificate = DualityGap(objective, self.residual_size, max_dual_residual)
+        gap = certificate.bound(theta, step, system, value)
+        slope = system.slope - objective.l2 * theta
+        if self.settled and np.abs(slope).max() <= max_dual_residual:
+            total = self.hessian + np.diag(objective.l2)
+            if cholesky_solver(total, len(total), PIVOT_RATIO)[1]:
+                gap = min(gap, step @ slope)  # a full step has ended at the optimum of its pieces
+        bound = value - gap - SUM_ROUNDING * (value / 64 + gap)
+        self.lower_bound = max(self.lower_bound, bound)
+        gap = value - self.lower_bound
+        met = min(len(theta) / self.rows.n_rows, 1.0)
+        size = typical_objective(loss, met, system, objective.penalty(theta))
+        if gap <= GAP_ROUNDING * value:
+            return 0.0
+        return sqrt(gap / size) if size > 0 else np.inf
+
+    def _search(self, theta, step):
+        """Return the length of the step at which the objective is least, about."""
+        loss, l2, rows = self.objective.loss, self.objective.l2, self.rows
+
+        def slope_at(length):
+            of_loss = rows.sum(line_slope, loss, length, rows.weight)
+            return of_loss + (l2 * (theta + length * step)) @ step
+
+        low, high = 0.0, 1.0
+        first = low_slope = slope_at(0.0)
+        high_slope = slope_at(1.0)
+        for _ in range(LINE_EVALUATIONS):
+            if not (first < 0 < high_slope):
+                return high if high_slope <= 0 else low
+            middle = low - low_slope * (high - low) / (high_slope - low_slope)
+            middle = min(max(middle, low + 0.05 * (high - low)), high - 0.05 * (high - low))
+            slope = slope_at(middle)
+            if abs(slope) <= LINE_TOL * abs(first):
+                return middle
+            if slope < 0:
+                low, low_slope = middle, slope
+            else:
+                high, high_slope = middle, slope
+        return low
