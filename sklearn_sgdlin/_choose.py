@@ -11,47 +11,6 @@ from typing import NamedTuple
 from ._tuning import Tuning
 
 
-class ProblemFacts(NamedTuple):
-    """All that the choice depends on.
-
-    Attributes
-    ----------
-    n_rows, n_features : int
-    n_entries : int
-        Numbers in X that are stored.
-    n_targets : int
-    sparse : bool
-    distributed : bool
-        Whether rows lie on the workers of a cluster.
-    quadratic : bool
-        Whether the objective is squared error with no penalty or "l2".
-    curved : bool
-        Whether the objective has a continuous gradient: a loss with curvature, and no penalty or
-        "l2".
-    kinked_loss : bool
-        Whether the loss has no curvature.
-    l2 : bool
-        Whether there is an "l2" penalty.
-    sgd_setting : str
-        The setting that asks for steps of SGD, as the user would write it; "" if none does.
-    squared : bool
-        Whether the loss is the squared error, with any penalty.
-    """
-
-    n_rows: int
-    n_features: int
-    n_entries: int
-    n_targets: int
-    sparse: bool
-    distributed: bool
-    quadratic: bool
-    curved: bool
-    kinked_loss: bool
-    l2: bool
-    sgd_setting: str
-    squared: bool = True
-
-
 class Choice(NamedTuple):
     """The solver that runs, and why, in a sentence."""
 

@@ -12,12 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_sgdlin import SGDLinearRegressor, _choose
 from sklearn_sgdlin._choose import (
     SOLVER_NAMES,
-    ProblemFacts,
     choose,
     decision_table,
     rows_are_reduced,
 )
 from sklearn_sgdlin._choose_stream import StreamFacts, choose_for_stream
+from sklearn_sgdlin._facts import ProblemFacts
 from sklearn_sgdlin._tuning import Tuning
 from tests.data import load
 
@@ -187,7 +187,7 @@ def test_every_threshold_of_the_table_is_tested():
     [(10_000, 40, "min_reduced_rows"), (20_000, 80, "min_reduced_rows_per_column")],
 )
 def test_both_sides_of_the_reduction_of_rows(n_rows, n_features, field):
-    kinked = {**KINKS, "kinked_loss": True}
+    kinked = {**KINKS, "kinked_loss": True, "squared": False}
     enough, fewer = (facts(n, n_features, **kinked) for n in (n_rows, n_rows - 1))
     raised = replace(Tuning(), **{field: getattr(Tuning(), field) + 1})
     assert rows_are_reduced(enough, Tuning())
@@ -200,8 +200,9 @@ def test_both_sides_of_the_reduction_of_rows(n_rows, n_features, field):
 
 def test_no_hessian_for_losses_with_curvature():
     tuning = Tuning(max_hessian_features=10)
-    assert choose(facts(100, 10, **CURVED), tuning).solver == "newton-cholesky"
-    assert choose(facts(100, 11, **CURVED), tuning).solver == "interior-point"
+    curved = {**CURVED, "squared": False}
+    assert choose(facts(100, 10, **curved), tuning).solver == "newton-cholesky"
+    assert choose(facts(100, 11, **curved), tuning).solver == "interior-point"
 
 
 @pytest.mark.parametrize("l2", [True, False])
