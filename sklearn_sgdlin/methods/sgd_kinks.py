@@ -157,9 +157,13 @@ class KinkedSGD(Solver):
         return found
 
     def _best(self, points):
-        """Return the best of the points that are finite, and its objective."""
+        """Return the best of the points that are finite, and its objective.
+
+        Of several that are equal to rounding it is the one with most zeros.
+        """
         points, values = self._feasible_values(points)
-        best = int(np.argmin(values))
+        equal = np.flatnonzero(values == values.min())
+        best = equal[np.count_nonzero(points[:, equal], axis=0).argmin()]
         return points[:, best], float(values[best])
 
 
