@@ -12,9 +12,9 @@ from .layouts import pieces, take
 from .row_ranges import in_threads, row_ranges
 from .sums import add_up
 
-# Rows of a tile: as many as fit the cache, but so many at least, for with fewer BLAS would spend
-# its time on the matrix of sums, and so many at most.
-MIN_TILE_ROWS, MAX_TILE_ROWS = 512, 4096
+# Rows of a tile: as many as fit the cache, but as many as columns or so many at least, for with
+# fewer BLAS would spend its time on the matrix of sums, and so many at most.
+MIN_TILE_ROWS, MAX_TILE_ROWS = 512, 1024
 
 # Rows, evenly spaced, whose mean the columns are shifted by.
 SHIFT_ROWS = 64
@@ -38,7 +38,7 @@ def column_products(X, targets, sample_weight, tuning):
     shift = _approximate_mean(X, targets, sample_weight)
     for _ in range(2):
         task = partial(_sums_of_range, X, targets, sample_weight, shift)
-        sums = add_up(in_threads(task, row_ranges(X, tuning)))
+        sums = add_up(in_threads(task, row_ranges(X, tuning, targets.shape[1])))
         result = ColumnProducts.from_shifted(*sums, shift, n_rows)
         _check_finite(X, result.moments.of_columns(slice(result.n_features)))
         if result.is_centred(shift, MAX_SHIFT_RATIO):
@@ -62,7 +62,8 @@ def _sums_of_range(X, targets, sample_weight, shift, part):
     n_columns = X.shape[1] + 1
     n_targets = targets.shape[1]
     sums = np.zeros((n_columns + n_targets, n_columns)), np.zeros(n_targets)
-    tile_rows = min(max(chunk_rows(n_columns), MIN_TILE_ROWS), MAX_TILE_ROWS)
+    least = min(n_columns, MIN_TILE_ROWS)
+    tile_rows = min(max(chunk_rows(n_columns + n_targets), least), MAX_TILE_ROWS)
     for piece, rows in pieces(X, part, tile_rows):
         weight = None if sample_weight is None else sample_weight[piece]
         add_cross_products(rows, (targets[piece], weight), shift, tile_rows, sums)

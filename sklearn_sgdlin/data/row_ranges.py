@@ -49,9 +49,9 @@ def rows_in_memory(X, y, sample_weight, scaling, *, tuning, one_path):
     return InMemory([rows]) if number == 1 else RowRanges(rows, number, one_path)
 
 
-def row_ranges(X, tuning):
-    """Return slices that cover the rows of X; see `n_ranges`."""
-    return _slices(X.shape[0], _number_of(X, tuning))
+def row_ranges(X, tuning, n_targets=0):
+    """Return slices that cover the rows of X, and of targets that are read with them."""
+    return _slices(X.shape[0], _number_of(X, tuning, n_targets))
 
 
 def moments_of(X, sample_weight, tuning):
@@ -121,9 +121,9 @@ class RowRanges(InMemory):
         return [self.whole.range(part) for part in _slices(self.n_rows, number)]
 
 
-def _number_of(X, tuning):
+def _number_of(X, tuning, n_targets=0):
     n_rows, n_features = X.shape
-    n_entries = X.nnz if issparse(X) else n_rows * n_features
+    n_entries = (X.nnz if issparse(X) else n_rows * n_features) + n_rows * n_targets
     return n_ranges(n_rows, n_entries, n_features + 1, issparse(X), tuning)
 
 

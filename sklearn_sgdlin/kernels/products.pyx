@@ -168,6 +168,17 @@ cdef vectorised_void multiply_narrow_tile(Tile tile, Py_ssize_t n_columns, Py_ss
         start += NARROW_ROWS
 
 
+cdef vectorised_void add_squares(Tile tile, Py_ssize_t n_targets,
+                                 unaliased squares) noexcept nogil:
+    """Add the squares of the targets of a tile to those of each target."""
+    cdef Py_ssize_t i, j
+    cdef const double* y
+    for i in range(tile.n_rows):
+        y = tile.targets + i * n_targets
+        for j in range(n_targets):
+            squares[j] += y[j] * y[j]
+
+
 cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) noexcept nogil:
     """Add the products of the columns (x, 1) with each other, and with the targets, to the sums."""
     cdef char lower = b"L", normal = b"N", transposed = b"T"
@@ -214,7 +225,7 @@ def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
     cdef double[:, ::1] products = sums[0]
     cdef double[::1] squares = sums[1]
     cdef Py_ssize_t n_features = X.shape[1], n_targets = c_y.shape[1], n_rows = X.shape[0]
-    cdef Py_ssize_t start, i, j, size = sizeof(number)
+    cdef Py_ssize_t start, size = sizeof(number)
     cdef Source source = Source(n_features, X.strides[0] // size, X.strides[1] // size, False,
                                 &shift[0], &c_y[0, 0], NULL, n_targets)
     source.by_columns = abs(source.row_stride) < abs(source.column_stride)
@@ -232,9 +243,7 @@ def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
             tile.n_rows = <int> min(tile_rows, n_rows - start)
             write_tile(&X[0, 0], source, start, tile)
             multiply_tile(tile, <int> (n_features + 1), <int> n_targets, &products[0, 0])
-            for i in range(tile.n_rows):
-                for j in range(n_targets):
-                    squares[j] += tile.targets[i * n_targets + j] ** 2
+            add_squares(tile, n_targets, &squares[0])
             start += tile_rows
 
 

@@ -33,13 +33,12 @@ class ColumnProducts:
         ----------
         products : ndarray of shape (n_features + 1 + n_targets, n_features + 1)
         squares : ndarray of shape (n_targets,)
-            As `add_cross_products` sums them up.
+            As `add_cross_products` sums them up: below the diagonal there are zeros.
         shift : ndarray of shape (n_features + n_targets,)
         n_rows : int
             Number of rows of positive weight.
         """
         n_features = products.shape[1] - 1
-        products[: n_features + 1] = np.triu(products[: n_features + 1])
         products[: n_features + 1] += np.triu(products[: n_features + 1], 1).T
         weight = float(products[n_features, n_features])
         offset = np.delete(products[:, n_features], n_features) / weight
