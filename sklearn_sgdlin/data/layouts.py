@@ -61,7 +61,7 @@ def _pandas_view(column):
     first = column.iloc[:2]
     if np.shares_memory(first.to_numpy(), first.to_numpy()):  # numbers of Arrow, none missing
         array = column.to_numpy()
-        return array if array.dtype == np.float64 else column
+        return array if array.dtype.kind in "fiub" else column
     return column
 
 
