@@ -37,6 +37,9 @@ COMPLEMENTARITY_ROUNDING = 1e-15
 DUAL_RESIDUAL = 1e-8
 INNER_DUAL_RESIDUAL = 1e-4
 
+# Coordinate, relative to the largest one, up to which it is a rounding error.
+COORDINATE_ROUNDING = 16 * np.finfo(np.float64).eps
+
 
 class PrimalDualIterate:
     """A model with the multipliers and slacks of rows and penalty, inside all bounds.
@@ -184,10 +187,14 @@ class PrimalDualIterate:
         """Yield the model as it is, with exact zeros that are clear, and with all that may be.
 
         A coordinate whose l1 is above any slope is zero at the optimum; what steps leave of it may
-        cost more than all the rest, so it is zero in each.
+        cost more than all the rest, so it is zero in each. So is a coordinate with a kink at zero
+        that is a rounding error beside the largest one.
         """
         guesses = [] if self.penalty is None else self.penalty.zeros
+        size, objective = np.abs(self.theta), self.objective
+        kinked = (objective.l1 > 0) | np.isfinite(objective.floor)
+        tiny = kinked & (size <= COORDINATE_ROUNDING * size.max())
         for guess in [np.array([], dtype=int), *guesses]:
-            theta = np.where(self.zero_at_optimum, 0.0, self.theta)
+            theta = np.where(self.zero_at_optimum | tiny, 0.0, self.theta)
             theta[guess] = 0.0
             yield theta
