@@ -45,6 +45,9 @@ class ExactFit:
         sample_weight : ndarray of shape (n_rows,) or None
             The largest is 1.
         """
+        n_rows = len(targets) if sample_weight is None else np.count_nonzero(sample_weight)
+        if n_rows <= X.shape[1] and not settings.l2:
+            return None  # products of so few rows are singular
         with blas_threads(*X.shape, settings.tuning):
             products = column_products(X, targets, sample_weight, settings.tuning)
             solution = solve_normal_equations(products, settings.fit_intercept, settings.l2)

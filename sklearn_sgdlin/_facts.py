@@ -15,6 +15,8 @@ class ProblemFacts(NamedTuple):
     sparse : bool
     distributed : bool
         Whether rows lie on the workers of a cluster.
+    squared : bool
+        Whether the loss is the squared error, with any penalty.
     quadratic : bool
         Whether the objective is squared error with no penalty or "l2".
     curved : bool
@@ -26,8 +28,6 @@ class ProblemFacts(NamedTuple):
         Whether there is an "l2" penalty.
     sgd_setting : str
         The setting that asks for steps of SGD, as the user would write it; "" if none does.
-    squared : bool
-        Whether the loss is the squared error, with any penalty.
     """
 
     n_rows: int
@@ -36,9 +36,9 @@ class ProblemFacts(NamedTuple):
     n_targets: int
     sparse: bool
     distributed: bool
+    squared: bool
     quadratic: bool
     curved: bool
     kinked_loss: bool
     l2: bool
     sgd_setting: str
-    squared: bool = True

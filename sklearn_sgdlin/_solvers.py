@@ -170,7 +170,13 @@ class Solvers:
         """The Hessian that "newton-cholesky" or "newton-cg" prepares, or None."""
         facts, tuning, n_coordinates = self.facts, self.settings.tuning, self.facts.n_features + 1
         if self.choice.solver == "newton-cholesky":
-            return Hessian(facts.n_rows, n_coordinates, pivot_ratio=WELL_CONDITIONED)
+            # In memory, products of columns have been tried before: see `ExactFit`.
+            return Hessian(
+                facts.n_rows,
+                n_coordinates,
+                pivot_ratio=WELL_CONDITIONED,
+                by_products=facts.distributed,
+            )
         if facts.n_features > tuning.max_hessian_features or facts.distributed:
             return None
         n_sums = max(tuning.sketch_rows_per_feature * n_coordinates, tuning.min_sketch_rows)

@@ -29,6 +29,7 @@ def facts(n_rows, n_features, **others):
         "n_targets": 1,
         "sparse": False,
         "distributed": False,
+        "squared": True,
         "quadratic": True,
         "curved": True,
         "kinked_loss": False,

@@ -61,7 +61,7 @@ def moments_of(X, sample_weight, tuning):
         return Moments.of(X, sample_weight)
     task = partial(_moments_of_range, X, sample_weight)
     result = reduce(Moments.merge, in_threads(task, parts))
-    result.check(X)
+    result.check([X])
     return result
 
 
@@ -92,13 +92,8 @@ class RowRanges(InMemory):
         super().__init__([whole.range(part) for part in _slices(whole.n_rows, number)])
         self.whole, self.weight, self.one_path = whole, whole.weight, one_path
 
-    def sum(self, task, *args):
-        """See `Partitions`."""
-        with OneThread():
-            return super().sum(task, *args)
-
     def _map(self, task):
-        return map_in_threads(task, self.parts, available_threads())
+        return in_threads(task, self.parts)
 
     def sweep(self, rng, *args, **options):
         """See `Partitions`."""

@@ -193,8 +193,7 @@ class CoordinateDescent(Solver):
         excess = excess_slope(point.theta, point.slope, penalty)
         curvature = self.set.curvature
         excess -= slope_rounding(curvature, self.first_value, self.objective.l1)
-        kinked = (self.objective.l1 > 0) | (self.objective.floor == 0)
-        needed = outside & (curvature > 0) & ((point.theta != 0) | ~kinked)
+        needed = outside & (curvature > 0) & ((point.theta != 0) | ~self.objective.kinked)
         wanted = np.flatnonzero(outside & (excess > 0) & (curvature > 0) & ~needed)
         n_joining = max(self.set.first_size, len(self.set.columns))
         n_joining = max(n_joining - np.count_nonzero(needed), 0)

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..linalg.blas import transposed_product
 from ..linalg.blocks import chunk_rows, slices
+from .newton_cholesky import residual_blocks
 
 
 class Gram:
@@ -57,18 +58,13 @@ class Gram:
 def square_slope_and_gram(rows, theta, with_gram):
     """Return sums over rows: of squared residuals, of z times residuals, and of z z' or 0."""
     square, slope, total = 0.0, np.zeros(len(theta)), 0.0
-    for chunk, y, weight in rows.chunks():
-        start = 0
-        for z, part in chunk.dense_blocks(weight):
-            residual = y[start : start + len(z)] - z @ theta
-            start += len(z)
-            weighted = residual if part is None else part * residual
-            square += weighted @ residual
-            slope += weighted @ z
-            if with_gram:
-                if part is not None:
-                    z *= np.sqrt(part)[:, np.newaxis]
-                total += transposed_product(z, z)
+    for z, residual, weighted, weight in residual_blocks(rows, theta):
+        square += weighted @ residual
+        slope += weighted @ z
+        if with_gram:
+            if weight is not None:
+                z *= np.sqrt(weight)[:, np.newaxis]
+            total += transposed_product(z, z)
     return square, slope, total
 
 

@@ -28,6 +28,8 @@ class Hessian:
         Where a pivot of Cholesky is below this part of its diagonal entry, products of columns have
         lost too many digits, and the rows themselves are factorised.
     seed : int
+    by_products : bool
+        Whether products of columns may do; otherwise the rows themselves are factorised at once.
 
     Attributes
     ----------
@@ -45,7 +47,17 @@ class Hessian:
         Of H without the penalty: the mean square of a row.
     """
 
-    def __init__(self, n_rows, n_coordinates, n_sums=None, pivot_ratio=PIVOT_RATIO, seed=0):
+    def __init__(
+        self,
+        n_rows,
+        n_coordinates,
+        n_sums=None,
+        pivot_ratio=PIVOT_RATIO,
+        seed=0,
+        *,
+        by_products=True,
+    ):
+        self.by_products = by_products
         self.n_rows, self.n_coordinates, self.n_sums = n_rows, n_coordinates, n_sums
         self.exact, self.pivot_ratio, self.seed = n_sums is None, pivot_ratio, seed
         self.total, self.solve, self.well_conditioned, self.factor = None, None, False, None
@@ -62,8 +74,8 @@ class Hessian:
         if self.solve is not None:
             return
         full_rank = l2.any() or self.n_rows >= self.n_coordinates
-        if self.exact and not full_rank:
-            self._factorize_rows(rows, l2)  # products of so few rows are singular
+        if self.exact and not (full_rank and self.by_products):  # of few rows they are singular
+            self._factorize_rows(rows, l2)
             return
         total = rows.sum(gram) if self.exact else rows.sum(signed_gram, self._sums_a_row, self.seed)
         self.total = total / rows.weight

@@ -94,11 +94,12 @@ class NewtonCholesky(Solver):
         hessian, rows, l2 = self.hessian, self.rows, self.objective.l2
         if hessian.factor is not None and rows.scaling.scale[-1] > 0 and not l2.any():
             return CrossProducts.from_factor(hessian.factor, theta, rows.scaling, moments)
-        total = hessian.total
-        if total is None:
-            total = hessian.factor.T @ hessian.factor
-        slope = total @ theta
-        return CrossProducts.from_hessian(total - np.diag(l2), slope, rows.scaling, moments)
+        if hessian.total is None:
+            products = hessian.factor.T @ hessian.factor
+        else:
+            products = hessian.total - np.diag(l2)
+        slope = products @ theta + l2 * theta
+        return CrossProducts.from_hessian(products, slope, rows.scaling, moments)
 
 
 def quadratic_slope(rows, theta):
@@ -114,12 +115,17 @@ def exact_residual_sums(rows, theta):
     fewer digits.
     """
     square, slope = 0.0, np.zeros(len(theta))
+    for z, residual, weighted, _ in residual_blocks(rows, theta):
+        square += weighted @ residual
+        slope += weighted @ z
+    return float(square), slope
+
+
+def residual_blocks(rows, theta):
+    """Yield dense rows z, their residuals, these times the weights, and the weights or None."""
     for chunk, y, weight in rows.chunks():
         start = 0
         for z, part in chunk.dense_blocks(weight):
             residual = y[start : start + len(z)] - z @ theta
             start += len(z)
-            weighted = residual if part is None else part * residual
-            square += weighted @ residual
-            slope += weighted @ z
-    return float(square), slope
+            yield z, residual, residual if part is None else part * residual, part

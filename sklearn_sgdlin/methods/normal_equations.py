@@ -48,8 +48,6 @@ def solve_normal_equations(products, fit_intercept, l2):
         Weight of ``coef**2 / 2`` in the objective.
     """
     moments, n_features = products.moments, products.n_features
-    if moments.rows <= n_features and not l2:
-        return None  # products of so few rows are singular
     scaling = Scaling.from_moments(moments.of_columns(slice(n_features)), fit_intercept, l2)
     scale = scaling.scale[:-1, np.newaxis]
     sums, squares = products.sums, moments.sum_of_squares[n_features:]

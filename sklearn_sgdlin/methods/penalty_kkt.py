@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.dense import DenseChunk
 from .kkt import KKT, RowKKT
-from .multipliers import LinearizedKKT, MultiplierBounds, complementary_products
+from .multipliers import MultiplierBounds, complementary_products
 
 # Distance of a multiplier of l1 from its bounds, relative to the weight of the absolute value,
 # from which on a coordinate with a positive indicator is zero clearly, not just perhaps.
@@ -110,17 +110,20 @@ class PenaltyKKT(RowKKT):
         indicators: El-Bakry, Tapia & Zhang, 1994). It is clear where a wide gap is left as well.
         """
         point = self.rows.memory[KKT].point
-        before = LinearizedKKT(self.bounds, 0.0, point.copy())
+        upper_before, lower_before = _slacks_and_gaps(self.bounds, point.copy())
         super().apply_step(lengths)
-        after = LinearizedKKT(self.bounds, 0.0, point)
-        shrinks = _slack_shrinks_faster(
-            (before.upper_slack, before.upper_gap), (after.upper_slack, after.upper_gap)
-        ) & _slack_shrinks_faster(
-            (before.lower_slack, before.lower_gap), (after.lower_slack, after.lower_gap)
-        )
-        gap = np.minimum(after.upper_gap, after.lower_gap)
+        upper, lower = _slacks_and_gaps(self.bounds, point)
+        shrinks = _slack_shrinks_faster(upper_before, upper)
+        shrinks &= _slack_shrinks_faster(lower_before, lower)
+        gap = np.minimum(upper[1], lower[1])
         clear = shrinks & (gap >= ZERO_INDICATOR_MARGIN * self.l1)
         self.zeros = [self.index[clear[:, 0]], self.index[shrinks[:, 0]]]
+
+
+def _slacks_and_gaps(bounds, point):
+    """Return the slack and the gap of each multiplier at its upper bound, and at its lower one."""
+    multiplier, upper_slack, lower_slack = point
+    return (upper_slack, bounds.upper - multiplier), (lower_slack, multiplier - bounds.lower)
 
 
 def _slack_shrinks_faster(before, after):

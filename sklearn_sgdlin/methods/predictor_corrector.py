@@ -191,9 +191,8 @@ class PrimalDualIterate:
         that is a rounding error beside the largest one.
         """
         guesses = [] if self.penalty is None else self.penalty.zeros
-        size, objective = np.abs(self.theta), self.objective
-        kinked = (objective.l1 > 0) | np.isfinite(objective.floor)
-        tiny = kinked & (size <= COORDINATE_ROUNDING * size.max())
+        size = np.abs(self.theta)
+        tiny = self.objective.kinked & (size <= COORDINATE_ROUNDING * size.max())
         for guess in [np.array([], dtype=int), *guesses]:
             theta = np.where(self.zero_at_optimum | tiny, 0.0, self.theta)
             theta[guess] = 0.0

@@ -13,10 +13,10 @@ from operator import itemgetter
 
 import numpy as np
 
-from ..data.partitions import InMemory, SelectedRows, merged
+from ..data.partitions import SelectedRows
 from .base import EpochResult, Solver
 from .interior_point import InteriorPoint
-from .row_selection import LinearLoss, band_of, check, sample, select
+from .row_selection import LinearLoss, band_of, check, sampled_rows, select
 
 # Standard errors of the sample's predictions up to which a row is near a kink. With less, more rows
 # turn out to be wrong; with more, more are selected.
@@ -118,14 +118,13 @@ class RowReduction(Solver):
         """Find the optimum of a sample, and the band about it; return whether that is possible."""
         rows, objective = self.rows, self.objective
         n_sampled = sample_size(rows.n_rows, rows.n_coordinates)
-        sampled = InMemory(merged(rows.sum(sample, self.seed, n_sampled, rows.weight)))
+        sampled = sampled_rows(rows, self.seed, n_sampled)
         if sampled.n_rows < n_sampled / 2:
             return False  # few rows have nearly all of the weight
         tol = SAMPLE_TOL * sqrt(rows.n_coordinates / n_sampled)
         if sampled.n_rows >= self.tuning.min_reduced_rows:
-            theta = RowReduction(sampled, objective, tol, self.tuning, self.seed).run(theta, None)[
-                0
-            ]
+            reduction = RowReduction(sampled, objective, tol, self.tuning, self.seed)
+            theta = reduction.run(theta, None).theta
         else:
             theta, size = self._solve(sampled, theta, tol)
             self.lower_bound = -np.inf

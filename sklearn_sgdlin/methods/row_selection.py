@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
+from ..data.partitions import InMemory, merged
 from .kkt import row_chunks
 from .multipliers import N_EXPONENTS, residual_exponent
 
@@ -113,6 +114,11 @@ def sample(rows, seed, n_sampled, total_weight):
         drawn = np.searchsorted(below, position * (below[-1] / n_drawn), side="right")
     drawn, count = np.unique(np.minimum(drawn, rows.n_rows - 1), return_counts=True)
     return [rows.take(drawn, count * (rows.weight / n_drawn))]
+
+
+def sampled_rows(rows, seed, n_sampled):
+    """Return a sample of the rows of `Partitions`, as an `InMemory`; see `sample`."""
+    return InMemory(merged(rows.sum(sample, seed, n_sampled, rows.weight)))
 
 
 def kink_distance(loss, residual):

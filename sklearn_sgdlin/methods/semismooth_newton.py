@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.partitions import InMemory, merged
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver
 from .base import EpochResult, Solver
 from .duality_gap import DualityGap, typical_objective
@@ -20,7 +19,7 @@ from .kkt import row_chunks
 from .multipliers import N_EXPONENTS, residual_exponent
 from .newton_system import NewtonSystem, RoundingError, factorize_damped, require_finite
 from .predictor_corrector import DUAL_RESIDUAL
-from .row_selection import sample
+from .row_selection import sampled_rows
 
 PIECES = "pieces"  # the key of what is kept of rows in the memory of a partition
 
@@ -193,10 +192,9 @@ class SemismoothNewton(Solver):
         n_sampled = SAMPLE_ROWS * rows.n_coordinates
         if rows.n_rows < MIN_ROWS_PER_SAMPLE * n_sampled:
             return theta
-        sampled = InMemory(merged(rows.sum(sample, self.seed, n_sampled, rows.weight)))
-        return SemismoothNewton(sampled, self.objective, 0.0, self.tuning, 0)._newton_steps(theta)[
-            0
-        ]
+        sampled = sampled_rows(rows, self.seed, n_sampled)
+        newton = SemismoothNewton(sampled, self.objective, 0.0, self.tuning, 0)
+        return newton._newton_steps(theta).theta
 
     def _newton_steps(self, theta):
         """Return the result of Newton steps from a model."""

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.sparse import csc_array, vstack
 
 from ..kernels.coordinate_descent import descend_sparse
+from ..linalg.centred import CentredMatrix
 from ..linalg.cg import conjugate_gradient
 from .face import DECREASE_ROUNDING, Face, face_solver
 
@@ -78,34 +79,27 @@ class SparseFace:
     """
 
     def __init__(self, columns, active, l2):
-        self.X, self.root, self.weight = columns.X[:, active], columns.root, columns.weight
-        self.scale, self.centre, self.l2 = columns.scale[active], columns.centre[active], l2
-
-    def responses(self, step):
-        """Return what a step adds to the predictions, times the roots of the weights."""
-        slope = self.scale * step
-        return self.X @ slope - self.root * (self.centre @ slope)
+        self.centred = CentredMatrix(columns.X[:, active], columns.root, columns.centre[active])
+        self.scale, self.weight, self.l2 = columns.scale[active], columns.weight, l2
 
     def product(self, step):
         """Return the product of the Hessian with a step."""
-        change = self.responses(step)
-        along = self.X.T @ change - self.centre * (self.root @ change)
-        return self.scale * along / self.weight + self.l2 * step
+        return self.slopes(self.centred @ (self.scale * step)) + self.l2 * step
 
     def solver(self):
         """Return a function that solves with the Hessian, from the products of the columns."""
-        sums = self.X.T @ self.root
-        hessian = (self.X.T @ self.X).toarray()
-        hessian -= np.outer(sums, self.centre)
-        hessian -= np.outer(self.centre, sums - self.weight * self.centre)
+        X, centre = self.centred.X, self.centred.centre
+        sums = X.T @ self.centred.root
+        hessian = (X.T @ X).toarray()
+        hessian -= np.outer(sums, centre)
+        hessian -= np.outer(centre, sums - self.weight * centre)
         hessian *= np.outer(self.scale, self.scale / self.weight)
         hessian.flat[:: len(hessian) + 1] += self.l2
         return face_solver(hessian)
 
     def slopes(self, residual):
         """Return the slopes of residuals times the roots of the weights."""
-        along = self.X.T @ residual - self.centre * (self.root @ residual)
-        return self.scale * along / self.weight
+        return self.scale * self.centred.rmatvec(residual) / self.weight
 
 
 class SparseSet:

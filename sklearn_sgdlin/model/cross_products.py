@@ -114,7 +114,7 @@ class CrossProducts:
         triangle = np.asfortranarray(factor[1:, 1:])
         mean = shift + factor[0, 1:] / factor[0, 0]
         moments = Moments(n_rows, weight, mean, (triangle**2).sum(axis=0))
-        moments.of_columns(slice(n_features)).check(X)
+        moments.of_columns(slice(n_features)).check([X])
         return cls(moments, triangle)
 
     @classmethod

@@ -60,14 +60,14 @@ class Moments:
         buffer, (mean, sum_of_squares) = np.empty((2, X.shape[1])), np.zeros((2, X.shape[1]))
         rows, weight = moments(X, sample_weight, MOMENT_ROWS, buffer, mean, sum_of_squares)
         result = cls(rows, weight, mean, sum_of_squares)
-        result.check(X, name)
+        result.check([X], name)
         return result
 
     @classmethod
     def of_row(cls, x):
         """Return the moments of one row of weight 1: the row itself, and no deviation."""
         result = cls(1, 1.0, x, np.zeros(len(x)))
-        result.check(x)
+        result.check([x])
         return result
 
     @classmethod
@@ -90,15 +90,16 @@ class Moments:
             mean, variance = mean_variance_axis(X, axis=0, weights=weights)
             mean, sum_of_squares = mean.astype(np.float64), variance.astype(np.float64) * weight
         result = cls(rows, weight, mean, sum_of_squares)
-        result.check(X)
+        result.check([X])
         return result
 
     @np.errstate(over="ignore", invalid="ignore")
-    def check(self, X, name="X"):
-        """Raise ValueError if moments are not finite, with what is wrong in X."""
+    def check(self, blocks, name="X"):
+        """Raise ValueError if moments are not finite, with what is wrong in the blocks of rows."""
         square = self.sum_of_squares + self.weight * self.mean**2
         if not np.isfinite(square).all():
-            assert_all_finite(X, input_name=name)
+            for X in blocks:
+                assert_all_finite(X, input_name=name)
             column = int(np.flatnonzero(~np.isfinite(square))[0])
             where = f"in column {column} " if len(square) > 1 else ""
             raise ValueError(

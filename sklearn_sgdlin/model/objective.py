@@ -53,7 +53,12 @@ class Objective:
     @cached_property
     def smooth(self):
         """Whether the penalty is differentiable and without bounds."""
-        return not (self.l1.any() or np.isfinite(self.floor).any())
+        return not self.kinked.any()
+
+    @cached_property
+    def kinked(self):
+        """Which coordinates have an absolute value or a bound in the penalty."""
+        return (self.l1 > 0) | np.isfinite(self.floor)
 
     @cached_property
     def penalised(self):
