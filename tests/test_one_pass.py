@@ -220,3 +220,15 @@ def test_a_stream_of_many_targets_goes_on_from_the_products(rng):
     Y = X @ rng.normal(size=(5, 4)) + rng.normal(size=(400, 4))
     model = SGDLinearRegressor().fit(X[:200], Y[:200]).partial_fit(X[200:], Y[200:])
     np.testing.assert_allclose(model.coef_, LinearRegression().fit(X, Y).coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_few_rows_are_factorised_without_products_of_their_columns(rng, monkeypatch, kind):
+    # Their matrix would be singular, and large where columns are many.
+    monkeypatch.setattr(one_pass, "add_cross_products", None)
+    monkeypatch.setattr("sklearn_sgdlin.methods.hessian.gram", None)
+    X, y = rng.normal(size=(30, 60)), rng.normal(size=30)
+    weight = np.append(np.ones(20), np.zeros(10))
+    model = SGDLinearRegressor(solver="newton-cholesky")
+    np.testing.assert_allclose(model.fit(kind(X), y).predict(X), y, atol=1e-8)
+    np.testing.assert_allclose(model.fit(kind(X), y, weight).predict(X[:20]), y[:20], atol=1e-8)
