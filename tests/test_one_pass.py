@@ -77,7 +77,7 @@ def test_every_layout_gives_the_same_model(rng, layout, weighted):
     assert model.intercept_ == expected.intercept_
 
 
-@pytest.mark.parametrize("layout", set(LAYOUTS) - {"float32", "CSR"})
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ("float32", "CSR")])
 def test_no_layout_is_copied_whole(rng, layout):
     X, y = whole_numbers(rng, 100_000, 20)
     X = LAYOUTS[layout](X)
