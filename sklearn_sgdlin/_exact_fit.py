@@ -1,6 +1,10 @@
-"""The solver "newton-cholesky" on rows in memory: one pass over them, then all targets at once."""
+"""Squared error from products of columns: one pass over the rows, then nothing but these.
+
+With few columns, "newton-cholesky" and "coordinate-descent" need no more of the rows in memory.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,14 +14,87 @@ from .data.one_pass import column_products, squared_residuals
 from .linalg.blas import blas_threads
 from .methods.base import CANCELLED
 from .methods.normal_equations import NormalEquationsSolution, solve_normal_equations
+from .methods.product_descent import ProductDescent
 from .model.column_products import ColumnProducts
 from .model.settings import Settings
 from .model.states_after_fit import StatesAfterFit
 
 
+class ProductFits:
+    """Fits for one penalty after the other, from products of columns.
+
+    Parameters
+    ----------
+    settings : Settings
+        All but the penalty holds for each fit.
+    X : see `pieces`
+    targets : C-ordered ndarray of shape (n_rows, n_targets)
+    sample_weight : ndarray of shape (n_rows,) or None
+        The largest is 1.
+    coef : ndarray of shape (n_targets, n_features) or None
+        Models to begin with.
+    """
+
+    def __init__(self, settings, X, targets, sample_weight, coef=None):
+        self.rows, self.coef = (X, targets, sample_weight), coef
+        weighted = np.count_nonzero(sample_weight) if sample_weight is not None else len(targets)
+        self.n_rows, self.tuning = weighted, settings.tuning
+        self.fit_intercept = settings.fit_intercept
+
+    @staticmethod
+    def serve(settings, choice, n_features):
+        """Whether products of columns are the way of a solver to the optimum."""
+        if choice.solver == "coordinate-descent":
+            return n_features <= settings.tuning.cheap_hessian_features
+        return choice.solver == "newton-cholesky" and settings.quadratic
+
+    def fit(self, settings):
+        """Return the `ExactFit`, or None where products of columns have lost too many digits."""
+        X = self.rows[0]
+        if settings.quadratic and self.n_rows <= X.shape[1] and not settings.l2:
+            return None  # products of so few rows are singular
+        with blas_threads(*X.shape, self.tuning):
+            if settings.quadratic:
+                solution = solve_normal_equations(self.products, self.fit_intercept, settings.l2)
+            else:
+                solution = self._descent.solve(settings)
+            if solution is None:
+                return None
+            loss = self._with_all_digits(settings, solution)
+        return ExactFit(settings, self.products, solution, loss)
+
+    @cached_property
+    def products(self):
+        """The `ColumnProducts` of all rows."""
+        return column_products(*self.rows, self.tuning)
+
+    @cached_property
+    def _descent(self):
+        descent = ProductDescent(self.products, self.fit_intercept)
+        if self.coef is not None:
+            descent.begin_at(self.coef)
+        return descent
+
+    def _with_all_digits(self, settings, solution):
+        """Return the objective, computed from the rows where it is a difference of near numbers."""
+        (X, targets, sample_weight), moments = self.rows, self.products.moments
+        loss, n_features = solution.loss.copy(), X.shape[1]
+        near = np.flatnonzero(loss < CANCELLED * solution.constant_loss)
+        if len(near):
+            columns = [*range(n_features), *(n_features + near)]
+            centre, coef = moments.mean[columns], solution.coef[near]
+            if not settings.fit_intercept:
+                centre = np.zeros(len(centre))
+            targets = np.ascontiguousarray(targets[:, near])
+            square = squared_residuals(X, targets, sample_weight, coef, centre, settings.tuning)
+            l1, l2 = settings.l1 * np.abs(coef), settings.l2 * coef**2 / 2
+            loss[near] = square / moments.weight / 2 + (l1 + l2).sum(axis=1)
+        return loss
+
+
 @dataclass(frozen=True)
 class ExactFit:
-    """The optimum of a quadratic objective for each target, from products of columns.
+    """The optimum of squared error with any penalty for each target, from products of columns.
 
     Attributes
     ----------
@@ -32,45 +109,6 @@ class ExactFit:
     products: ColumnProducts
     solution: NormalEquationsSolution
     loss: np.ndarray
-
-    @classmethod
-    def of(cls, settings, X, targets, sample_weight):
-        """Return the fit, or None where products of columns have lost too many digits.
-
-        Parameters
-        ----------
-        settings : Settings
-        X : see `pieces`
-        targets : C-ordered ndarray of shape (n_rows, n_targets)
-        sample_weight : ndarray of shape (n_rows,) or None
-            The largest is 1.
-        """
-        n_rows = len(targets) if sample_weight is None else np.count_nonzero(sample_weight)
-        if n_rows <= X.shape[1] and not settings.l2:
-            return None  # products of so few rows are singular
-        with blas_threads(*X.shape, settings.tuning):
-            products = column_products(X, targets, sample_weight, settings.tuning)
-            solution = solve_normal_equations(products, settings.fit_intercept, settings.l2)
-            if solution is None:
-                return None
-            loss = cls._with_all_digits(settings, products, solution, X, targets, sample_weight)
-        return cls(settings, products, solution, loss)
-
-    @staticmethod
-    def _with_all_digits(settings, products, solution, X, targets, sample_weight):
-        """Return the objective, computed from the rows where it is a difference of near numbers."""
-        loss, moments = solution.loss.copy(), products.moments
-        near = np.flatnonzero(loss < CANCELLED * solution.constant_loss)
-        if len(near):
-            columns = [*range(products.n_features), *(products.n_features + near)]
-            centre, coef = moments.mean[columns], solution.coef[near]
-            if not settings.fit_intercept:
-                centre = np.zeros(len(centre))
-            targets = np.ascontiguousarray(targets[:, near])
-            square = squared_residuals(X, targets, sample_weight, coef, centre, settings.tuning)
-            penalty = settings.l2 * (coef**2).sum(axis=1)
-            loss[near] = (square / moments.weight + penalty) / 2
-        return loss
 
     def epochs(self, choice, unit, seed, *, single):
         """Yield the epochs until all targets have stopped; later ones cannot do better.

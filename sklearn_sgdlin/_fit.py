@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from ._choose import choose
+from ._choose import Choice, choose
 from ._epoch import Epoch
-from ._exact_fit import ExactFit
+from ._exact_fit import ProductFits
 from ._solvers import Solvers, facts_of
 from ._stop import StopRule, combined_reason, rounding_loss
 from ._validation import as_c_ordered
@@ -29,22 +29,13 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
     A y of shape (n_rows, n_targets) gives as many models, each as if it were alone: one that
     has stopped waits for the others. `start` is the coef and intercept to begin with.
     """
-    unit = 1.0
-    if settings.precondition and sample_weight is not None:
-        unit = float(sample_weight.max())
-        sample_weight = sample_weight / unit  # so that no product underflows
-    facts = facts_of(
-        settings,
-        n_rows=X.shape[0],
-        n_features=X.shape[1],
-        n_entries=X.nnz if issparse(X) else X.shape[0] * X.shape[1],
-        n_targets=1 if y.ndim == 1 else y.shape[1],
-        sparse=issparse(X),
-    )
+    sample_weight, unit = scaled_weights(settings, sample_weight)
+    facts = facts_of_rows(settings, X, y)
     choice = choose(facts, settings.tuning, settings.solver)
-    if choice.solver == "newton-cholesky" and settings.quadratic:
+    if ProductFits.serve(settings, choice, X.shape[1]):
         targets = np.ascontiguousarray(y.reshape(len(y), -1))
-        exact = ExactFit.of(settings, X, targets, sample_weight)
+        coef = None if start is None else start[0].reshape(targets.shape[1], -1)
+        exact = ProductFits(settings, X, targets, sample_weight, coef).fit(settings)
         if exact is not None:
             return exact.epochs(choice, unit, seed, single=y.ndim == 1)
     X = as_c_ordered(X)
@@ -56,8 +47,34 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
     return run_targets_together(list(map(training, np.ascontiguousarray(y.T), starts)))
 
 
+def scaled_weights(settings, sample_weight):
+    """Return the weights in units of the largest one, so that no product underflows, and that."""
+    if not settings.precondition or sample_weight is None:
+        return sample_weight, 1.0
+    unit = float(sample_weight.max())
+    return sample_weight / unit, unit
+
+
+def facts_of_rows(settings, X, y):
+    """Return the `ProblemFacts` of rows in memory."""
+    return facts_of(
+        settings,
+        n_rows=X.shape[0],
+        n_features=X.shape[1],
+        n_entries=X.nnz if issparse(X) else X.shape[0] * X.shape[1],
+        n_targets=1 if y.ndim == 1 else y.shape[1],
+        sparse=issparse(X),
+    )
+
+
 def _train_target(settings, solvers, unit, seed, y, start):
-    """Yield the epochs of one target on rows in memory.
+    """Yield the epochs of one target on rows in memory; see `pose_target`."""
+    problems, seen = pose_target(settings, solvers, unit, y)
+    return train(settings, solvers, problems, seen, seed=seed, start=start)
+
+
+def pose_target(settings, solvers, unit, y):
+    """Return the problems of one target on rows in memory, see `pose`, and the moments seen.
 
     Weights are in units of the largest one, `unit`.
     """
@@ -71,8 +88,7 @@ def _train_target(settings, solvers, unit, seed, y, start):
     rows_in = partial(
         rows_in_memory, X, y, sample_weight, tuning=settings.tuning, one_path=settings.one_path
     )
-    problems = pose(settings, rows_in, moments)
-    return train(settings, solvers, problems, seen, seed=seed, start=start)
+    return pose(settings, rows_in, moments), seen
 
 
 def _path_matters(settings, solver):
@@ -125,7 +141,7 @@ def pose(settings, rows_in, moments):
     return Problem.on(rows_in, replace(settings, precondition=True), moments), steps
 
 
-def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
+def train(settings, solvers, problems, seen, *, seed, start, solver=None) -> Iterator[Epoch]:
     """Yield an `Epoch` after each epoch of the chosen solver, until the stop rule ends them.
 
     Parameters
@@ -138,11 +154,13 @@ def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
         Of all rows as the user wrote and weighed them; the states get these.
     seed : int
     start : tuple of coef and intercept, or None
+    solver : Solver or None
+        One that knows the rows from another penalty.
     """
     problem, steps = problems
     rows, scaling = problem.rows, problem.rows.scaling
     theta = scaling.to_scaled(*(start or constant_model(settings, problem.moments)))
-    solver = solvers.of(rows, problem.objective)
+    solver = solver or solvers.of(rows, problem.objective)
     sweeps = Sweeps(settings, steps, seed, scaling)
     of_target = problem.moments.of_columns(slice(-1, None))
     stop = StopRule(settings, rounding_loss(settings.loss, of_target)[0])
@@ -162,7 +180,9 @@ def train(settings, solvers, problems, seen, *, seed, start) -> Iterator[Epoch]:
             seed=seed,
         )
         rate = sweeps.rate if sweeps.rows_seen > steps_before else None
-        choice = solvers.choice._replace(reason=solvers.choice.reason + solver.note)
+        choice = Choice(
+            solver.substitute or solvers.choice.solver, solvers.choice.reason + solver.note
+        )
         yield Epoch(number, rate, float(loss), distance, state, reason, choice)
         if reason is not None:
             return

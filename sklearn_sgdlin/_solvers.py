@@ -9,9 +9,9 @@ from .data.sorted_csc import SortedColumns
 from .linalg.blocks import with_last
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.triangular import WELL_CONDITIONED
+from .methods.column_set import GramSet
 from .methods.coordinate_descent import CoordinateDescent
 from .methods.distributed_newton import SWEEP_AVERAGES, DistributedNewton
-from .methods.gram import Gram
 from .methods.hessian import Hessian
 from .methods.interior_point import InteriorPoint
 from .methods.newton_cg import NewtonCG
@@ -21,6 +21,7 @@ from .methods.row_system import DenseKernel, RowSystem
 from .methods.semismooth_newton import SemismoothNewton
 from .methods.sgd import LastIterate, QuadraticSGD
 from .methods.sgd_kinks import KinkedSGD
+from .methods.sparse_columns import SparseColumns, SparseSet
 from .methods.sparse_dual import SparseKernel, SparseRowSystem
 from .model.loss import SQUARED_ERROR
 
@@ -61,7 +62,7 @@ class Solvers:
     def __init__(self, settings, facts, choice, seed, X=None, sample_weight=None):
         self.settings, self.facts, self.choice, self.seed = settings, facts, choice, seed
         self.X, self.sample_weight, self._kernel = X, sample_weight, None
-        self._columns_kept = None
+        self._sparse_columns = None
 
     def _without_dual(self):
         """Return the choice where rounding errors leave no factor of the dual system."""
@@ -87,9 +88,8 @@ class Solvers:
             case "sgd":
                 return KinkedSGD(rows, objective, tol)
             case "coordinate-descent":
-                products = self._products(rows)
-                sparse = self.facts.sparse
-                return CoordinateDescent(rows, objective, tol, settings.tuning, products, sparse)
+                columns = self._column_set(rows)
+                return CoordinateDescent(rows, objective, tol, settings.tuning, columns)
             case "interior-point" if rows_are_reduced(self.facts, settings.tuning):
                 return RowReduction(rows, objective, tol, settings.tuning, self.seed)
             case "interior-point":
@@ -142,17 +142,16 @@ class Solvers:
             return SortedColumns(self.X, self.sample_weight)
         return None
 
-    def _products(self, rows):
-        """Return the products of columns: of all, for all targets, or of a set for one target."""
-        if self._columns_kept is None:
-            scale = rows.scaling.scale
-            variance = self.moments.variance(self.settings.fit_intercept)
-            curvature = with_last(variance, 1.0) * scale**2
-            self._columns_kept = Gram(rows.n_coordinates, curvature)
-        kept = self._columns_kept
-        if kept.complete or not len(kept.columns):
-            return kept
-        return Gram(rows.n_coordinates, kept.curvature)
+    def _column_set(self, rows):
+        """Return an empty working set; several targets share sparse columns."""
+        scale = rows.scaling.scale
+        variance = self.moments.variance(self.settings.fit_intercept)
+        curvature = with_last(variance, 1.0) * scale**2
+        if not self.facts.sparse:
+            return GramSet(rows, curvature, self.settings.tuning)
+        if self._sparse_columns is None:
+            self._sparse_columns = SparseColumns(rows)
+        return SparseSet(rows, curvature, self._sparse_columns)
 
     def _row_kernel(self, rows):
         """Return the kernel matrix of the rows, the same for all targets."""

@@ -189,7 +189,11 @@ def test_the_largest_sets_are_left_to_interior_points():
     X, y = data(100, 300)
     alpha = 0.01 * largest_alpha(X, y)
     small = Tuning(cheap_hessian_features=0, max_hessian_features=20)
-    model = fitted(X, y, tuning=small, penalty="l1", alpha=alpha)
+    model = SGDLinearRegressor(penalty="l1", alpha=alpha, random_state=0)
+    model._tuning = small
+    model.fit(X, y)
+    assert model.solver_ == "interior-point"
+    assert "more than 20 columns" in model.solver_reason_
     peer = Lasso(alpha=alpha, tol=1e-10, max_iter=10**6).fit(X, y)
 
     def value(model):

@@ -280,7 +280,7 @@ def test_each_target_is_the_model_it_is_alone(rng, member, container, method):
     assert model.predict(X).shape == (400, 3)
     for k in range(3):
         alone = getattr(SGDLinearRegressor(**member, random_state=0), method)(container(X), Y[:, k])
-        if method == "fit" and model.solver_ == "newton-cholesky":
+        if method == "fit" and member.get("loss") != "huber":
             # Products with several targets are summed up in another order than with one.
             np.testing.assert_allclose(model.coef_[k], alone.coef_, rtol=1e-10)
             np.testing.assert_allclose(model.intercept_[k], alone.intercept_, rtol=1e-10)

@@ -27,6 +27,7 @@ LAYERS = [
     {"_solvers", "_stop", "_validation", "_early_stopping", "_epoch"},
     {"_exact_fit"},
     {"_fit", "_partial_fit", "_report"},
+    {"_path"},
     {"_regressor"},
     {"_display", "_dask_data", "_dask_fit"},
     {"dask", "__init__"},

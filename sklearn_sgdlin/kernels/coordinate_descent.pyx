@@ -3,12 +3,18 @@
 """Compiled coordinate descent for squared error with l1, l2 and a lower bound of each coordinate.
 
 An epoch minimises the objective over one coordinate after the other. `descend` sees the products
-of the columns, `descend_sparse` the residuals of the rows and sparse columns.
+of the columns, `descend_sparse` the residuals of the rows and sparse columns. `squared_error_gap`
+proves how near the optimum is.
 """
 
-from libc.math cimport fabs
+from libc.float cimport DBL_EPSILON
+from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite, sqrt
 
 from sklearn_sgdlin.kernels.common cimport clip, integer, unaliased, vectorised_void
+
+# Excess of a slope, relative to the largest possible slope, that may be a rounding error: see
+# `DualityGap`.
+cdef double SLOPE_ROUNDING = 1e-8
 
 cdef struct Coordinates:            # those that are descended along
     Py_ssize_t n
@@ -137,3 +143,73 @@ def descend_sparse(const double[::1] data, const integer[::1] rows, const intege
             if decrease <= enough:
                 break
     return (epoch + 1 if n_epochs > 0 else 0), shift
+
+
+def squared_error_gap(const double[::1] theta, const double[::1] slope, double square, penalty,
+                      const double[::1] curvature):
+    """Return an upper bound of what the objective is above the least.
+
+    The multipliers of rows are t times their residuals; a t below 1 may leave no slope above its
+    l1 (Fercoq, Gramfort & Salmon, 2015). The multiplier of l1 or of a bound takes up of the slope
+    what it may, and what is left costs as in `DualityGap`: nothing, by l2, or as a rounding error
+    times how far the optimum may be.
+
+    Parameters
+    ----------
+    theta : array of shape (n,)
+    slope : array of shape (n,)
+        Minus the gradient of half the mean square of residuals.
+    square : float
+        That mean square.
+    penalty : tuple of l1, l2, floor, arrays of shape (n,)
+        A coordinate that has none of these is orthogonal to all others, as the intercept is.
+    curvature : array of shape (n,)
+        Mean square of each coordinate of the rows.
+    """
+    cdef const double[::1] l1, l2, floor
+    cdef Py_ssize_t j
+    cdef double size, largest = 1, largest_with_slack = 1
+    l1, l2, floor = penalty
+    cdef Coordinates coordinates = read_coordinates(curvature, l1, l2, floor)
+    cdef double least
+    with nogil:
+        for j in range(coordinates.n):
+            if l1[j] > 0:
+                size = slope[j] - l2[j] * theta[j]
+                size = size if floor[j] == 0 else fabs(size)
+                largest = fmax(largest, size / l1[j])
+                if size > l1[j] + SLOPE_ROUNDING * sqrt(square * curvature[j]):
+                    largest_with_slack = fmax(largest_with_slack, size / l1[j])
+        least = gap_at(coordinates, theta, slope, square, 1)
+        if largest > 1:
+            least = fmin(least, gap_at(coordinates, theta, slope, square, 1 / largest))
+        if 1 < largest_with_slack < largest:
+            least = fmin(least, gap_at(coordinates, theta, slope, square, 1 / largest_with_slack))
+    return least
+
+
+cdef double gap_at(Coordinates coordinates, const double[::1] theta, const double[::1] slope,
+                   double square, double t) noexcept nogil:
+    """The duality gap with multipliers that are t times the residuals; infinite if not finite."""
+    cdef Py_ssize_t j
+    cdef double gap = square * (1 - t) * (1 - t) / 2, root = sqrt(<double> coordinates.n)
+    cdef double size, kept, left, l1, l2, cost, farthest, rounding, curvature
+    cdef bint bounded
+    for j in range(coordinates.n):
+        l1, l2, curvature = coordinates.l1[j], coordinates.l2[j], coordinates.curvature[j]
+        bounded = coordinates.floor[j] == 0
+        size = t * slope[j] - l2 * theta[j]
+        kept = fmin(size, l1) if bounded else clip(size, -l1, l1)
+        left = fabs(size - kept)
+        gap += l1 * fabs(theta[j]) - kept * theta[j]
+        if left <= 4 * DBL_EPSILON * l1:        # t is rounded, too
+            continue
+        cost = left * left / (2 * l2) if l2 > 0 else INFINITY
+        rounding = SLOPE_ROUNDING * sqrt(square * curvature)
+        if l1 == 0 and l2 == 0 and not bounded and curvature > 0:
+            cost = left * left / curvature
+        elif left <= rounding:
+            farthest = fabs(theta[j]) + sqrt(square / curvature) * root
+            cost = fmin(cost, left * farthest)
+        gap += cost
+    return fmax(gap, 0) if isfinite(gap) else INFINITY

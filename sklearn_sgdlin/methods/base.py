@@ -43,9 +43,11 @@ class Solver:
     ----------
     note : str
         What is to be added to the reason why the solver was chosen.
+    substitute : str
+        Name of the solver that has taken over; "" as long as none has.
     """
 
-    note = ""
+    note, substitute = "", ""
 
     def __init__(self, rows, objective):
         self.rows, self.objective = rows, objective

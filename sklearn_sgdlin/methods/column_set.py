@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..linalg.blas import transposed_product
+from ..linalg.blocks import chunk_rows, slices
 from .face import MAX_ROUNDS, minimise_in_set
 
 # Share of new columns from which on a set is growing, and rounds that are enough then.
@@ -15,50 +17,83 @@ class GramSet:
     Parameters
     ----------
     rows : Partitions
-    objective : Objective
+    curvature : ndarray of shape (n_coordinates,)
+        Mean square of each column.
     tuning : Tuning
-    products : Gram
 
     Attributes
     ----------
     columns : ndarray of int
+        The set, in the order in which columns have joined.
+    gram : ndarray of shape (n_columns, n_columns)
+        Their mean products.
     first_size, limit : int
         Columns to begin with, and at most.
-    curvature : ndarray of shape (n_coordinates,)
-        Mean square of each column.
     """
 
-    def __init__(self, rows, objective, tuning, products):
-        self.rows, self.objective, self.products = rows, objective, products
-        self.limit = tuning.max_hessian_features + 1
+    def __init__(self, rows, curvature, tuning):
+        self.rows, self.curvature, self.limit = rows, curvature, tuning.max_hessian_features + 1
         # As many that their products take as long as a pass over all columns, or a few of these.
         size = int(np.sqrt(tuning.set_products_per_entry * rows.n_coordinates))
         self.first_size = min(size, max(rows.n_rows, 1))
-        self.curvature = products.curvature
+        self.columns, self.gram = np.empty(0, dtype=np.intp), np.zeros((0, 0))
 
-    @property
-    def columns(self):
-        """The set."""
-        return self.products.columns
-
-    def add(self, columns):
+    def add(self, new):
         """Let columns join."""
-        self.growing = len(columns) > GROWING * len(self.columns)
-        if len(columns):
-            self.products.add(self.rows, columns)
+        n_before = len(self.columns)
+        self.growing = len(new) > GROWING * n_before
+        if not len(new):
+            return
+        products = self.rows.sum(products_with_new, self.columns, new) / self.rows.weight
+        gram = np.empty((n_before + len(new),) * 2)
+        gram[:n_before, :n_before] = self.gram
+        gram[:, n_before:] = products
+        gram[n_before:, :n_before] = products[:n_before].T
+        self.columns, self.gram = np.append(self.columns, new), gram
 
-    def minimise(self, point, value):
+    def minimise(self, point, objective, value):
         """Return the optimum over the set from a model; `value` is a worse value of the loss."""
-        columns, objective = self.columns, self.objective
-        theta = point.theta.copy()
-        grows = self.growing and not self.products.complete
-        penalty = tuple(p[columns].copy() for p in (objective.l1, objective.l2, objective.floor))
+        columns, theta = self.columns, point.theta.copy()
         theta[columns] = minimise_in_set(
-            self.products.gram,
+            self.gram,
             point.slope[columns],
             theta[columns],
-            penalty,
+            tuple(p[columns] for p in (objective.l1, objective.l2, objective.floor)),
             value,
-            max_rounds=GROWING_ROUNDS if grows else MAX_ROUNDS,
+            max_rounds=GROWING_ROUNDS if self.growing else MAX_ROUNDS,
         )
         return theta
+
+
+def products_with_new(rows, old, new):
+    """Return the sums over rows of the products of old and new columns with the new ones.
+
+    The columns stay beside the rows, so that no pass reads them again.
+    """
+    blocks = rows.memory.setdefault(GramSet, [])
+    if sum(z.shape[1] for z in blocks) != len(old):
+        blocks[:] = [gathered(rows, old)]
+    z = gathered(rows, new)
+    blocks.append(z)
+    return np.concatenate([transposed_product(block, z) for block in blocks])
+
+
+def gathered(rows, columns):
+    """Return some columns of dense rows in their scaling, times the roots of the weights."""
+    n_features = rows.n_coordinates - 1
+    of_data = columns < n_features
+    features = columns[of_data]
+    centre, scale = rows.scaling.centre[features], rows.scaling.scale
+    z = np.empty((rows.n_rows, len(columns)))
+    for part in slices(rows.n_rows, chunk_rows(len(columns))):
+        block = z[part]
+        x = np.take(rows.X[part], features, axis=1)
+        if len(features) == len(columns):
+            np.subtract(x, centre, out=block)
+            block *= scale[features]
+        else:
+            block[:, of_data] = (x - centre) * scale[features]
+            block[:, ~of_data] = scale[-1]
+        if rows.sample_weight is not None:
+            block *= np.sqrt(rows.sample_weight[part])[:, np.newaxis]
+    return z

@@ -85,6 +85,8 @@ def _descend_on_face(gram, slope, theta, penalty, value, hasty):
     find it; where they do not, as between nearly dependent columns, no coordinate joins before.
     """
     active = Face(theta, slope, penalty, gram.diagonal()).active
+    if not len(active):
+        return True
     gram, start, slope = gram[np.ix_(active, active)], theta[active], slope[active]
     penalty, curvature = tuple(p[active] for p in penalty), gram.diagonal().copy()
     part, now = start.copy(), slope.copy()

@@ -48,15 +48,8 @@ def solve_normal_equations(products, fit_intercept, l2):
         Weight of ``coef**2 / 2`` in the objective.
     """
     moments, n_features = products.moments, products.n_features
-    scaling = Scaling.from_moments(moments.of_columns(slice(n_features)), fit_intercept, l2)
-    scale = scaling.scale[:-1, np.newaxis]
-    sums, squares = products.sums, moments.sum_of_squares[n_features:]
-    if not fit_intercept:
-        mean = moments.weight * moments.mean
-        sums = sums + np.multiply.outer(mean[:n_features], moments.mean)
-        squares = squares + mean[n_features:] * moments.mean[n_features:]
-    sums = sums * (scale / moments.weight)
-    hessian, slope = sums[:, :n_features] * scale.T, sums[:, n_features:]
+    scale, hessian, slope, squares = scaled_products(products, fit_intercept, l2)
+    scale = scale[:, np.newaxis]
     hessian.flat[:: n_features + 1] += l2 * scale[:, 0] ** 2
     solve, well_conditioned = cholesky_solver(hessian.copy(), n_features, WELL_CONDITIONED)
     if not well_conditioned:
@@ -77,3 +70,28 @@ def solve_normal_equations(products, fit_intercept, l2):
         constant_loss=constant_loss,
         remaining=(residual * correction).sum(axis=0) / 2,
     )
+
+
+def scaled_products(products, fit_intercept, l2):
+    """Return products of columns in the coordinates of the scaling.
+
+    Returns
+    -------
+    scale : ndarray of shape (n_features,)
+    hessian : ndarray of shape (n_features, n_features)
+        That of the loss: mean products of the columns.
+    slope : ndarray of shape (n_features, n_targets)
+        Mean products of the columns and the targets.
+    squares : ndarray of shape (n_targets,)
+        Sums of squares of the targets.
+    """
+    moments, n_features = products.moments, products.n_features
+    scaling = Scaling.from_moments(moments.of_columns(slice(n_features)), fit_intercept, l2)
+    scale = scaling.scale[:-1]
+    sums, squares = products.sums, moments.sum_of_squares[n_features:]
+    if not fit_intercept:
+        mean = moments.weight * moments.mean
+        sums = sums + np.multiply.outer(mean[:n_features], moments.mean)
+        squares = squares + mean[n_features:] * moments.mean[n_features:]
+    sums = sums * (scale[:, np.newaxis] / moments.weight)
+    return scale, sums[:, :n_features] * scale, sums[:, n_features:], squares

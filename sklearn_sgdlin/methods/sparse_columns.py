@@ -105,11 +105,8 @@ class SparseFace:
 class SparseSet:
     """A set of sparse columns, and the optimum over their coefficients; see `GramSet`."""
 
-    def __init__(self, rows, objective, tuning, products):
-        self.rows, self.objective = rows, objective
-        if products.sparse_columns is None:
-            products.sparse_columns = SparseColumns(rows)
-        self.data, self.curvature = products.sparse_columns, products.curvature
+    def __init__(self, rows, curvature, data):
+        self.rows, self.curvature, self.data = rows, curvature, data
         self.columns, self.limit = np.empty(0, dtype=np.intp), np.inf
         self.first_size = max(int(FIRST_SHARE * rows.n_rows), 10)
 
@@ -117,11 +114,10 @@ class SparseSet:
         """Let columns join; the intercept is none of them, as it is the mean residual."""
         self.columns = np.append(self.columns, columns)
 
-    def minimise(self, point, value):
+    def minimise(self, point, objective, value):
         """Return the optimum over the set from a model; `value` is a worse value of the loss."""
         theta, n_features = point.theta.copy(), len(point.theta) - 1
         features = self.columns[self.columns < n_features]
-        objective = self.objective
         penalty = tuple(p[:-1] for p in (objective.l1, objective.l2, objective.floor))
         enough, before = DECREASE_ROUNDING * value, None
         for number in range(MAX_ROUNDS):
