@@ -147,7 +147,8 @@ class Solvers:
         scale = rows.scaling.scale
         variance = self.moments.variance(self.settings.fit_intercept)
         curvature = with_last(variance, 1.0) * scale**2
-        if not self.facts.sparse:
+        few = self.facts.n_features <= self.settings.tuning.cheap_hessian_features
+        if few or not self.facts.sparse:
             return GramSet(rows, curvature, self.settings.tuning)
         if self._sparse_columns is None:
             self._sparse_columns = SparseColumns(rows)

@@ -1,6 +1,7 @@
 """A working set of columns whose products are kept as a matrix."""
 
 import numpy as np
+from scipy.sparse import issparse
 
 from ..linalg.blas import transposed_product
 from ..linalg.blocks import chunk_rows, slices
@@ -68,14 +69,27 @@ class GramSet:
 def products_with_new(rows, old, new):
     """Return the sums over rows of the products of old and new columns with the new ones.
 
-    The columns stay beside the rows, so that no pass reads them again.
+    Dense columns stay beside the rows, so that no pass reads them again.
     """
+    if issparse(rows.X):
+        return _products_of_sparse(rows, np.append(old, new), new)
     blocks = rows.memory.setdefault(GramSet, [])
     if sum(z.shape[1] for z in blocks) != len(old):
         blocks[:] = [gathered(rows, old)]
     z = gathered(rows, new)
     blocks.append(z)
     return np.concatenate([transposed_product(block, z) for block in blocks])
+
+
+def _products_of_sparse(rows, columns, new):
+    """Return the same sums of sparse rows, of which some at a time become dense."""
+    total = 0.0
+    for chunk, _, weight in rows.chunks():
+        for z, part in chunk.dense_blocks(weight):
+            if part is not None:
+                z *= np.sqrt(part)[:, np.newaxis]
+            total += transposed_product(z[:, columns], z[:, new])
+    return total
 
 
 def gathered(rows, columns):
