@@ -4,14 +4,13 @@ A solver that reads each row once needs no copy of X in C order and float64. A p
 compiled loops can read the array as it is; otherwise some rows at a time are converted.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import issparse
 
-from ..kernels.products import gather_columns
+from ..kernels.products import NUMBERS
 from ..linalg.blocks import csr_row_slice
-
-# Types of numbers that the pass over the rows reads as they are.
-NUMBERS = [np.float64, np.float32, np.int32, np.int64]
 
 
 class Frame:
@@ -34,18 +33,9 @@ class Frame:
             self.columns = [_pandas_view(frame.iloc[:, j]) for j in range(self.shape[1])]
         else:
             self.columns = [_polars_view(column) for column in frame.get_columns()]
-        arrays = all(isinstance(column, np.ndarray) for column in self.columns)
-        self.gathered = arrays and {column.dtype for column in self.columns} == {np.dtype(float)}
-        if self.gathered:
-            addresses = [column.__array_interface__["data"][0] for column in self.columns]
-            strides = [column.strides[0] // column.itemsize for column in self.columns]
-            self.places = np.array(addresses, dtype=np.intp), np.array(strides, dtype=np.intp)
 
     def read(self, part, out):
         """Write the rows of a slice."""
-        if self.gathered:
-            gather_columns(*self.places, part.start, out)
-            return
         for j, column in enumerate(self.columns):
             out[:, j] = _values(column, part)
 
@@ -105,8 +95,50 @@ def _is_numeric(dtype):
     return getattr(dtype, "kind", "O") in "fiub" and not hasattr(dtype, "fill_value")
 
 
+class Places(NamedTuple):
+    """Where the columns of X lie in memory, for compiled loops that read them as they are.
+
+    Attributes
+    ----------
+    addresses, strides, types : ndarray of shape (n_features,)
+        See `add_cross_products`.
+    by_rows : bool
+        Whether they are an array whose rows lie together in memory.
+    """
+
+    addresses: np.ndarray
+    strides: np.ndarray
+    types: np.ndarray
+    by_rows: bool
+
+    @classmethod
+    def of(cls, X):
+        """Return the places of the columns of an array or a `Frame`, or None for a copy to read."""
+        if isinstance(X, Frame):
+            if not all(map(is_readable, X.columns)):
+                return None
+            places = [(_address(x), x.strides[0], NUMBERS.index(x.dtype)) for x in X.columns]
+            return cls(*np.array(places, dtype=np.intp).T.copy(), False)
+        if not is_readable(X):
+            return None
+        from_row, from_column = X.strides
+        addresses = _address(X) + from_column * np.arange(X.shape[1])
+        kind = NUMBERS.index(X.dtype)
+        strides, types = np.full_like(addresses, from_row), np.full_like(addresses, kind)
+        return cls(addresses, strides, types, abs(from_column) <= abs(from_row))
+
+    def from_row(self, start):
+        """Return the places of the rows from `start` on."""
+        return self._replace(addresses=self.addresses + start * self.strides)
+
+
+def _address(array):
+    """Return where the first number of an array is in memory."""
+    return array.__array_interface__["data"][0]
+
+
 def is_readable(X):
-    """Return whether compiled loops read an array of two dimensions as it is."""
+    """Return whether compiled loops read an array as it is."""
     return (
         isinstance(X, np.ndarray)
         and X.dtype in NUMBERS
@@ -130,7 +162,10 @@ def pieces(X, part, step):
     if is_readable(X):
         yield part, X[part]
         return
-    buffer = None if issparse(X) else np.empty((min(step, part.stop - part.start), X.shape[1]))
+    buffer = None
+    if not issparse(X):
+        order = "F" if isinstance(X, Frame) else "C"
+        buffer = np.empty((min(step, part.stop - part.start), X.shape[1]), order=order)
     for start in range(part.start, part.stop, step):
         piece = slice(start, min(start + step, part.stop))
         if issparse(X):

@@ -7,7 +7,7 @@ import numpy as np
 from ..kernels.products import add_cross_products
 from ..linalg.blocks import chunk_rows, slices
 from ..model.column_products import ColumnProducts
-from .layouts import pieces, take
+from .layouts import Places, pieces, take
 from .row_ranges import in_threads, row_ranges
 from .sums import add_up
 
@@ -37,7 +37,7 @@ def column_products(X, targets, sample_weight, tuning):
     shift = _approximate_mean(X, targets, sample_weight)
     blocks = (rows for _, rows in pieces(X, slice(0, X.shape[0]), chunk_rows(X.shape[1])))
     for _ in range(2):
-        task = partial(_sums_of_range, X, targets, sample_weight, shift)
+        task = partial(_sums_of_range, X, Places.of(X), targets, sample_weight, shift)
         sums = add_up(in_threads(task, row_ranges(X, tuning, targets.shape[1])))
         result = ColumnProducts.from_shifted(*sums, shift, n_rows)
         result.moments.of_columns(slice(result.n_features)).check(blocks)
@@ -48,16 +48,20 @@ def column_products(X, targets, sample_weight, tuning):
 
 
 @np.errstate(over="ignore", invalid="ignore")  # What is not finite shows in the products.
-def _sums_of_range(X, targets, sample_weight, shift, part):
+def _sums_of_range(X, places, targets, sample_weight, shift, part):
     """Return the sums of `add_cross_products` of a range of rows."""
     n_columns = X.shape[1] + 1
     n_targets = targets.shape[1]
     sums = np.zeros((n_columns + n_targets, n_columns)), np.zeros(n_targets)
     least = min(n_columns, MIN_TILE_ROWS)
     tile_rows = min(max(chunk_rows(n_columns + n_targets), least), MAX_TILE_ROWS)
-    for piece, rows in pieces(X, part, tile_rows):
+    if places is not None:
+        blocks = [(part, places.from_row(part.start))]
+    else:
+        blocks = ((piece, Places.of(rows)) for piece, rows in pieces(X, part, tile_rows))
+    for piece, columns in blocks:
         weight = None if sample_weight is None else sample_weight[piece]
-        add_cross_products(rows, (targets[piece], weight), shift, tile_rows, sums)
+        add_cross_products(columns, (targets[piece], weight), shift, tile_rows, sums)
     return sums
 
 

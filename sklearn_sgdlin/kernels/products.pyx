@@ -4,168 +4,247 @@
 
 Rows are copied into a tile that fits the cache, less a shift near the mean of their columns, so
 that few digits cancel later. BLAS adds the products of the tile to the sums: those of all columns
-of X with each other by `dsyrk`, and with the targets by `dgemm`.
+of X with each other by `dsyrk`, and with the targets by `dgemm`. Few columns are multiplied here.
 """
 
 from libc.math cimport sqrt
+from libc.string cimport memset
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
 
-from sklearn_sgdlin.kernels.common cimport unaliased, vectorised_void
+from sklearn_sgdlin.kernels.common cimport prefetch, unaliased, vectorised_void
 
 import numpy as np
 
 ctypedef fused number:
-    float
     double
+    float
     int
     long long
 
 cdef enum:
-    # Rows and columns of a block of an X whose columns lie together in memory. With more, the rows
-    # they are written to would no longer fit the first-level cache.
-    BLOCK = 32
+    DOUBLE, FLOAT, INT, LONG
+
+# Types of numbers that are read as they are, in the order of the codes above.
+NUMBERS = [np.float64, np.float32, np.int32, np.int64]
+
+cdef enum:
     # Columns of X and 1 and targets, up to which this module multiplies them itself, and the rows
-    # that it takes at a time, for which their columns fit the first-level cache.
-    NARROW = 32
-    NARROW_ROWS = 128
+    # of a tile of theirs: BLAS would mostly copy them. Measured: .7 times its time for 60 columns.
+    NARROW = 64
+    NARROW_ROWS = 256
+    # Rows of them that are written as columns at a time: as many as a vector of numbers.
+    BLOCK = 8
+    # Numbers of X that a loop over rows asks for ahead: long enough for memory to answer.
+    AHEAD = 1024
+    # Numbers between columns of a tile. Without them, columns would be multiples of the page size
+    # apart, and displace each other from the first-level cache.
+    GAP = 8
 
 
 cdef struct Source:                 # rows of X, and what goes with them
     Py_ssize_t n_features
-    Py_ssize_t row_stride           # in numbers
-    Py_ssize_t column_stride
-    bint by_columns                 # whether neighbours in memory are those of a column
+    Py_ssize_t n_targets
+    const Py_ssize_t* addresses     # of the first number of each column
+    const Py_ssize_t* strides       # from row to row, in bytes
+    const Py_ssize_t* types         # DOUBLE, FLOAT, INT or LONG
+    bint by_rows                    # whether they are an array whose rows lie together in memory
     const double* shift             # of the columns of X, then of the targets
     const double* targets           # of shape (n_rows, n_targets)
     const double* sample_weight     # or NULL
-    Py_ssize_t n_targets
 
 
 cdef struct Tile:                   # rows (x, 1) and their targets, both times roots of weights
-    double* rows
-    double* targets
-    double* roots
-    double* columns                 # work space for a few rows, column after column
     int n_rows
+    double* values
+    Py_ssize_t row_step
+    Py_ssize_t column_step
+    double* targets
+    Py_ssize_t target_row_step
+    Py_ssize_t target_step
+    double* roots
 
 
-cdef inline void write_row(const number* x, Source source, double root,
-                           unaliased z) noexcept nogil:
-    """z = root * (x - shift)."""
-    cdef Py_ssize_t j
-    if source.column_stride == 1:
+cdef inline void prefetch_row(const number* x, Py_ssize_t row_stride, Py_ssize_t stride,
+                              Py_ssize_t n_features) noexcept nogil:
+    """Ask memory for a row some rows ahead."""
+    cdef Py_ssize_t j, n_numbers = n_features * stride
+    x += (1 + AHEAD // n_features) * row_stride
+    for j in range(0, n_numbers, 8):
+        prefetch(x + j)
+
+
+cdef inline void write_rows(const number* x, Py_ssize_t row_stride, Py_ssize_t stride,
+                            Source source, Tile tile) noexcept nogil:
+    """z = root * (x - shift) for rows that lie together in memory, as rows."""
+    cdef Py_ssize_t i, j
+    cdef double root
+    cdef unaliased z
+    for i in range(tile.n_rows):
+        z, root = tile.values + i * tile.row_step, tile.roots[i]
+        if stride == 1:
+            for j in range(source.n_features):
+                z[j] = root * (x[j] - source.shift[j])
+        else:
+            for j in range(source.n_features):
+                z[j] = root * (x[j * stride] - source.shift[j])
+        x += row_stride
+
+
+cdef inline void write_transposed(const number* x, Py_ssize_t row_stride, Py_ssize_t stride,
+                                  Source source, Py_ssize_t step, Py_ssize_t n_rows,
+                                  unaliased z) noexcept nogil:
+    """z = x - shift for at most `BLOCK` rows that lie together in memory, as columns."""
+    cdef Py_ssize_t i, j
+    for i in range(n_rows):
+        prefetch_row(x + i * row_stride, row_stride, stride, source.n_features)
+    if n_rows == BLOCK:             # a number of rows that the compiler knows
         for j in range(source.n_features):
-            z[j] = root * (x[j] - source.shift[j])
+            for i in range(BLOCK):
+                z[j * step + i] = x[i * row_stride + j * stride] - source.shift[j]
     else:
         for j in range(source.n_features):
-            z[j] = root * (x[j * source.column_stride] - source.shift[j])
+            for i in range(n_rows):
+                z[j * step + i] = x[i * row_stride + j * stride] - source.shift[j]
 
 
-cdef inline void write_block(const number* x, Source source, const double* shift,
-                             Py_ssize_t n_rows, Py_ssize_t n_columns, unaliased z) noexcept nogil:
-    """z = x - shift for some rows and columns of X, in the order in which X lies in memory."""
-    cdef Py_ssize_t i, j
-    cdef const number* column
-    for j in range(n_columns):
-        column = x + j * source.column_stride
+cdef inline void write_column(const number* x, Py_ssize_t stride, double shift, int n_rows,
+                              unaliased z) noexcept nogil:
+    """z = x - shift for a column."""
+    cdef Py_ssize_t i
+    if stride == 1:
         for i in range(n_rows):
-            z[i * (source.n_features + 1) + j] = column[i * source.row_stride] - shift[j]
+            z[i] = x[i] - shift
+    else:
+        for i in range(n_rows):
+            z[i] = x[i * stride] - shift
 
 
-cdef inline void write_columns(const number* x, Source source, Tile tile) noexcept nogil:
-    """Copy rows of an X whose columns lie together in memory into a tile, block by block."""
-    cdef Py_ssize_t first = 0, i, j, width = source.n_features + 1
-    while first < source.n_features:
-        i = 0
-        while i < tile.n_rows:
-            write_block(x + i * source.row_stride + first * source.column_stride, source,
-                        source.shift + first, min(<Py_ssize_t> BLOCK, tile.n_rows - i),
-                        min(<Py_ssize_t> BLOCK, source.n_features - first),
-                        tile.rows + i * width + first)
-            i += BLOCK
-        first += BLOCK
-    if source.sample_weight != NULL:
-        for i in range(tile.n_rows):
-            for j in range(source.n_features):
-                tile.rows[i * width + j] *= tile.roots[i]
+cdef inline void write_numbers(const number* x, Source source, Py_ssize_t start, Py_ssize_t j,
+                               Tile tile) noexcept nogil:
+    """Copy all columns of an array whose rows lie together in memory, or one column."""
+    cdef Py_ssize_t size = sizeof(number), row_stride = source.strides[j] // size, stride = 1
+    cdef Py_ssize_t i = 0
+    x += start * row_stride
+    if not source.by_rows:
+        write_column(x, row_stride, source.shift[j], tile.n_rows,
+                     tile.values + j * tile.column_step)
+        return
+    if source.n_features > 1:
+        stride = (source.addresses[1] - source.addresses[0]) // size
+    if tile.column_step == 1:
+        write_rows(x, row_stride, stride, source, tile)
+        return
+    while i < tile.n_rows:
+        write_transposed(x + i * row_stride, row_stride, stride, source, tile.column_step,
+                         min(<Py_ssize_t> BLOCK, tile.n_rows - i), tile.values + i)
+        i += BLOCK
 
 
-cdef vectorised_void write_tile(const number* X, Source source, Py_ssize_t start,
-                                Tile tile) noexcept nogil:
+cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noexcept nogil:
     """Copy rows from `start` on, and their targets, into a tile."""
     cdef Py_ssize_t i, j, n_features = source.n_features, n_targets = source.n_targets
-    cdef const number* x = X + start * source.row_stride
     cdef const double* y = source.targets + start * n_targets
+    cdef const void* first
     for i in range(tile.n_rows):
         tile.roots[i] = 1
         if source.sample_weight != NULL:
             tile.roots[i] = sqrt(source.sample_weight[start + i])
-        tile.rows[i * (n_features + 1) + n_features] = tile.roots[i]
+        tile.values[i * tile.row_step + n_features * tile.column_step] = tile.roots[i]
         for j in range(n_targets):
-            tile.targets[i * n_targets + j] = tile.roots[i] * (
+            tile.targets[i * tile.target_row_step + j * tile.target_step] = tile.roots[i] * (
                 y[i * n_targets + j] - source.shift[n_features + j]
             )
-    if source.by_columns:
-        write_columns(x, source, tile)
-    else:
-        for i in range(tile.n_rows):
-            write_row(x + i * source.row_stride, source, tile.roots[i],
-                      tile.rows + i * (n_features + 1))
+    for j in range(1 if source.by_rows else n_features):
+        first = <const void*> source.addresses[j]
+        if source.types[j] == DOUBLE:
+            write_numbers(<const double*> first, source, start, j, tile)
+        elif source.types[j] == FLOAT:
+            write_numbers(<const float*> first, source, start, j, tile)
+        elif source.types[j] == INT:
+            write_numbers(<const int*> first, source, start, j, tile)
+        else:
+            write_numbers(<const long long*> first, source, start, j, tile)
+    if tile.row_step == 1 and source.sample_weight != NULL:
+        for j in range(n_features):
+            for i in range(tile.n_rows):
+                tile.values[j * tile.column_step + i] *= tile.roots[i]
 
 
-cdef inline void transpose(const double* rows, Py_ssize_t n_rows, Py_ssize_t n_columns,
-                           Py_ssize_t step, unaliased columns) noexcept nogil:
-    """Write rows one after the other as columns that begin `step` numbers apart."""
-    cdef Py_ssize_t i, j
-    for i in range(n_rows):
-        for j in range(n_columns):
-            columns[j * step + i] = rows[i * n_columns + j]
-
-
-cdef inline void add_dot_products(const double* column, const double** others, Py_ssize_t n_rows,
-                                  double** totals) noexcept nogil:
-    """Add the dot products of a column with four others to four totals."""
-    cdef const double* other_0 = others[0]
-    cdef const double* other_1 = others[1]
-    cdef const double* other_2 = others[2]
-    cdef const double* other_3 = others[3]
-    cdef double t_0 = 0, t_1 = 0, t_2 = 0, t_3 = 0
+cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t step,
+                                  unaliased sums) noexcept nogil:
+    """Add the dot products of four columns with four others to sums, in rows of `NARROW`."""
     cdef Py_ssize_t i
-    for i in range(n_rows):
-        t_0 += column[i] * other_0[i]
-        t_1 += column[i] * other_1[i]
-        t_2 += column[i] * other_2[i]
-        t_3 += column[i] * other_3[i]
-    totals[0][0] += t_0
-    totals[1][0] += t_1
-    totals[2][0] += t_2
-    totals[3][0] += t_3
+    cdef const double* a_1 = a + step
+    cdef const double* a_2 = a + 2 * step
+    cdef const double* a_3 = a + 3 * step
+    cdef const double* b_1 = b + step
+    cdef const double* b_2 = b + 2 * step
+    cdef const double* b_3 = b + 3 * step
+    cdef double s_00 = 0, s_01 = 0, s_02 = 0, s_03 = 0, s_10 = 0, s_11 = 0, s_12 = 0, s_13 = 0
+    cdef double s_20 = 0, s_21 = 0, s_22 = 0, s_23 = 0, s_30 = 0, s_31 = 0, s_32 = 0, s_33 = 0
+    for i in range(NARROW_ROWS):
+        s_00 += a[i] * b[i]
+        s_01 += a[i] * b_1[i]
+        s_02 += a[i] * b_2[i]
+        s_03 += a[i] * b_3[i]
+        s_10 += a_1[i] * b[i]
+        s_11 += a_1[i] * b_1[i]
+        s_12 += a_1[i] * b_2[i]
+        s_13 += a_1[i] * b_3[i]
+        s_20 += a_2[i] * b[i]
+        s_21 += a_2[i] * b_1[i]
+        s_22 += a_2[i] * b_2[i]
+        s_23 += a_2[i] * b_3[i]
+        s_30 += a_3[i] * b[i]
+        s_31 += a_3[i] * b_1[i]
+        s_32 += a_3[i] * b_2[i]
+        s_33 += a_3[i] * b_3[i]
+    sums[0] += s_00
+    sums[1] += s_01
+    sums[2] += s_02
+    sums[3] += s_03
+    sums[NARROW] += s_10
+    sums[NARROW + 1] += s_11
+    sums[NARROW + 2] += s_12
+    sums[NARROW + 3] += s_13
+    sums[2 * NARROW] += s_20
+    sums[2 * NARROW + 1] += s_21
+    sums[2 * NARROW + 2] += s_22
+    sums[2 * NARROW + 3] += s_23
+    sums[3 * NARROW] += s_30
+    sums[3 * NARROW + 1] += s_31
+    sums[3 * NARROW + 2] += s_32
+    sums[3 * NARROW + 3] += s_33
 
 
-cdef vectorised_void multiply_narrow_tile(Tile tile, Py_ssize_t n_columns, Py_ssize_t n_targets,
-                                          double* sums) noexcept nogil:
-    """Do what `multiply_tile` does, for so few columns that BLAS would mostly copy them."""
-    cdef Py_ssize_t start = 0, n_rows, j, k, other, last = n_columns + n_targets - 1
-    cdef double* columns = tile.columns
-    cdef const double* others[4]
-    cdef double* totals[4]
-    cdef double none = 0
-    while start < tile.n_rows:
-        n_rows = min(<Py_ssize_t> NARROW_ROWS, tile.n_rows - start)
-        transpose(tile.rows + start * n_columns, n_rows, n_columns, NARROW_ROWS, columns)
-        transpose(tile.targets + start * n_targets, n_rows, n_targets, NARROW_ROWS,
-                  columns + n_columns * NARROW_ROWS)
-        for j in range(n_columns):
-            for k in range(j, n_columns + n_targets, 4):
-                for other in range(4):      # beyond the end: the last one, for nothing
-                    others[other] = columns + min(k + other, last) * NARROW_ROWS
-                    totals[other] = &none
-                    if k + other < n_columns:
-                        totals[other] = sums + j * n_columns + k + other
-                    elif k + other <= last:
-                        totals[other] = sums + (k + other) * n_columns + j
-                add_dot_products(columns + j * NARROW_ROWS, others, n_rows, totals)
-        start += NARROW_ROWS
+cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step,
+                                          Py_ssize_t n_columns, double* sums) noexcept nogil:
+    """Add the products of each column with those from it on to the upper triangle of the sums."""
+    cdef Py_ssize_t j, k
+    for j in range(0, n_columns, 4):
+        for k in range(j, n_columns, 4):
+            add_dot_products(columns + j * step, columns + k * step, step, sums + j * NARROW + k)
+
+
+cdef void exchange(Source source, double* narrow_sums, double* products, double* squares,
+                   bint back) noexcept nogil:
+    """Copy the sums so far to where `multiply_narrow_tile` adds to them, or back."""
+    cdef Py_ssize_t j, k, n_columns = source.n_features + 1
+    cdef double* place
+    for j in range(n_columns + source.n_targets):
+        for k in range(j, n_columns + source.n_targets):
+            if k < n_columns:
+                place = products + j * n_columns + k
+            elif j < n_columns:
+                place = products + k * n_columns + j
+            elif j == k:
+                place = squares + j - n_columns
+            else:
+                continue  # products of targets are not needed
+            if back:
+                place[0] = narrow_sums[j * NARROW + k]
+            else:
+                narrow_sums[j * NARROW + k] = place[0]
 
 
 cdef vectorised_void add_squares(Tile tile, Py_ssize_t n_targets,
@@ -182,24 +261,24 @@ cdef vectorised_void add_squares(Tile tile, Py_ssize_t n_targets,
 cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) noexcept nogil:
     """Add the products of the columns (x, 1) with each other, and with the targets, to the sums."""
     cdef char lower = b"L", normal = b"N", transposed = b"T"
-    cdef int step = 1
+    cdef bint by_rows = tile.column_step == 1
+    cdef char* rows = &normal if by_rows else &transposed
+    cdef char* columns = &transposed if by_rows else &normal
+    cdef int step = 1, n_rows = tile.n_rows, height = n_columns if by_rows else n_rows
+    cdef int width = n_rows if by_rows else n_columns
+    cdef int leading = <int> (tile.row_step if by_rows else tile.column_step)
     cdef double one = 1
     cdef double* mixed = sums + <Py_ssize_t> n_columns * n_columns
-    if n_columns + n_targets <= NARROW:
-        multiply_narrow_tile(tile, n_columns, n_targets, sums)
-        return
-    dsyrk(&lower, &normal, &n_columns, &tile.n_rows, &one, tile.rows, &n_columns, &one, sums,
-          &n_columns)
+    dsyrk(&lower, rows, &n_columns, &n_rows, &one, tile.values, &leading, &one, sums, &n_columns)
     if n_targets == 1:
-        dgemv(&normal, &n_columns, &tile.n_rows, &one, tile.rows, &n_columns, tile.targets, &step,
-              &one, mixed, &step)
+        dgemv(rows, &height, &width, &one, tile.values, &leading, tile.targets, &step, &one, mixed,
+              &step)
     else:
-        dgemm(&normal, &transposed, &n_columns, &n_targets, &tile.n_rows, &one, tile.rows,
-              &n_columns, tile.targets, &n_targets, &one, mixed, &n_columns)
+        dgemm(rows, &transposed, &n_columns, &n_targets, &n_rows, &one, tile.values, &leading,
+              tile.targets, &n_targets, &one, mixed, &n_columns)
 
 
-def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
-                       Py_ssize_t tile_rows, sums):
+def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t tile_rows, sums):
     """Add the products of the shifted columns of X and 1 with each other and with the targets.
 
     With rows ``z = (x - shift_x, 1)`` and targets ``r = y - shift_y``, each row of weight h adds
@@ -207,8 +286,10 @@ def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
 
     Parameters
     ----------
-    X : array of shape (n_rows, n_features), in any memory layout
-        Of float32, float64, or signed integers of 32 or 64 bits.
+    columns : (addresses, strides, types, by_rows)
+        Integer arrays of shape (n_features,): where each column of X begins in memory, the step
+        from row to row in bytes, and the position of its type in `NUMBERS`. And whether they are
+        the columns of an array whose rows lie together in memory. The caller keeps them alive.
     targets : (y, sample_weight)
         float64 arrays of shape (n_rows, n_targets) and (n_rows,), C-ordered; None for weights of
         one.
@@ -219,59 +300,45 @@ def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
         Arrays of shape (n_features + 1 + n_targets, n_features + 1) and (n_targets,). The first
         n_features + 1 rows of the products are symmetric: of these the upper triangle is written.
     """
-    y, weights = targets
-    cdef const double[:, ::1] c_y = y
-    cdef const double[::1] sample_weight = weights
+    cdef const Py_ssize_t[::1] addresses = columns[0]
+    cdef const Py_ssize_t[::1] strides = columns[1]
+    cdef const Py_ssize_t[::1] types = columns[2]
+    cdef bint by_rows = columns[3]
+    cdef const double[:, ::1] y = targets[0]
+    cdef const double[::1] sample_weight = targets[1]
     cdef double[:, ::1] products = sums[0]
     cdef double[::1] squares = sums[1]
-    cdef Py_ssize_t n_features = X.shape[1], n_targets = c_y.shape[1], n_rows = X.shape[0]
-    cdef Py_ssize_t start, size = sizeof(number)
-    cdef Source source = Source(n_features, X.strides[0] // size, X.strides[1] // size, False,
-                                &shift[0], &c_y[0, 0], NULL, n_targets)
-    source.by_columns = abs(source.row_stride) < abs(source.column_stride)
-    if weights is not None:
+    cdef Py_ssize_t n_features = addresses.shape[0], n_targets = y.shape[1]
+    cdef Source source = Source(n_features, n_targets, &addresses[0], &strides[0], &types[0],
+                                by_rows, &shift[0], &y[0, 0], NULL)
+    if targets[1] is not None:
         source.sample_weight = &sample_weight[0]
-    tile_rows = min(tile_rows, n_rows)
-    cdef double[::1] space = np.empty(tile_rows * (n_features + 1 + n_targets + 1)
-                                      + NARROW * NARROW_ROWS)
-    cdef Tile tile = Tile(&space[0], &space[tile_rows * (n_features + 1)],
-                          &space[tile_rows * (n_features + 1 + n_targets)],
-                          &space[tile_rows * (n_features + 1 + n_targets + 1)], 0)
+    cdef Py_ssize_t n_columns = n_features + 1, n_all = n_columns + n_targets
+    cdef Py_ssize_t n_rows = y.shape[0], start = 0, step
+    cdef bint narrow = n_all <= NARROW
+    tile_rows = NARROW_ROWS if narrow else min(tile_rows, n_rows)
+    step = tile_rows + GAP
+    cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows)
+    cdef double[:, ::1] narrow_sums = np.zeros((NARROW, NARROW))
+    cdef Tile tile = Tile(0, &space[0], 1, step, &space[n_columns * step], n_targets, 1,
+                          &space[(n_all + 3) * step])
+    if narrow:
+        tile.target_row_step, tile.target_step = 1, step
+    elif by_rows:
+        tile.row_step, tile.column_step = n_columns, 1
     with nogil:
-        start = 0
+        if narrow:
+            exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], False)
         while start < n_rows:
             tile.n_rows = <int> min(tile_rows, n_rows - start)
-            write_tile(&X[0, 0], source, start, tile)
-            multiply_tile(tile, <int> (n_features + 1), <int> n_targets, &products[0, 0])
-            add_squares(tile, n_targets, &squares[0])
+            if narrow and tile.n_rows < NARROW_ROWS:
+                memset(tile.values, 0, n_all * step * sizeof(double))
+            write_tile(source, start, tile)
+            if narrow:
+                multiply_narrow_tile(tile.values, step, n_all, &narrow_sums[0, 0])
+            else:
+                multiply_tile(tile, <int> n_columns, <int> n_targets, &products[0, 0])
+                add_squares(tile, n_targets, &squares[0])
             start += tile_rows
-
-
-cdef vectorised_void gather(const Py_ssize_t* addresses, const Py_ssize_t* strides,
-                            Py_ssize_t n_columns, Py_ssize_t start, Py_ssize_t n_rows,
-                            double* out) noexcept nogil:
-    cdef Py_ssize_t first = 0, i, j, stop
-    cdef const double* column
-    while first < n_rows:
-        stop = min(first + BLOCK, n_rows)
-        for j in range(n_columns):
-            column = <const double*> addresses[j] + start * strides[j]
-            for i in range(first, stop):
-                out[i * n_columns + j] = column[i * strides[j]]
-        first = stop
-
-
-def gather_columns(const Py_ssize_t[::1] addresses, const Py_ssize_t[::1] strides,
-                   Py_ssize_t start, double[:, ::1] out):
-    """Write rows of a table whose columns lie apart in memory, from `start` on, as float64.
-
-    Parameters
-    ----------
-    addresses, strides : arrays of shape (n_columns,)
-        Where each column of float64 begins, and the step from row to row, in numbers. The caller
-        keeps the columns alive.
-    start : int
-    out : array of shape (n_rows, n_columns)
-    """
-    with nogil:
-        gather(&addresses[0], &strides[0], addresses.shape[0], start, out.shape[0], &out[0, 0])
+        if narrow:
+            exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], True)
