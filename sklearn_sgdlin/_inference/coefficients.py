@@ -7,6 +7,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._regressor import SGDLinearRegressor
+from ..data.csr import FAR
 from ..model.loss import SQUARED_ERROR, make_loss
 from .checks import check_model, check_rows, residual_square
 from .covariance import covariance_from_products, covariance_from_rows
@@ -225,8 +226,11 @@ def _states(model):
 
 def _design(model, state):
     """Return the `Design` of a model, centred at the means of the columns."""
-    mean = state.moments.mean[:-1]
-    return Design(mean if model.fit_intercept else np.zeros(len(mean)), bool(model.fit_intercept))
+    moments = state.moments.of_columns(slice(-1))
+    if not model.fit_intercept:
+        return Design(np.zeros(len(moments.mean)), False, near=True)
+    near = np.abs(moments.mean) <= FAR * np.sqrt(moments.variance(True))
+    return Design(moments.mean, True, bool(near.all()))
 
 
 def _theta(model, design, target):

@@ -9,8 +9,6 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from .._regressor import SGDLinearRegressor
 from .._validation import validated_rows
-from ..data.layouts import pieces
-from ..linalg.blocks import chunk_rows
 from .coefficients import coef_inference
 from .design import Design
 
@@ -85,15 +83,14 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
     """
     inference = coef_inference(model) if inference is None else inference
     X = validated_rows(model, X)
-    design = Design(inference.centre, bool(model.fit_intercept))
+    design = Design(inference.centre, bool(model.fit_intercept), near=False)
     covariances = inference.centred_covariance.reshape(-1, design.size, design.size)
     prediction = model._linear(X)
     variance = np.empty((X.shape[0], len(covariances)))
-    for piece, rows in pieces(X, slice(0, X.shape[0]), chunk_rows(design.size)):
-        for part, z in design.of_rows(rows):
-            for target, covariance in enumerate(covariances):
-                square = (np.dot(z, covariance) * z).sum(axis=1)
-                variance[piece.start + part.start : piece.start + part.stop, target] = square
+    for rows, numbers in design.chunks(X, slice(0, X.shape[0])):
+        z = rows.dense()
+        for target, covariance in enumerate(covariances):
+            variance[numbers, target] = np.einsum("ij,ij->i", np.dot(z, covariance), z)
     variance = np.maximum(variance, 0.0).reshape(prediction.shape)
     factor = stdtrit(inference.df_resid, (1 + confidence_level) / 2)
     row_interval = None

@@ -6,14 +6,18 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 
 from .._validation import as_c_ordered, validated
-from ..data.layouts import pieces
 from ..data.row_ranges import in_threads, row_ranges
 from ..data.sums import add_up
-from ..linalg.blocks import chunk_rows
 
 
 class RowsInMemory:
     """Rows of X, of targets and weights in this process.
+
+    Parameters
+    ----------
+    model : SGDLinearRegressor
+    X, y, sample_weight : array-like
+        As `fit` takes them.
 
     Attributes
     ----------
@@ -40,8 +44,8 @@ class RowsInMemory:
     def each(self, task, design, target, *args):
         """Yield ``task(chunks, *args)`` of ranges of the rows, in their order.
 
-        Chunks are tuples: the coordinates of some rows in a `Design`, which the next chunk
-        overwrites, their targets, weights, and the slice of all rows that they are.
+        Chunks are tuples: some `DesignRows`, which the next ones overwrite, their targets and
+        weights, and the slice of all rows that they are.
         """
         run = partial(self._run, task, design, target, args)
         yield from in_threads(run, row_ranges(self.X, self.tuning))
@@ -54,11 +58,9 @@ class RowsInMemory:
         return task(self._chunks(design, target, part), *args)
 
     def _chunks(self, design, target, part):
-        for piece, rows in pieces(self.X, part, chunk_rows(design.size)):
-            for within, z in design.of_rows(rows):
-                numbers = slice(piece.start + within.start, piece.start + within.stop)
-                weight = None if self.sample_weight is None else self.sample_weight[numbers]
-                yield z, self.y[numbers, target], weight, numbers
+        for z, numbers in design.chunks(self.X, part):
+            weight = None if self.sample_weight is None else self.sample_weight[numbers]
+            yield z, self.y[numbers, target], weight, numbers
 
     def check_finite(self, sums):
         """Raise scikit-learn's error for values of X that are not finite, if sums are not."""

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..model.moments import Moments
-from .design import factor_of_blocks, factor_of_gram
+from .design import DesignRows, factor_of_blocks, factor_of_gram, gram_of
 
 # Leverage of a row from which its residual is known to be 0 but for rounding errors.
 FULL_LEVERAGE = 1 - 1e-10
@@ -113,25 +113,23 @@ class MEstimator:
 def _sums_of_range(chunks, score, theta, wanted):
     """Return the `RowSums` of chunks."""
     gram, meat, inverse, analytic = wanted
-    total = RowSums(np.zeros(len(theta)), 0.0, 0.0, 0.0, 0.0, 0.0)
+    total = np.zeros(len(theta)), 0.0, 0.0, 0.0
+    grams = meats = None
     for z, y, weight, _ in chunks:
-        psi, squares, curvature = score.of(y - np.dot(z, theta))
+        psi, squares, curvature = score.of(y - z @ theta)
         h = np.ones(len(y)) if weight is None else weight
-        outer = squares * (h**2 if analytic else h)
-        unit = z if inverse is None else np.dot(z, inverse)
-        if meat == "jackknife":
-            leverage = curvature * (unit**2).sum(axis=1)
-            outer /= _distance_to_full(leverage * h if analytic else leverage) ** 2
-        added = RowSums(
-            np.dot(h * psi, z),
-            np.dot(h, squares),
-            np.dot(h, curvature),
-            np.dot(h, curvature**2),
-            0.0 if gram is None else _gram(z, h if gram == "plain" else h * curvature),
-            0.0 if meat is None else _gram(unit, outer),
-        )
-        total = RowSums(*(a + b for a, b in zip(total, added, strict=True)))
-    return total
+        sums = z.rmatvec(h * psi), h @ squares, h @ curvature, h @ curvature**2
+        total = tuple(a + b for a, b in zip(total, sums, strict=True))
+        unit = z if inverse is None else DesignRows(z @ inverse, np.zeros(len(theta)), False)
+        if gram is not None:
+            grams = z.add_gram(h if gram == "plain" else h * curvature, grams)
+        if meat is not None:
+            outer = squares * (h**2 if analytic else h)
+            if meat == "jackknife":
+                leverage = curvature * np.einsum("ij,ij->i", unit.x, unit.x)
+                outer /= _distance_to_full(leverage * h if analytic else leverage) ** 2
+            meats = unit.add_gram(outer, meats)
+    return RowSums(*total, gram_of(grams, z.fit_intercept), gram_of(meats, unit.fit_intercept))
 
 
 def _distance_to_full(leverage):
@@ -145,12 +143,6 @@ def _distance_to_full(leverage):
     return 1.0 - leverage
 
 
-def _gram(z, weight):
-    """Return the sum of weight z z'; NumPy takes the symmetric product of one array with itself."""
-    z = z * np.sqrt(weight)[:, np.newaxis]
-    return np.dot(z.T, z)
-
-
 def _factor_of_range(chunks, score, theta, gram):
     """Return the triangular factor of the rows of chunks, by orthogonal transformations."""
 
@@ -158,8 +150,8 @@ def _factor_of_range(chunks, score, theta, gram):
         for z, y, weight, _ in chunks:
             h = np.ones(len(y)) if weight is None else weight
             if gram == "curved":
-                h = h * score.of(y - np.dot(z, theta))[2]
-            yield z * np.sqrt(h)[:, np.newaxis]
+                h = h * score.of(y - z @ theta)[2]
+            yield z.dense() * np.sqrt(h)[:, np.newaxis]
 
     return factor_of_blocks(blocks())
 
@@ -168,12 +160,12 @@ def _sums_of_groups(chunks, score, theta, codes):
     """Return the numbers of the groups in chunks, and the sums of h psi z of each."""
     found, sums = [], []
     for z, y, weight, part in chunks:
-        psi, _, _ = score.of(y - np.dot(z, theta))
+        psi, _, _ = score.of(y - z @ theta)
         psi = psi if weight is None else weight * psi
         groups, code = np.unique(codes[part], return_inverse=True)
         indicator = csr_array((psi, code, np.arange(len(y) + 1)), shape=(len(y), len(groups)))
         found.append(groups)
-        sums.append(indicator.T @ z)
+        sums.append(indicator.T @ z.dense())
     groups, code = np.unique(np.concatenate(found), return_inverse=True)
     total = np.zeros((len(groups), len(theta)))
     np.add.at(total, code, np.concatenate(sums))
@@ -182,4 +174,4 @@ def _sums_of_groups(chunks, score, theta, codes):
 
 def residuals_of_range(chunks, theta):
     """Return the residuals of chunks, in their order."""
-    return np.concatenate([y - np.dot(z, theta) for z, y, _, _ in chunks])
+    return np.concatenate([y - z @ theta for z, y, _, _ in chunks])
