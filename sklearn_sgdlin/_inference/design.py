@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrcon, dtrtri
 
 from ..data.layouts import pieces
+from ..data.one_pass import MAX_TILE_ROWS, MIN_TILE_ROWS
 from ..kernels.products import add_cross_products
 from ..linalg.blocks import chunk_rows, slices
 from ..linalg.least_squares import DEPENDENT
@@ -17,10 +18,6 @@ from ..linalg.triangular import WELL_CONDITIONED, triangular_factor
 # Squared pivot of a Cholesky factor, relative to its diagonal entry, above which products of
 # columns have lost at most about 8 of their 16 digits.
 MIN_PIVOT = 1e-7
-
-
-# Rows of a chunk at most: they stay in the cache while they are multiplied with several arrays.
-MAX_CHUNK_ROWS = 1024
 
 
 class Design(NamedTuple):
@@ -46,6 +43,11 @@ class Design(NamedTuple):
         """Number of coefficients, with the intercept."""
         return len(self.centre) + self.fit_intercept
 
+    @property
+    def chunk_rows(self):
+        """Number of rows that are multiplied at a time."""
+        return min(max(chunk_rows(self.size), MIN_TILE_ROWS), MAX_TILE_ROWS)
+
     def theta(self, coef, intercept):
         """Return the coefficients: the prediction at the centre first, if there is an intercept."""
         if not self.fit_intercept:
@@ -66,7 +68,7 @@ class Design(NamedTuple):
             Overwritten by the next ones.
         numbers : slice
         """
-        step = min(chunk_rows(self.size), MAX_CHUNK_ROWS)
+        step = self.chunk_rows
         shift, buffer = (self.centre if self.near else np.zeros_like(self.centre)), None
         for piece, rows in pieces(X, part, step):
             for within in slices(len(rows), step):

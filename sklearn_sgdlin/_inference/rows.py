@@ -6,8 +6,11 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 
 from .._validation import as_c_ordered, validated
+from ..data.layouts import pieces
 from ..data.row_ranges import in_threads, row_ranges
 from ..data.sums import add_up
+from ..kernels.products import add_cross_products
+from .design import gram_of
 
 
 class RowsInMemory:
@@ -62,8 +65,38 @@ class RowsInMemory:
             weight = None if self.sample_weight is None else self.sample_weight[numbers]
             yield z, self.y[numbers, target], weight, numbers
 
+    def sums_by_residuals(self, design, target, theta, analytic):
+        """Return sums for squared error, in one compiled pass.
+
+        Returns
+        -------
+        gradient : ndarray of shape (size,)
+            Of h e z, with weights h, residuals e and rows z of the design.
+        square : float
+            Of h e**2.
+        meat : ndarray of shape (size, size)
+            Of h e**2 z z', or h**2 e**2 z z' for analytic weights.
+        """
+        y = np.ascontiguousarray(self.y[:, target, np.newaxis])
+        model = design, theta, analytic
+        run = partial(_sums_by_residuals, self.X, y, self.sample_weight, model)
+        return add_up(in_threads(run, row_ranges(self.X, self.tuning)))
+
     def check_finite(self, sums):
         """Raise scikit-learn's error for values of X that are not finite, if sums are not."""
         if not np.isfinite(sums).all():
             assert_all_finite(as_c_ordered(self.X), input_name="X")
             raise ValueError("Sums over the rows are too large for dtype('float64'). Rescale X.")
+
+
+def _sums_by_residuals(X, y, sample_weight, model, part):
+    """Return the `sums_by_residuals` of a range of rows."""
+    design, theta, analytic = model
+    n_features, first = len(design.centre), int(design.fit_intercept)
+    sums = np.zeros((n_features + 2, n_features + 1)), np.zeros(1)
+    shift = np.append(design.centre, theta[0] if first else 0.0)
+    for piece, rows in pieces(X, part, design.chunk_rows):
+        targets = y[piece], None if sample_weight is None else sample_weight[piece]
+        add_cross_products(rows, targets, shift, design.chunk_rows, sums, theta[first:], analytic)
+    gradient = np.roll(sums[0][-1], 1) if first else sums[0][-1, :-1]
+    return gradient, float(sums[1][0]), gram_of(sums, design.fit_intercept)

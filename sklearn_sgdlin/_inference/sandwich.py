@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from ..model.loss import SQUARED_ERROR
 from ..model.moments import Moments
 from .design import DesignRows, factor_of_blocks, factor_of_gram, gram_of
 
@@ -86,9 +87,17 @@ class MEstimator:
         inverse : ndarray of shape (size, size) or None
             Of the triangular factor of the bread. The meat is that of the rows times this.
         """
-        arguments = self.score, self.theta, (gram, meat, inverse, self.analytic)
+        where, wanted = (self.design, self.target), (gram, meat, inverse, self.analytic)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite shows in the sums
-            sums = self.rows.sum(_sums_of_range, self.design, self.target, *arguments)
+            compiled = gram is None and meat == "plain" and inverse is None
+            if compiled and self.score.loss == SQUARED_ERROR:
+                weight = self.rows.weight
+                gradient, square, meat = self.rows.sums_by_residuals(
+                    *where, self.theta, self.analytic
+                )
+                sums = RowSums(gradient, square, weight, weight, 0.0, meat)
+            else:
+                sums = self.rows.sum(_sums_of_range, *where, self.score, self.theta, wanted)
         self.rows.check_finite(sums.gradient)
         return sums
 

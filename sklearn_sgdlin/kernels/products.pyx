@@ -7,7 +7,7 @@ that few digits cancel later. BLAS adds the products of the tile to the sums: th
 of X with each other by `dsyrk`, and with the targets by `dgemm`.
 """
 
-from libc.math cimport sqrt
+from libc.math cimport fabs, sqrt
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
 
 from sklearn_sgdlin.kernels.common cimport unaliased, vectorised_void
@@ -198,8 +198,31 @@ cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) n
               &n_columns, tile.targets, &n_targets, &one, mixed, &n_columns)
 
 
+cdef vectorised_void weigh_by_residuals(Source source, Tile tile, const double* coef,
+                                        bint squared_weights, double* squares) noexcept nogil:
+    """Multiply the rows of a tile by their residuals, and add the squares of these.
+
+    Targets become such that their product with a row is that of its weight and residual.
+    """
+    cdef Py_ssize_t i, j, n_features = source.n_features
+    cdef double residual, root, factor
+    cdef double* z
+    for i in range(tile.n_rows):
+        z = tile.rows + i * (n_features + 1)
+        residual = 0
+        for j in range(n_features):
+            residual += z[j] * coef[j]
+        residual = tile.targets[i] - residual
+        squares[0] += residual * residual
+        root = 1 if squared_weights else tile.roots[i]
+        factor = fabs(residual) / root if root > 0 else 0
+        for j in range(n_features + 1):
+            z[j] *= factor
+        tile.targets[i] = root if residual > 0 else -root
+
+
 def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
-                       Py_ssize_t tile_rows, sums):
+                       Py_ssize_t tile_rows, sums, coef=None, bint squared_weights=False):
     """Add the products of the shifted columns of X and 1 with each other and with the targets.
 
     With rows ``z = (x - shift_x, 1)`` and targets ``r = y - shift_y``, each row of weight h adds
@@ -218,10 +241,17 @@ def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
     sums : (products, squares)
         Arrays of shape (n_features + 1 + n_targets, n_features + 1) and (n_targets,). The first
         n_features + 1 rows of the products are symmetric: of these the upper triangle is written.
+    coef : array of shape (n_features,), default=None
+        With one target and the residuals ``e = r - z coef``, each row adds ``h e**2 z z'``,
+        ``h e z`` and ``h e**2`` instead.
+    squared_weights : bool
+        Whether it adds ``h**2 e**2 z z'``, not ``h e**2 z z'``; with `coef`.
     """
     y, weights = targets
     cdef const double[:, ::1] c_y = y
     cdef const double[::1] sample_weight = weights
+    cdef const double[::1] slopes = coef
+    cdef bint by_residuals = coef is not None
     cdef double[:, ::1] products = sums[0]
     cdef double[::1] squares = sums[1]
     cdef Py_ssize_t n_features = X.shape[1], n_targets = c_y.shape[1], n_rows = X.shape[0]
@@ -242,8 +272,11 @@ def add_cross_products(const number[:, :] X, targets, const double[::1] shift,
         while start < n_rows:
             tile.n_rows = <int> min(tile_rows, n_rows - start)
             write_tile(&X[0, 0], source, start, tile)
+            if by_residuals:
+                weigh_by_residuals(source, tile, &slopes[0], squared_weights, &squares[0])
+            else:
+                add_squares(tile, n_targets, &squares[0])
             multiply_tile(tile, <int> (n_features + 1), <int> n_targets, &products[0, 0])
-            add_squares(tile, n_targets, &squares[0])
             start += tile_rows
 
 
