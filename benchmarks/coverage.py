@@ -80,8 +80,7 @@ def case(errors, check, sizes, *, unfit=False, **parameters):
     return errors, check, sizes, unfit, parameters
 
 
-SIZES = (200, 2000, 1_000_000)
-SMALLER = (200, 2000, 20_000)
+FEW, SIZES = (200, 2000), (200, 2000, 1_000_000)
 HC = {cov_type: partial(coefficients, cov_type=cov_type) for cov_type in ("HC0", "HC1", "HC3")}
 NONROBUST = partial(coefficients, cov_type="nonrobust", given=False)
 FROM_ROWS = partial(coefficients, cov_type="nonrobust")
@@ -90,26 +89,26 @@ HUBER, MEDIAN = {"loss": "huber", "epsilon": 1.0}, {"loss": "quantile"}
 
 CASES = {
     "normal, nonrobust": case(normal, NONROBUST, SIZES),
-    "normal, HC3": case(normal, HC["HC3"], SIZES),
+    "normal, HC3": case(normal, HC["HC3"], FEW),
     "normal, stream, nonrobust": case(normal, NONROBUST, SIZES, chunk_rows=10_000),
-    "normal, chunks of 7, nonrobust": case(normal, NONROBUST, (200, 2000), chunk_rows=7),
-    "normal, mean": case(normal, partial(predictions, which="mean_interval"), SMALLER[:2]),
-    "normal, new row": case(normal, partial(predictions, which="row_interval"), SMALLER[:2]),
-    "heteroskedastic, nonrobust": case(heteroskedastic, NONROBUST, SIZES, unfit=True),
-    "heteroskedastic, HC0": case(heteroskedastic, HC["HC0"], SMALLER),
+    "normal, chunks of 7, nonrobust": case(normal, NONROBUST, FEW, chunk_rows=7),
+    "normal, mean": case(normal, partial(predictions, which="mean_interval"), FEW),
+    "normal, new row": case(normal, partial(predictions, which="row_interval"), FEW),
+    "heteroskedastic, nonrobust": case(heteroskedastic, NONROBUST, FEW, unfit=True),
+    "heteroskedastic, HC0": case(heteroskedastic, HC["HC0"], FEW),
     "heteroskedastic, HC1": case(heteroskedastic, HC["HC1"], SIZES),
-    "heteroskedastic, HC3": case(heteroskedastic, HC["HC3"], SIZES),
+    "heteroskedastic, HC3": case(heteroskedastic, HC["HC3"], FEW),
     "heavy tails, nonrobust": case(heavy_tails, NONROBUST, SIZES),
-    "heavy tails, HC3": case(heavy_tails, HC["HC3"], SIZES),
+    "heavy tails, HC3": case(heavy_tails, HC["HC3"], FEW),
     "heavy tails, stream, nonrobust": case(heavy_tails, NONROBUST, SIZES, chunk_rows=10_000),
-    "heavy tails, huber, nonrobust": case(heavy_tails, FROM_ROWS, SMALLER, **HUBER),
-    "heavy tails, huber, HC3": case(heavy_tails, HC["HC3"], SMALLER, **HUBER),
-    "heteroskedastic, huber, HC3": case(heteroskedastic, HC["HC3"], SMALLER, **HUBER),
-    "heavy tails, median, nonrobust": case(heavy_tails, FROM_ROWS, SMALLER, **MEDIAN),
-    "heavy tails, median, HC1": case(heavy_tails, HC["HC1"], SMALLER, **MEDIAN),
-    "heteroskedastic, median, HC1": case(heteroskedastic, HC["HC1"], SMALLER, **MEDIAN),
-    "clustered, nonrobust": case(clustered, NONROBUST, SMALLER[1:], unfit=True),
-    "clustered, cluster": case(clustered, CLUSTER, SMALLER[1:]),
+    "heavy tails, huber, nonrobust": case(heavy_tails, FROM_ROWS, FEW, **HUBER),
+    "heavy tails, huber, HC3": case(heavy_tails, HC["HC3"], FEW, **HUBER),
+    "heteroskedastic, huber, HC3": case(heteroskedastic, HC["HC3"], FEW, **HUBER),
+    "heavy tails, median, nonrobust": case(heavy_tails, FROM_ROWS, FEW, **MEDIAN),
+    "heavy tails, median, HC1": case(heavy_tails, HC["HC1"], FEW, **MEDIAN),
+    "heteroskedastic, median, HC1": case(heteroskedastic, HC["HC1"], FEW, **MEDIAN),
+    "clustered, nonrobust": case(clustered, NONROBUST, FEW[1:], unfit=True),
+    "clustered, cluster": case(clustered, CLUSTER, (1000, 2000, 20_000)),
 }
 
 
@@ -120,8 +119,8 @@ def repetition(seed, X, errors, check, parameters):
 
 
 def repetitions(n_rows, quick):
-    """As many as make the standard error of the share 0.2 to 0.4 percentage points."""
-    return 100 if quick else {1_000_000: 700, 20_000: 1200}.get(n_rows, 3000)
+    """As many as make the standard error of the share 0.2 to 0.5 percentage points."""
+    return 100 if quick else {1_000_000: 700, 20_000: 1500}.get(n_rows, 3000)
 
 
 def main():

@@ -61,8 +61,9 @@ def coef_inference(
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
         The rows that the model was fitted to, all of them, in any layout that `fit` reads without
-        a copy; a memory map is read in chunks. None: the products of columns that the model keeps
-        are enough, with squared error and ``cov_type="nonrobust"``.
+        a copy; a memory map is read in chunks. For `DaskSGDLinearRegressor` also a dask collection,
+        as are y and `sample_weight` then, but not for "cluster". None: the products of columns
+        that the model keeps are enough, with squared error and ``cov_type="nonrobust"``.
 
     y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
         Their targets.
@@ -191,7 +192,7 @@ def coef_inference(
     check_model(model, cov_type, weights)
     check_rows(X, y, sample_weight, cov_type, groups)
     loss = _loss(model)
-    rows = None if X is None else RowsInMemory(model, X, y, sample_weight)
+    rows = None if X is None else _rows(model, X, y, sample_weight)
     groups = None if groups is None else _codes(groups, rows)
     names, found = names_of(model), []
     for target, state in enumerate(_states(model)):
@@ -213,6 +214,16 @@ def coef_inference(
             )
         found.append((design, covariance))
     return results_of(model, names, found, confidence_level)
+
+
+def _rows(model, X, y, sample_weight):
+    """Return the rows that passes go over, in memory or on a cluster."""
+    if hasattr(model, "_client"):  # of DaskSGDLinearRegressor, which needs dask
+        from .rows_on_cluster import RowsOnCluster, is_collection
+
+        if is_collection(X):
+            return RowsOnCluster(model.to_local(), model._client(), X, y, sample_weight)
+    return RowsInMemory(model, X, y, sample_weight)
 
 
 def _loss(model):
@@ -248,6 +259,8 @@ def _same_rows(state, rows):
 
 def _codes(groups, rows):
     """Return the number of the group of each row, and how many groups have weight."""
+    if not isinstance(rows, RowsInMemory):
+        raise ValueError("cov_type='cluster' needs X, y and groups in memory.")
     groups = column_or_1d(groups)
     check_consistent_length(rows.y, groups)
     _, codes = np.unique(groups, return_inverse=True)

@@ -131,12 +131,13 @@ def _nonrobust_factor(estimator, sums, df):
 
 def _score_of_quantile(estimator):
     """Return the score with the bandwidth for its residuals."""
-    rows, target = estimator.rows, estimator.target
-    parts = rows.each(residuals_of_range, estimator.design, target, estimator.theta)
-    residual = np.concatenate(list(parts))
+    parts = estimator.rows.each(
+        residuals_of_range, estimator.design, estimator.target, estimator.theta
+    )
+    residual, weight = np.hstack(list(parts))
     loss, of_y = estimator.score.loss, estimator.of_y
     deviation = sqrt(of_y.sum_of_squares[0] / of_y.weight)
-    bandwidth = quantile_bandwidth(residual, rows.sample_weight, deviation, loss.level)
+    bandwidth = quantile_bandwidth(residual, weight, deviation, loss.level)
     return Score(loss, bandwidth)
 
 

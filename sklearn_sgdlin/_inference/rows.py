@@ -44,14 +44,17 @@ class RowsInMemory:
         self.n_rows = len(y) if weight is None else int(np.count_nonzero(weight))
         self.weight = float(len(y) if weight is None else weight.sum())
 
+    def _map(self, run):
+        """Return the results of a function of ranges of the rows, in their order."""
+        return in_threads(run, row_ranges(self.X, self.tuning))
+
     def each(self, task, design, target, *args):
         """Yield ``task(chunks, *args)`` of ranges of the rows, in their order.
 
         Chunks are tuples: some `DesignRows`, which the next ones overwrite, their targets and
         weights, and the slice of all rows that they are.
         """
-        run = partial(self._run, task, design, target, args)
-        yield from in_threads(run, row_ranges(self.X, self.tuning))
+        yield from self._map(partial(self._run, task, design, target, args))
 
     def sum(self, task, *args):
         """Return the sum of the results of `each`."""
@@ -80,7 +83,7 @@ class RowsInMemory:
         y = np.ascontiguousarray(self.y[:, target, np.newaxis])
         model = design, theta, analytic
         run = partial(_sums_by_residuals, self.X, y, self.sample_weight, model)
-        return add_up(in_threads(run, row_ranges(self.X, self.tuning)))
+        return add_up(self._map(run))
 
     def check_finite(self, sums):
         """Raise scikit-learn's error for values of X that are not finite, if sums are not."""

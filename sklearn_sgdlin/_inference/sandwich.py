@@ -182,5 +182,8 @@ def _sums_of_groups(chunks, score, theta, codes):
 
 
 def residuals_of_range(chunks, theta):
-    """Return the residuals of chunks, in their order."""
-    return np.concatenate([y - z @ theta for z, y, _, _ in chunks])
+    """Return the residuals of chunks, in their order, and the weights."""
+    both = [
+        (y - z @ theta, np.ones(len(y)) if weight is None else weight) for z, y, weight, _ in chunks
+    ]
+    return np.hstack(both)

@@ -54,14 +54,14 @@ def quantile_bandwidth(residual, sample_weight, deviation, level):
     Parameters
     ----------
     residual : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,) or None
+    sample_weight : ndarray of shape (n_rows,)
         Frequencies.
     deviation : float
         Standard deviation of y.
     level : float
         Of the quantile.
     """
-    n_rows = len(residual) if sample_weight is None else sample_weight.sum()
+    n_rows = sample_weight.sum()
     normal = ndtri(level)
     density = exp(-(normal**2) / 2) / sqrt(2 * pi)
     width = ndtri((1 + BANDWIDTH_LEVEL) / 2) ** (2 / 3)
@@ -79,8 +79,6 @@ def quantile_bandwidth(residual, sample_weight, deviation, level):
 
 def quantiles(values, sample_weight, levels):
     """Return quantiles by linear interpolation, where a value of weight k counts as k values."""
-    if sample_weight is None:
-        return np.quantile(values, levels)
     order = np.argsort(values)
     last = np.cumsum(sample_weight[order])
     place = np.asarray(levels) * (last[-1] - 1)
