@@ -174,7 +174,7 @@ class LossCurveDisplay:
         check_consistent_length(
             self.loss_curve, self.validation_scores, self.learning_rates, self.x_values
         )
-        self.ax_ = _axes(ax)
+        self.ax_ = axes(ax, self)
         self.figure_ = self.ax_.figure
         epochs = np.arange(1, len(self.loss_curve) + 1) if self.x_values is None else self.x_values
         self.rate_lines_ = self._mark_rates(np.asarray(epochs))
@@ -200,7 +200,7 @@ class LossCurveDisplay:
 
     def _plot_training(self, epochs, options):
         """Plot the training loss and set `line_`."""
-        options = _style(options, label=self.loss_name, marker=".", color="C0")
+        options = style(options, label=self.loss_name, marker=".", color="C0")
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **options)
 
     def _plot_validation(self, epochs, options):
@@ -214,7 +214,7 @@ class LossCurveDisplay:
         else:
             self.validation_ax_, label = self.ax_.twinx(), f"validation {self.score_name}"
             self.validation_ax_.set_ylabel(self.score_name)
-        options = _style(options, label=label, marker=".", color="C1")
+        options = style(options, label=label, marker=".", color="C1")
         (self.validation_line_,) = self.validation_ax_.plot(epochs, scores, **options)
 
     def _mark_best(self):
@@ -248,7 +248,7 @@ class LossCurveDisplay:
         top.legend(handles=lines, **place)
 
 
-def _style(options, **default):
+def style(options, **default):
     """Return options of a line, with defaults; abbreviations such as "c" are written out."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
@@ -256,14 +256,14 @@ def _style(options, **default):
     return {**default, **normalize_kwargs(options, Line2D)}
 
 
-def _axes(ax):
-    """Return the axes to plot on, those of a new figure for None."""
+def axes(ax, display):
+    """Return the axes that a display plots on, those of a new figure for None."""
     try:
         # Matplotlib is optional, and slow to import.
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            "LossCurveDisplay requires matplotlib. You can install matplotlib with "
+            f"{type(display).__name__} requires matplotlib. You can install matplotlib with "
             "`pip install matplotlib`"
         ) from error
     return plt.subplots(layout="constrained")[1] if ax is None else ax

@@ -30,6 +30,7 @@ from sklearn_sgdlin import SGDLinearRegressor  # noqa: E402
 from sklearn_sgdlin._tuning import Tuning  # noqa: E402
 from sklearn_sgdlin.dask import DaskSGDLinearRegressor  # noqa: E402
 from sklearn_sgdlin.data import dask_partitions  # noqa: E402
+from sklearn_sgdlin.inference import coef_inference  # noqa: E402
 
 from .data import load  # noqa: E402
 from .test_losses_and_penalties import objective  # noqa: E402
@@ -681,3 +682,26 @@ def test_grid_search_under_joblib(client):
         search.fit(X, y)
     assert search.best_params_ == {"alpha": 1e-4}
     assert search.best_score_ == pytest.approx(clone(search).fit(X, y).best_score_)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+def test_standard_errors_are_those_in_memory(client, frame, loss):
+    """Without the rows, and by sums over partitions, two of which have no weight."""
+    parameters = {"loss": loss, "epsilon": 1.0, "tol": 1e-8, "random_state": 0}
+    rows = frame[[*"abcde"]], frame.y, frame.weight
+    model = DaskSGDLinearRegressor(client=client, **parameters).fit(*rows)
+    in_memory = [part.compute() for part in rows]
+    for cov_type in ["nonrobust", "HC1"] + ["HC3"] * (loss != "quantile"):
+        expected = coef_inference(model.to_local(), *in_memory, cov_type=cov_type)
+        result = coef_inference(model, *rows, cov_type=cov_type)
+        assert_allclose(result.std_error, expected.std_error, rtol=1e-8)
+    if loss == "squared_error":
+        assert_allclose(
+            coef_inference(model).std_error,
+            coef_inference(model, *rows).std_error,
+            rtol=1e-8,
+        )
+    with pytest.raises(ValueError, match="groups in memory"):
+        coef_inference(model, *rows, cov_type="cluster", groups=in_memory[2])
+    with pytest.raises(ValueError, match="from the optimum"):
+        coef_inference(model, rows[0], frame.twice, frame.weight)

@@ -143,6 +143,7 @@ def is_readable(X):
         isinstance(X, np.ndarray)
         and X.dtype in NUMBERS
         and X.dtype.isnative
+        and X.flags.aligned
         and all(stride % X.itemsize == 0 for stride in X.strides)
     )
 

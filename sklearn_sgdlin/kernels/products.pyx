@@ -7,7 +7,7 @@ that few digits cancel later. BLAS adds the products of the tile to the sums: th
 of X with each other by `dsyrk`, and with the targets by `dgemm`. Few columns are multiplied here.
 """
 
-from libc.math cimport sqrt
+from libc.math cimport fabs, sqrt
 from libc.string cimport memset
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
 
@@ -278,7 +278,28 @@ cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) n
               tile.targets, &n_targets, &one, mixed, &n_columns)
 
 
-def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t tile_rows, sums):
+cdef vectorised_void weigh_by_residuals(Tile tile, Py_ssize_t n_features, const double* coef,
+                                        bint squared_weights, double* squares) noexcept nogil:
+    """Multiply the rows of a tile by their residuals, and add the squares of these.
+
+    The target of each row becomes the number by which the row then adds its weight times residual.
+    """
+    cdef Py_ssize_t i, j
+    cdef double residual, root, factor
+    for i in range(tile.n_rows):
+        residual = tile.targets[i]
+        for j in range(n_features):
+            residual -= tile.values[i * tile.row_step + j * tile.column_step] * coef[j]
+        squares[0] += residual * residual
+        root = 1 if squared_weights else tile.roots[i]
+        factor = fabs(residual) / root if root > 0 else 0
+        for j in range(n_features + 1):
+            tile.values[i * tile.row_step + j * tile.column_step] *= factor
+        tile.targets[i] = root if residual > 0 else -root
+
+
+def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t tile_rows, sums,
+                       coef=None, bint squared_weights=False):
     """Add the products of the shifted columns of X and 1 with each other and with the targets.
 
     With rows ``z = (x - shift_x, 1)`` and targets ``r = y - shift_y``, each row of weight h adds
@@ -299,6 +320,11 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
     sums : (products, squares)
         Arrays of shape (n_features + 1 + n_targets, n_features + 1) and (n_targets,). The first
         n_features + 1 rows of the products are symmetric: of these the upper triangle is written.
+    coef : array of shape (n_features,), default=None
+        With one target and the residuals ``e = r - z coef``, each row adds ``h e**2 z z'``,
+        ``h e z`` and ``h e**2`` instead.
+    squared_weights : bool
+        Whether it adds ``h**2 e**2 z z'``, not ``h e**2 z z'``; with `coef`.
     """
     cdef const Py_ssize_t[::1] addresses = columns[0]
     cdef const Py_ssize_t[::1] strides = columns[1]
@@ -306,6 +332,8 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
     cdef bint by_rows = columns[3]
     cdef const double[:, ::1] y = targets[0]
     cdef const double[::1] sample_weight = targets[1]
+    cdef const double[::1] slopes = coef
+    cdef bint by_residuals = coef is not None
     cdef double[:, ::1] products = sums[0]
     cdef double[::1] squares = sums[1]
     cdef Py_ssize_t n_features = addresses.shape[0], n_targets = y.shape[1]
@@ -315,7 +343,7 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
         source.sample_weight = &sample_weight[0]
     cdef Py_ssize_t n_columns = n_features + 1, n_all = n_columns + n_targets
     cdef Py_ssize_t n_rows = y.shape[0], start = 0, step
-    cdef bint narrow = n_all <= NARROW
+    cdef bint narrow = n_all <= NARROW and not by_residuals
     tile_rows = NARROW_ROWS if narrow else min(tile_rows, n_rows)
     step = tile_rows + GAP
     cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows)
@@ -337,8 +365,11 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
             if narrow:
                 multiply_narrow_tile(tile.values, step, n_all, &narrow_sums[0, 0])
             else:
+                if by_residuals:
+                    weigh_by_residuals(tile, n_features, &slopes[0], squared_weights, &squares[0])
+                else:
+                    add_squares(tile, n_targets, &squares[0])
                 multiply_tile(tile, <int> n_columns, <int> n_targets, &products[0, 0])
-                add_squares(tile, n_targets, &squares[0])
             start += tile_rows
         if narrow:
             exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], True)

@@ -95,6 +95,10 @@ def factor_by_products(rows, n_first):
     mixed = inverse_norm[:n_first, np.newaxis] * products[:n_first, n_first:]
     factor[:n_first, n_first:], _ = dtrtrs(cholesky, mixed, trans=1)
     square = products.diagonal()[n_first:] - (factor[:n_first, n_first:] ** 2).sum(axis=0)
+    if (square <= WELL_CONDITIONED * products.diagonal()[n_first:]).any():
+        coef, _ = dtrtrs(cholesky, factor[:n_first, n_first:])
+        residual = rows[:, n_first:] - rows[:, :n_first] @ (inverse_norm[:n_first] * coef.T).T
+        square = (residual**2).sum(axis=0)
     others = range(n_first, len(factor))
     factor[others, others] = np.sqrt(np.maximum(square, 0.0))
     return factor

@@ -58,6 +58,16 @@ class Loss(NamedTuple):
             return outside / self.compliance
         return np.clip(outside / self.compliance, self.lower, self.upper)
 
+    def curvature(self, residual):
+        """Return the second derivative by the prediction, of each residual; kinks count as 0."""
+        if self.compliance == 0:
+            return np.zeros(np.shape(residual))
+        multiplier = self.outside(np.asarray(residual, dtype=np.float64)) / self.compliance
+        curved = (self.lower <= multiplier) & (multiplier <= self.upper)
+        if self.dead_zone > 0:
+            curved &= multiplier != 0
+        return curved / self.compliance
+
     def value(self, residual):
         """Return the loss of each residual."""
         outside = self.outside(np.asarray(residual, dtype=np.float64))

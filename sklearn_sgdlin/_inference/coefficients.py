@@ -1,0 +1,271 @@
+"""Standard errors, p-values and confidence intervals of the coefficients of a fitted model."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from .._regressor import SGDLinearRegressor
+from ..data.csr import FAR
+from ..model.loss import SQUARED_ERROR, make_loss
+from .checks import check_model, check_rows, residual_square
+from .covariance import covariance_from_products, covariance_from_rows
+from .design import Design
+from .products import LeastSquaresProducts
+from .results import names_of, results_of
+from .rows import RowsInMemory
+from .sandwich import MEstimator
+from .scores import Score
+
+COV_TYPES = ("nonrobust", "HC0", "HC1", "HC3", "cluster")
+
+
+@validate_params(
+    {
+        "model": [SGDLinearRegressor],
+        "cov_type": [StrOptions(set(COV_TYPES))],
+        "weights": [StrOptions({"frequency", "analytic"})],
+        "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def coef_inference(
+    model,
+    X=None,
+    y=None,
+    sample_weight=None,
+    *,
+    cov_type="nonrobust",
+    groups=None,
+    weights="frequency",
+    confidence_level=0.95,
+):
+    r"""Return standard errors, p-values and confidence intervals of the coefficients of a model.
+
+    With the rows z of the design (a one for the intercept, then the columns), weights h, residuals
+    e, minus the derivative :math:`\psi` of the loss and its second derivative :math:`\psi'`, the
+    covariance of the coefficients is a sandwich,
+
+    .. math:: A^{-1} B A^{-1}, \qquad A = \sum_i h_i \psi'(e_i) z_i z_i^\top, \qquad
+              B = \sum_i h_i \psi(e_i)^2 z_i z_i^\top.
+
+    For squared error :math:`\psi(e) = e` and :math:`\psi' = 1` [1]_ [2]_. If the errors have one
+    distribution at all rows, it is a number times the inverse of
+    :math:`\sum_i h_i z_i z_i^\top`, and for squared error that is known without the rows.
+
+    Parameters
+    ----------
+    model : SGDLinearRegressor
+        Fitted to its optimum by `fit` or `partial_fit`, without a penalty.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+        The rows that the model was fitted to, all of them, in any layout that `fit` reads without
+        a copy; a memory map is read in chunks. For `DaskSGDLinearRegressor` also a dask collection,
+        as are y and `sample_weight` then, but not for "cluster". None: the products of columns
+        that the model keeps are enough, with squared error and ``cov_type="nonrobust"``.
+
+    y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+        Their targets.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Their weights, as in `fit`.
+
+    cov_type : {"nonrobust", "HC0", "HC1", "HC3", "cluster"}, default="nonrobust"
+        What is assumed of the errors.
+
+        - "nonrobust": independent, of one distribution at all rows.
+        - "HC0": independent, of any variance: the sandwich as above.
+        - "HC1": the same times n / (n - k), with n observations and k coefficients.
+        - "HC3": each :math:`\psi` is divided by 1 less the leverage
+          :math:`\psi'(e) z^\top A^{-1} z` of its row, about the jackknife [3]_. The most
+          reliable one with few rows; takes two passes over them. Not with ``loss="quantile"``.
+        - "cluster": independent between `groups`, of any dependence within: sums of
+          :math:`h \psi z` over each group take the place of its rows in B, times
+          G / (G - 1) (n - 1) / (n - k) with G groups.
+
+    groups : array-like of shape (n_samples,), default=None
+        Label of the group of each row, for ``cov_type="cluster"``.
+
+    weights : {"frequency", "analytic"}, default="frequency"
+        What sample weights are; it changes no coefficient. "frequency": a row of weight k is k
+        rows, as everywhere in this package, so n is the sum of the weights. "analytic": they are
+        proportional to the inverse variances of the errors, as in `WLS` of statsmodels; n is the
+        number of rows of positive weight, B has h squared, and the unit of the weights does not
+        matter.
+
+    confidence_level : float, default=0.95
+        Probability with which an interval contains its coefficient, between 0 and 1.
+
+    Returns
+    -------
+    result : :class:`~sklearn.utils.Bunch`
+        With the attributes below. k is `n_features`, plus 1 and with the intercept first if there
+        is one. Several targets come along a first axis.
+
+        coef : ndarray of shape (k,)
+            Coefficients, in units of y by units of the column.
+        std_error : ndarray of shape (k,)
+            Their standard errors.
+        statistic : ndarray of shape (k,)
+            ``coef / std_error``.
+        p_value : ndarray of shape (k,)
+            Probability of a statistic as far from 0, by Student's t with `df_resid` degrees of
+            freedom, were the coefficient 0.
+        conf_int : ndarray of shape (k, 2)
+            Ends of the confidence intervals.
+        covariance : ndarray of shape (k, k)
+            Covariance of the coefficients.
+        feature_names : ndarray of shape (k,)
+            "intercept", then the names of the columns, or "x0", "x1" and so on.
+        df_resid : float
+            Degrees of freedom of Student's t: n - k, or G - 1 with ``cov_type="cluster"``.
+        residual_variance : float or None
+            Weighted sum of squared residuals by n - k, for squared error and "nonrobust".
+        centre : ndarray of shape (n_features,)
+            Means of the columns; zeros without an intercept.
+        centred_covariance : ndarray of shape (k, k)
+            That of the prediction at `centre`, which takes the place of the intercept, and of the
+            other coefficients: what `predict_interval` uses, as it loses no digits where columns
+            are far from zero.
+        frame : DataFrame or None
+            Coefficients, standard errors, statistics, p-values and intervals as a table; None
+            where pandas has not been imported.
+
+    Raises
+    ------
+    ValueError
+        If the model has a penalty; if it is farther than a tenth of a standard error from the
+        optimum on the rows; if columns are combinations of others; if the rows are needed and not
+        passed; or if there are more than 4096 columns, whose covariance is a matrix too large.
+
+    See Also
+    --------
+    predict_interval : Intervals of predictions.
+    CoefDisplay : Picture of the intervals.
+
+    Notes
+    -----
+    Results equal those of statsmodels with ``use_t=True``: `OLS`, `WLS` for analytic weights,
+    with each `cov_type`. For "huber" the threshold `epsilon` is a number in units of y, not a
+    multiple of an estimated scale. "nonrobust" then equals `RLM` with ``HuberT(epsilon / scale)``
+    and a fixed scale, covariance "H1" [1]_. For "quantile" :math:`\psi'` is the Epanechnikov
+    kernel over a bandwidth, which is that of Hall and Sheather [4]_, scaled by the spread of the
+    residuals as in `QuantReg` of statsmodels. "nonrobust" equals its ``vcov="iid"``, and "HC0" is
+    the sandwich of Powell [5]_; its "robust" is another one, of a density that is the same at all
+    rows. With these losses "nonrobust" takes weights for frequencies only.
+
+    A model of SGD, or one whose `tol` is not small beside the standard errors, may not be near
+    enough to the optimum: the errors say so. Of the path of SGD in `partial_fit` only an average is
+    kept, so there are no standard errors by its fluctuations.
+
+    References
+    ----------
+    .. [1] P. J. Huber, *Robust Statistics*, Wiley, 1981, section 7.6.
+    .. [2] H. White, "A heteroskedasticity-consistent covariance matrix estimator and a direct test
+       for heteroskedasticity", Econometrica 48(4), 1980.
+    .. [3] J. G. MacKinnon and H. White, "Some heteroskedasticity-consistent covariance matrix
+       estimators with improved finite sample properties", Journal of Econometrics 29(3), 1985.
+    .. [4] P. Hall and S. J. Sheather, "On the distribution of a studentized quantile", Journal of
+       the Royal Statistical Society B 50(3), 1988.
+    .. [5] J. L. Powell, "Estimation of monotonic regression models under quantile restrictions",
+       in *Nonparametric and Semiparametric Methods in Econometrics*, Cambridge, 1991.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_sgdlin import SGDLinearRegressor
+    >>> from sklearn_sgdlin.inference import coef_inference
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 2))
+    >>> y = 1 + 2 * X[:, 0] + rng.normal(size=1000)
+    >>> model = SGDLinearRegressor().fit(X, y)
+    >>> coef_inference(model).std_error.round(2)
+    array([0.03, 0.03, 0.03])
+    >>> robust = coef_inference(model, X, y, cov_type="HC3")
+    >>> for name, (lower, upper) in zip(robust.feature_names, robust.conf_int):
+    ...     print(f"{name:9} {lower:5.2f} {upper:5.2f}")
+    intercept  0.89  1.01
+    x0         1.91  2.02
+    x1        -0.08  0.05
+    """
+    check_model(model, cov_type, weights)
+    check_rows(X, y, sample_weight, cov_type, groups)
+    loss = _loss(model)
+    rows = None if X is None else _rows(model, X, y, sample_weight)
+    groups = None if groups is None else _codes(groups, rows)
+    names, found = names_of(model), []
+    for target, state in enumerate(_states(model)):
+        design = _design(model, state)
+        theta = _theta(model, design, target)
+        products = LeastSquaresProducts.of(state, design) if loss == SQUARED_ERROR else None
+        if rows is None:
+            n = state.moments.rows if weights == "analytic" else state.moments.weight
+            square = residual_square(model, state, products)
+            covariance = covariance_from_products(products, square, theta, n, names)
+        else:
+            of_y = state.moments.of_columns(slice(-1, None))
+            estimator = MEstimator(
+                rows, design, target, Score(loss), theta, of_y, weights == "analytic", names
+            )
+            same = products is not None and _same_rows(state, rows)
+            covariance = covariance_from_rows(
+                estimator, cov_type, groups, products if same else None
+            )
+        found.append((design, covariance))
+    return results_of(model, names, found, confidence_level)
+
+
+def _rows(model, X, y, sample_weight):
+    """Return the rows that passes go over, in memory or on a cluster."""
+    if hasattr(model, "_client"):  # of DaskSGDLinearRegressor, which needs dask
+        from .rows_on_cluster import RowsOnCluster, is_collection
+
+        if is_collection(X):
+            return RowsOnCluster(model.to_local(), model._client(), X, y, sample_weight)
+    return RowsInMemory(model, X, y, sample_weight)
+
+
+def _loss(model):
+    return make_loss(model.loss, model.epsilon, model.quantile)
+
+
+def _states(model):
+    """Return the `State` of each target."""
+    return getattr(model._state, "states", (model._state,))
+
+
+def _design(model, state):
+    """Return the `Design` of a model, centred at the means of the columns."""
+    moments = state.moments.of_columns(slice(-1))
+    if not model.fit_intercept:
+        return Design(np.zeros(len(moments.mean)), False, near=True)
+    near = np.abs(moments.mean) <= FAR * np.sqrt(moments.variance(True))
+    return Design(moments.mean, True, bool(near.all()))
+
+
+def _theta(model, design, target):
+    """Return the coefficients of a target in the coordinates of a `Design`."""
+    return design.theta(
+        np.atleast_2d(model.coef_)[target], float(np.atleast_1d(model.intercept_)[target])
+    )
+
+
+def _same_rows(state, rows):
+    """Return whether rows are as many as those that the products of a state are of."""
+    moments = state.moments
+    return moments.rows == rows.n_rows and np.isclose(moments.weight, rows.weight, rtol=1e-12)
+
+
+def _codes(groups, rows):
+    """Return the number of the group of each row, and how many groups have weight."""
+    if not isinstance(rows, RowsInMemory):
+        raise ValueError("cov_type='cluster' needs X, y and groups in memory.")
+    groups = column_or_1d(groups)
+    check_consistent_length(rows.y, groups)
+    _, codes = np.unique(groups, return_inverse=True)
+    weight = rows.sample_weight
+    n_groups = len(np.unique(codes if weight is None else codes[weight > 0]))
+    if n_groups < 2:
+        raise ValueError(f"groups must name 2 groups or more, got {n_groups}.")
+    return codes, n_groups

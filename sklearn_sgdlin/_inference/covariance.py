@@ -1,0 +1,176 @@
+"""The covariance of the coefficients of one target, under the assumptions of a `cov_type`."""
+
+from dataclasses import replace
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from ..model.loss import SQUARED_ERROR
+from .design import inverse_factor, is_well_conditioned
+from .sandwich import residuals_of_range
+from .scores import Score, quantile_bandwidth
+
+# Distance of a model from the optimum, in standard errors, up to which it counts as the optimum. At
+# a tenth the coverage of a 95% interval is 0.1 percentage points lower.
+MAX_DISTANCE = 0.1
+
+# Distance from the optimum, relative to the size of y, that is a rounding error.
+ROUNDING = 1e-10
+
+
+class Covariance(NamedTuple):
+    """Covariance of the coefficients of one target.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (size, size)
+        In the coordinates of the design.
+    df : float
+        Degrees of freedom of Student's t.
+    residual_variance : float or None
+        Variance of the rows about the model, where it is the same for all.
+    """
+
+    matrix: np.ndarray
+    df: float
+    residual_variance: float | None
+
+
+def covariance_from_products(products, square, theta, n_observations, names):
+    """Return the `Covariance` of least squares, for errors of one variance.
+
+    Parameters
+    ----------
+    products : LeastSquaresProducts
+    square : float
+        Weighted sum of squared residuals.
+    theta : ndarray of shape (size,)
+    n_observations : float
+    names : list of str
+    """
+    df = _degrees_of_freedom(n_observations, len(theta))
+    inverse = inverse_factor(products.upper, names)
+    variance = square / df
+    gradient = products.response - products.upper @ theta
+    rounding = ROUNDING * np.linalg.norm(products.response)
+    _check_optimum(np.linalg.norm(gradient) - rounding, sqrt(variance))
+    return Covariance(variance * np.dot(inverse, inverse.T), df, variance)
+
+
+def covariance_from_rows(estimator, cov_type, groups, products):
+    """Return the `Covariance` of an M-estimator.
+
+    Parameters
+    ----------
+    estimator : MEstimator
+        With a score that has no bandwidth yet.
+    cov_type : {"nonrobust", "HC0", "HC1", "HC3", "cluster"}
+    groups : tuple of ndarray of shape (n_rows,) and int, or None
+        Number of the group of each row, and how many there are.
+    products : LeastSquaresProducts or None
+        Of the same rows, if they are known.
+    """
+    loss, size, n = estimator.score.loss, estimator.design.size, estimator.n_observations
+    df = _degrees_of_freedom(n, size)
+    if loss.compliance == 0:
+        estimator = replace(estimator, score=_score_of_quantile(estimator))
+    gram = None
+    if products is None:
+        gram = "plain" if cov_type == "nonrobust" else "curved"
+    simple = cov_type in ("HC0", "HC1")
+    sums = estimator.sums(gram, meat="plain" if simple else None)
+    upper = estimator.factor(sums, gram) if products is None else products.upper
+    inverse = inverse_factor(upper, estimator.names)
+    _check_rows(estimator, sums, inverse, gram)
+    if cov_type == "nonrobust":
+        factor, variance = _nonrobust_factor(estimator, sums, df)
+        return Covariance(factor * np.dot(inverse, inverse.T), df, variance)
+    if cov_type == "cluster":
+        codes, n_groups = groups
+        scores = np.dot(estimator.sums_of_groups(codes), inverse)
+        meat = n_groups / (n_groups - 1) * (n - 1) / df * np.dot(scores.T, scores)
+        df = float(n_groups - 1)
+    elif simple and is_well_conditioned(upper):
+        meat = inverse.T @ sums.meat @ inverse
+    else:  # products with the rows themselves would lose digits
+        meat = estimator.sums(meat="plain" if simple else "jackknife", inverse=inverse).meat
+    if cov_type == "HC1":
+        meat *= n / df
+    return Covariance(inverse @ meat @ inverse.T, df, None)
+
+
+def _degrees_of_freedom(n_observations, size):
+    """Return the number of observations less that of coefficients; raise if it is not positive."""
+    df = n_observations - size
+    if df <= 0:
+        raise ValueError(
+            f"{n_observations:g} observations leave no degrees of freedom for {size} coefficients. "
+            "Take more rows, or fewer columns; where weights are not frequencies of rows, "
+            'weights="analytic" counts the rows.'
+        )
+    return float(df)
+
+
+def _nonrobust_factor(estimator, sums, df):
+    """Return what times the inverse products of the design is the covariance, and the variance.
+
+    For quantiles it is the variance of the score over the squared density; else that of
+    proposition (6.5) of Huber (1981), with his correction for the number of coefficients.
+    """
+    loss, n = estimator.score.loss, estimator.n_observations
+    weight = estimator.rows.weight
+    mean = sums.curvature / weight
+    if loss.compliance == 0:
+        return loss.level * (1 - loss.level) / mean**2, None
+    relative_variance = max(sums.squared_curvature / weight / mean**2 - 1, 0.0)
+    correction = 1 + estimator.design.size / n * relative_variance
+    factor = correction**2 * sums.squares / df / mean**2
+    return factor, factor if loss == SQUARED_ERROR else None
+
+
+def _score_of_quantile(estimator):
+    """Return the score with the bandwidth for its residuals."""
+    parts = estimator.rows.each(
+        residuals_of_range, estimator.design, estimator.target, estimator.theta
+    )
+    residual, weight = np.hstack(list(parts))
+    loss, of_y = estimator.score.loss, estimator.of_y
+    deviation = sqrt(of_y.sum_of_squares[0] / of_y.weight)
+    bandwidth = quantile_bandwidth(residual, weight, deviation, loss.level)
+    return Score(loss, bandwidth)
+
+
+def _check_rows(estimator, sums, inverse, gram):
+    """Raise unless the model is the optimum on the rows, up to a part of a standard error.
+
+    The metric is the covariance for errors of one distribution. The optimum of a loss without
+    curvature goes through as many rows as there are coefficients. Their multipliers are any
+    numbers between its bounds, not the slopes that the sums have.
+    """
+    n, size, weight = estimator.n_observations, len(inverse), estimator.rows.weight
+    variance = sums.squares / (n - size)
+    if gram == "curved":
+        variance /= sums.curvature / weight
+    allowance = 0.0
+    loss = estimator.score.loss
+    if loss.compliance == 0:
+        allowance = size * sqrt(size / (n * loss.level * (1 - loss.level)))
+    of_y = estimator.of_y
+    rounding = ROUNDING * sqrt(of_y.sum_of_squares[0] + of_y.weight * of_y.mean[0] ** 2)
+    distance = np.linalg.norm(inverse.T @ sums.gradient) - rounding
+    _check_optimum(distance, sqrt(variance), allowance)
+
+
+def _check_optimum(distance, deviation, allowance=0.0):
+    """Raise if a distance in units of a deviation is too far for standard errors to mean much."""
+    if distance <= (MAX_DISTANCE + allowance) * deviation:
+        return
+    far = f"{distance / deviation:.2g}" if deviation > 0 else "many"
+    raise ValueError(
+        f"The model is {far} standard errors from the optimum on the rows, so that intervals about "
+        "its coefficients would not cover as they say. Pass the rows that the model was fitted to. "
+        "If they are: fit with a lower tol, and without early_stopping; a stream of SGD does not "
+        "come near enough, and one that keeps the optimum adds a ridge until it has seen "
+        "2 * (n_features + 1) rows."
+    )

@@ -1,0 +1,189 @@
+"""Covariance of an M-estimator from passes over the rows.
+
+With residuals e, minus the derivative psi of the loss, its second derivative psi' and rows z of the
+design, the covariance is inv(A) B inv(A), where A is the sum of psi' z z', the bread, and B that of
+psi**2 z z', the meat (Huber, 1967; White, 1980).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..model.loss import SQUARED_ERROR
+from ..model.moments import Moments
+from .design import DesignRows, factor_of_blocks, factor_of_gram, gram_of
+
+# Leverage of a row from which its residual is known to be 0 but for rounding errors.
+FULL_LEVERAGE = 1 - 1e-10
+
+
+class RowSums(NamedTuple):
+    """Sums over rows of weight h.
+
+    Attributes
+    ----------
+    gradient : ndarray of shape (size,)
+        Of h psi z.
+    squares, curvature, squared_curvature : float
+        Of h psi**2, h psi' and h psi'**2.
+    gram, meat : ndarray of shape (size, size) or float
+        Of h z z' or h psi' z z', and of psi**2 z z' with its weight; 0.0 where not asked
+        for.
+    """
+
+    gradient: np.ndarray
+    squares: float
+    curvature: float
+    squared_curvature: float
+    gram: Any
+    meat: Any
+
+
+@dataclass(frozen=True)
+class MEstimator:
+    """A model at its optimum, and the rows it was fitted to.
+
+    Attributes
+    ----------
+    rows : RowsInMemory
+        Or anything with its methods `each` and `sum`.
+    design : Design
+    target : int
+    score : Score
+    theta : ndarray of shape (size,)
+    of_y : Moments
+        Of the target.
+    analytic : bool
+        Whether weights are inverse variances, not frequencies.
+    names : list of str
+        Of the coefficients.
+    """
+
+    rows: Any
+    design: Any
+    target: int
+    score: Any
+    theta: np.ndarray
+    of_y: Moments
+    analytic: bool
+    names: list
+
+    @property
+    def n_observations(self):
+        """Number of rows, where weights are frequencies their sum."""
+        return self.rows.n_rows if self.analytic else self.rows.weight
+
+    def sums(self, gram=None, meat=None, inverse=None):
+        """Return the `RowSums` of one pass.
+
+        Parameters
+        ----------
+        gram : {None, "plain", "curved"}
+            Products of the design to sum up, plain or times the second derivative.
+        meat : {None, "plain", "jackknife"}
+            Whether to sum up the meat, and to correct residuals for the leverage of their row.
+        inverse : ndarray of shape (size, size) or None
+            Of the triangular factor of the bread. The meat is that of the rows times this.
+        """
+        where, wanted = (self.design, self.target), (gram, meat, inverse, self.analytic)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite shows in the sums
+            compiled = gram is None and meat == "plain" and inverse is None
+            if compiled and self.score.loss == SQUARED_ERROR:
+                weight = self.rows.weight
+                gradient, square, meat = self.rows.sums_by_residuals(
+                    *where, self.theta, self.analytic
+                )
+                sums = RowSums(gradient, square, weight, weight, 0.0, meat)
+            else:
+                sums = self.rows.sum(_sums_of_range, *where, self.score, self.theta, wanted)
+        self.rows.check_finite(sums.gradient)
+        return sums
+
+    def factor(self, sums, gram):
+        """Return the triangular factor of products of the design in some sums."""
+        upper = factor_of_gram(sums.gram)
+        if upper is None:  # products have lost digits that the rows have
+            arguments = self.score, self.theta, gram
+            parts = self.rows.each(_factor_of_range, self.design, self.target, *arguments)
+            upper = factor_of_blocks(list(parts))
+        return upper
+
+    def sums_of_groups(self, codes):
+        """Return the sums of h psi z over the rows of each group, which has a number."""
+        total = np.zeros((codes.max() + 1, self.design.size))
+        arguments = self.score, self.theta, codes
+        for found, sums in self.rows.each(_sums_of_groups, self.design, self.target, *arguments):
+            total[found] += sums
+        return total
+
+
+def _sums_of_range(chunks, score, theta, wanted):
+    """Return the `RowSums` of chunks."""
+    gram, meat, inverse, analytic = wanted
+    total = np.zeros(len(theta)), 0.0, 0.0, 0.0
+    grams = meats = None
+    for z, y, weight, _ in chunks:
+        psi, squares, curvature = score.of(y - z @ theta)
+        h = np.ones(len(y)) if weight is None else weight
+        sums = z.rmatvec(h * psi), h @ squares, h @ curvature, h @ curvature**2
+        total = tuple(a + b for a, b in zip(total, sums, strict=True))
+        unit = z if inverse is None else DesignRows(z @ inverse, np.zeros(len(theta)), False)
+        if gram is not None:
+            grams = z.add_gram(h if gram == "plain" else h * curvature, grams)
+        if meat is not None:
+            outer = squares * (h**2 if analytic else h)
+            if meat == "jackknife":
+                leverage = curvature * np.einsum("ij,ij->i", unit.x, unit.x)
+                outer /= _distance_to_full(leverage * h if analytic else leverage) ** 2
+            meats = unit.add_gram(outer, meats)
+    return RowSums(*total, gram_of(grams, z.fit_intercept), gram_of(meats, unit.fit_intercept))
+
+
+def _distance_to_full(leverage):
+    """Return 1 less leverages; raise where that is a rounding error."""
+    if leverage.max(initial=0.0) > FULL_LEVERAGE:
+        raise ValueError(
+            'cov_type="HC3" divides residuals by 1 less the leverage of their row, and some row '
+            'has a column to itself, so that its leverage is 1. Use cov_type="HC1", or leave out '
+            "that column and its row."
+        )
+    return 1.0 - leverage
+
+
+def _factor_of_range(chunks, score, theta, gram):
+    """Return the triangular factor of the rows of chunks, by orthogonal transformations."""
+
+    def blocks():
+        for z, y, weight, _ in chunks:
+            h = np.ones(len(y)) if weight is None else weight
+            if gram == "curved":
+                h = h * score.of(y - z @ theta)[2]
+            yield z.dense() * np.sqrt(h)[:, np.newaxis]
+
+    return factor_of_blocks(blocks())
+
+
+def _sums_of_groups(chunks, score, theta, codes):
+    """Return the numbers of the groups in chunks, and the sums of h psi z of each."""
+    found, sums = [], []
+    for z, y, weight, part in chunks:
+        psi, _, _ = score.of(y - z @ theta)
+        psi = psi if weight is None else weight * psi
+        groups, code = np.unique(codes[part], return_inverse=True)
+        indicator = csr_array((psi, code, np.arange(len(y) + 1)), shape=(len(y), len(groups)))
+        found.append(groups)
+        sums.append(indicator.T @ z.dense())
+    groups, code = np.unique(np.concatenate(found), return_inverse=True)
+    total = np.zeros((len(groups), len(theta)))
+    np.add.at(total, code, np.concatenate(sums))
+    return groups, total
+
+
+def residuals_of_range(chunks, theta):
+    """Return the residuals of chunks, in their order, and the weights."""
+    both = [
+        (y - z @ theta, np.ones(len(y)) if weight is None else weight) for z, y, weight, _ in chunks
+    ]
+    return np.hstack(both)
