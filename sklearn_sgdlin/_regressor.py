@@ -1,17 +1,19 @@
 """The estimator: parameters, validation, fitted attributes."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import metadata
 from numbers import Integral, Real
 from time import perf_counter
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import sparray, spmatrix
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state
@@ -22,7 +24,7 @@ from ._choose import SOLVER_NAMES
 from ._early_stopping import Validation, hold_out
 from ._fit import epochs
 from ._partial_fit import stream, stream_choice
-from ._report import FitTasks, History, last_chunks, with_chunk
+from ._report import CallbackSupportMixin, FitTasks, History, last_chunks, with_chunk
 from ._tuning import Tuning
 from ._validation import validated, validated_rows
 from .model.loss import LOSSES, make_loss
@@ -38,13 +40,13 @@ def _seed_of(random_state):
 _seed_of_int = lru_cache(_seed_of)
 
 
-def _documentation_link(project_urls):
-    """Template of the page of a class, below the address of the documentation.
+MatrixLike: TypeAlias = ArrayLike | spmatrix | sparray
+F = TypeVar("F", bound=Callable[..., Any])
 
-    The address is that of the package's metadata; where they state none, there is no link.
-    """
-    root = dict(url.split(", ", 1) for url in project_urls).get("Documentation")
-    return f"{root}/generated/{{estimator_module}}.{{estimator_name}}.html" if root else ""
+
+def _fit_method(method: F) -> F:
+    """Return a method that checks parameters first, as scikit-learn does, of the same type."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 # Parameters that only matter to SGD, with their defaults. Any other value asks for SGD.
@@ -376,9 +378,6 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     (True, 'early_stopping')
     """
 
-    _doc_link_module = "sklearn_sgdlin"
-    _doc_link_template = _documentation_link(metadata("sklearn-sgdlin").get_all("Project-URL", []))
-
     _tuning = Tuning()
 
     _parameter_constraints = {
@@ -411,33 +410,33 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        loss="squared_error",
+        loss: str = "squared_error",
         *,
-        penalty=None,
-        alpha=0.0001,
-        l1_ratio=0.15,
-        epsilon=0.1,
-        quantile=0.5,
-        positive=False,
-        fit_intercept=True,
-        solver="auto",
-        learning_rate="auto",
-        schedule="adaptive",
-        power_t=0.25,
-        update="implicit",
-        precondition=True,
-        average=True,
-        max_iter=1000,
-        tol=1e-2,
-        n_iter_no_change=5,
-        warm_start=False,
-        shuffle=True,
-        random_state=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        scoring=None,
-        verbose=0,
-    ):
+        penalty: Literal["l2", "l1", "elasticnet"] | None = None,
+        alpha: float = 0.0001,
+        l1_ratio: float = 0.15,
+        epsilon: float = 0.1,
+        quantile: float = 0.5,
+        positive: bool = False,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        schedule: Literal["adaptive", "constant", "invscaling"] = "adaptive",
+        power_t: float = 0.25,
+        update: Literal["implicit", "explicit"] = "implicit",
+        precondition: bool = True,
+        average: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-2,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        scoring: str | Callable[..., float] | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
@@ -464,8 +463,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.scoring = scoring
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    @_fit_method
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model to all rows, afresh.
 
         Parameters
@@ -524,8 +532,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 self._warn_if_not_converged(history)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    @_fit_method
+    def partial_fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from a chunk of rows, once, going on from the model so far.
 
         Parameters
@@ -572,7 +582,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self._publish_chunk(loss, choice)
         return self
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[np.floating]:
         """Predict with the linear model.
 
         Parameters

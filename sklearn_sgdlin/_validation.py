@@ -1,14 +1,12 @@
 """Validation of input: arrays as the solvers need them, or an error that says what is wrong."""
 
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_X_y
-
-# `_check_sample_weight` is private: scikit-learn has no public check of sample weights. Should it
-# go, `check_array` with `ensure_2d=False` and a comparison of lengths replace it.
-from sklearn.utils.validation import _check_sample_weight, check_non_negative, validate_data
+from sklearn.utils.validation import check_non_negative, validate_data
 
 from .data.layouts import Frame, as_table, is_readable
 from .kernels.csc import strictly_increasing
@@ -159,9 +157,15 @@ def _validated_by_sklearn(estimator, X, y="no_validation", **options):
 
 def _validated_weight(estimator, sample_weight, X, allow_all_zero_weights):
     """Return the weights as a float64 array of one per row, none of them negative."""
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, allow_all_zero_weights=allow_all_zero_weights
-    )
+    shape = (X.shape[0],)
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(shape, sample_weight)
+    options = {"ensure_2d": False, "dtype": np.float64, "input_name": "sample_weight"}
+    weight = check_array(sample_weight, **options)
+    if weight.shape != shape:
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {shape}!")
+    if not allow_all_zero_weights and not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     _refuse_missing(sample_weight, "sample_weight")
     check_non_negative(weight, "`sample_weight`")
     _check_finite_total(weight.sum(), "sample_weight", "sum")

@@ -1,5 +1,9 @@
 """The estimator as scikit-learn's users know it: parameters, attributes, errors, inputs."""
 
+import inspect
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -13,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_sgdlin
-from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
 from sklearn_sgdlin._stop import StopRule
 from tests.data import load
 
@@ -45,6 +49,24 @@ def test_scikit_learn_compatible(estimator, check):
 def test_public_names():
     assert sklearn_sgdlin.__all__ == ["LossCurveDisplay", "SGDLinearRegressor"]
     assert sklearn_sgdlin.__version__
+    seen = {
+        name
+        for name, value in vars(sklearn_sgdlin).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert seen == set(sklearn_sgdlin.__all__)
+
+
+@pytest.mark.parametrize("public", [SGDLinearRegressor, LossCurveDisplay])
+def test_public_signatures_are_typed(public):
+    own = [name for name in vars(public) if not name.startswith(("_", "set_"))]
+    for method in [public.__init__, *(getattr(public, name) for name in own)]:
+        signature = inspect.signature(method)
+        assert signature.return_annotation is not signature.empty, method
+        for name, parameter in signature.parameters.items():
+            typed = parameter.annotation is not parameter.empty
+            assert typed or name == "self", (method, name)
+    assert (Path(sklearn_sgdlin.__file__).parent / "py.typed").exists()
 
 
 # ---------------------------------------------------------------- attributes and output
