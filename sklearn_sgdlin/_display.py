@@ -1,5 +1,7 @@
 """Visualization of the loss curve."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -111,7 +113,7 @@ class LossCurveDisplay:
         cls,
         estimator: SGDLinearRegressor,
         *,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         line_kw: dict[str, Any] | None = None,
         validation_line_kw: dict[str, Any] | None = None,
     ) -> Self:
@@ -160,7 +162,7 @@ class LossCurveDisplay:
 
     def plot(
         self,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         *,
         line_kw: dict[str, Any] | None = None,
         validation_line_kw: dict[str, Any] | None = None,
