@@ -698,14 +698,16 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def __setstate__(self, state):
         state = dict(state)
-        version = state.pop("_version", "older than 0.1")
+        version = state.pop("_version", None)
         try:
+            if version is None:
+                raise ValueError("its attributes are not in plain form")
             super().__setstate__({name: from_plain(value) for name, value in state.items()})
         except (AttributeError, ImportError, TypeError, ValueError) as error:
             raise ValueError(
-                f"This {type(self).__name__} was saved by sklearn_sgdlin {version} and cannot be "
-                f"loaded by {__version__}: {error}. Load it with the version that saved it, or fit "
-                "it again."
+                f"This {type(self).__name__} was saved by sklearn_sgdlin {version or '(older)'} "
+                f"and cannot be loaded by {__version__}: {error}. Load it with the version that "
+                "saved it, or fit it again."
             ) from error
 
     def _linear(self, X):

@@ -72,6 +72,12 @@ def test_a_saved_pipeline_asks_for_the_type_of_the_estimator_only(data):
     assert_array_equal(by_skops(model).predict(data[0]), model.predict(data[0]))
 
 
+def test_a_model_saved_before_there_was_a_plain_form_says_what_is_wrong(data):
+    state = dict(vars(SGDLinearRegressor(random_state=0).fit(*data)))
+    with pytest.raises(ValueError, match=r"saved by sklearn_sgdlin \(older\)"):
+        SGDLinearRegressor().__setstate__(state)
+
+
 @pytest.mark.parametrize("change", ["lost", "renamed", "moved", "foreign"])
 def test_a_model_of_another_version_says_what_is_wrong(data, change):
     model = SGDLinearRegressor(random_state=0).fit(*data)
