@@ -1,9 +1,8 @@
 """Linear regression on raw data, by stochastic gradient descent or a faster solver."""
 
-from importlib.metadata import version
+__version__ = "0.1.0.dev0"  # before the imports, which read it
 
 from ._display import LossCurveDisplay
 from ._regressor import SGDLinearRegressor
 
 __all__ = ["LossCurveDisplay", "SGDLinearRegressor"]
-__version__ = version("sklearn-sgdlin")

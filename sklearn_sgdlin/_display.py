@@ -1,9 +1,17 @@
 """Visualization of the loss curve."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ._regressor import SGDLinearRegressor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class LossCurveDisplay:
@@ -82,15 +90,15 @@ class LossCurveDisplay:
     def __init__(
         self,
         *,
-        loss_curve,
-        validation_scores=None,
-        learning_rates=None,
-        best_iteration=None,
-        loss_name="training loss",
-        score_name=None,
-        x_name="Epoch",
-        x_values=None,
-    ):
+        loss_curve: ArrayLike,
+        validation_scores: ArrayLike | None = None,
+        learning_rates: ArrayLike | None = None,
+        best_iteration: int | None = None,
+        loss_name: str = "training loss",
+        score_name: str | None = None,
+        x_name: str = "Epoch",
+        x_values: ArrayLike | None = None,
+    ) -> None:
         self.loss_curve = loss_curve
         self.validation_scores = validation_scores
         self.learning_rates = learning_rates
@@ -101,7 +109,14 @@ class LossCurveDisplay:
         self.x_values = x_values
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, line_kw=None, validation_line_kw=None):
+    def from_estimator(
+        cls,
+        estimator: SGDLinearRegressor,
+        *,
+        ax: Axes | None = None,
+        line_kw: dict[str, Any] | None = None,
+        validation_line_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Plot the loss curve of a fitted estimator.
 
         Parameters
@@ -145,7 +160,13 @@ class LossCurveDisplay:
         )
         return display.plot(ax=ax, line_kw=line_kw, validation_line_kw=validation_line_kw)
 
-    def plot(self, ax=None, *, line_kw=None, validation_line_kw=None):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        line_kw: dict[str, Any] | None = None,
+        validation_line_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Plot the loss curve.
 
         Parameters

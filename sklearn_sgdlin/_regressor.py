@@ -1,31 +1,43 @@
 """The estimator: parameters, validation, fitted attributes."""
 
+from __future__ import annotations  # signatures are shown as they are written
+
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
-from importlib.metadata import metadata
+from functools import lru_cache, wraps
+from inspect import signature
 from numbers import Integral, Real
 from time import perf_counter
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 
+from . import __version__
 from ._choose import SOLVER_NAMES
 from ._early_stopping import Validation, hold_out
 from ._fit import epochs
 from ._partial_fit import stream, stream_choice
-from ._report import FitTasks, History, last_chunks, with_chunk
+from ._report import CallbackSupportMixin, FitTasks, History, last_chunks, with_chunk
 from ._tuning import Tuning
 from ._validation import validated, validated_rows
 from .model.loss import LOSSES, make_loss
+from .model.records import from_plain, to_plain
 from .model.settings import DivergedError, Settings
 
 
@@ -38,13 +50,40 @@ def _seed_of(random_state):
 _seed_of_int = lru_cache(_seed_of)
 
 
-def _documentation_link(project_urls):
-    """Template of the page of a class, below the address of the documentation.
+MatrixLike: TypeAlias = ArrayLike | spmatrix | sparray
+F = TypeVar("F", bound=Callable[..., Any])
 
-    The address is that of the package's metadata; where they state none, there is no link.
-    """
-    root = dict(url.split(", ", 1) for url in project_urls).get("Documentation")
-    return f"{root}/generated/{{estimator_module}}.{{estimator_name}}.html" if root else ""
+# What to write instead of parameters of `SGDRegressor`, and of values that it takes for these.
+NEW_NAMES = {
+    "eta0": "learning_rate",
+    "coef_init": "warm_start=True, which begins with coef_ and intercept_",
+    "intercept_init": "warm_start=True, which begins with coef_ and intercept_",
+}
+VALUE_HINTS = {
+    "learning_rate": (str, "It is the step length; how that changes is set by schedule."),
+    "average": (Integral, "True averages from the first step on."),
+}
+
+
+def _names_new_parameters(method: F) -> F:
+    """Return a method whose error for a parameter of SGDRegressor says what to write instead."""
+
+    @wraps(method)
+    def checked(self, *args, **parameters):
+        try:
+            return method(self, *args, **parameters)
+        except TypeError as error:
+            for name in parameters.keys() - signature(method).parameters.keys():
+                if name in NEW_NAMES:
+                    raise TypeError(f"{error}. Use {NEW_NAMES[name]}.") from None
+            raise
+
+    return checked
+
+
+def _fit_method(method: F) -> F:
+    """Return a method that checks parameters first, as scikit-learn does, of the same type."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 # Parameters that only matter to SGD, with their defaults. Any other value asks for SGD.
@@ -254,13 +293,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients, in units of y by units of the column.
+        Coefficients, in units of y by units of the column. A sparse array after `sparsify`.
 
-    intercept_ : float or ndarray of shape (n_targets,)
+    intercept_ : np.float64 or ndarray of shape (n_targets,)
         Intercept, in units of y; 0.0 if `fit_intercept` is false.
 
-    n_iter_ : int or None
-        Epochs run by `fit`. None after `partial_fit`.
+    n_iter_ : int
+        Epochs run by `fit`; 1 after `partial_fit`.
 
     solver_ : str
         The solver that ran; for `partial_fit` that of the last chunk.
@@ -376,9 +415,6 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     (True, 'early_stopping')
     """
 
-    _doc_link_module = "sklearn_sgdlin"
-    _doc_link_template = _documentation_link(metadata("sklearn-sgdlin").get_all("Project-URL", []))
-
     _tuning = Tuning()
 
     _parameter_constraints = {
@@ -409,35 +445,36 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    @_names_new_parameters
     def __init__(
         self,
-        loss="squared_error",
+        loss: str = "squared_error",
         *,
-        penalty=None,
-        alpha=0.0001,
-        l1_ratio=0.15,
-        epsilon=0.1,
-        quantile=0.5,
-        positive=False,
-        fit_intercept=True,
-        solver="auto",
-        learning_rate="auto",
-        schedule="adaptive",
-        power_t=0.25,
-        update="implicit",
-        precondition=True,
-        average=True,
-        max_iter=1000,
-        tol=1e-2,
-        n_iter_no_change=5,
-        warm_start=False,
-        shuffle=True,
-        random_state=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        scoring=None,
-        verbose=0,
-    ):
+        penalty: Literal["l2", "l1", "elasticnet"] | None = None,
+        alpha: float = 0.0001,
+        l1_ratio: float = 0.15,
+        epsilon: float = 0.1,
+        quantile: float = 0.5,
+        positive: bool = False,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        schedule: Literal["adaptive", "constant", "invscaling"] = "adaptive",
+        power_t: float = 0.25,
+        update: Literal["implicit", "explicit"] = "implicit",
+        precondition: bool = True,
+        average: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-2,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        scoring: str | Callable[..., float] | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
@@ -464,8 +501,18 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.scoring = scoring
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    @_names_new_parameters
+    @_fit_method
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model to all rows, afresh.
 
         Parameters
@@ -524,8 +571,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 self._warn_if_not_converged(history)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    @_fit_method
+    def partial_fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from a chunk of rows, once, going on from the model so far.
 
         Parameters
@@ -572,7 +621,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self._publish_chunk(loss, choice)
         return self
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[np.floating]:
         """Predict with the linear model.
 
         Parameters
@@ -588,6 +637,32 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self._linear(validated_rows(self, X))
 
+    def sparsify(self) -> Self:
+        """Convert `coef_` to a sparse array, which saves memory where most of it is zero.
+
+        `predict` takes either form, and `fit` and `partial_fit` leave a dense one.
+
+        Returns
+        -------
+        self : SGDLinearRegressor
+            The fitted estimator.
+        """
+        check_is_fitted(self)
+        self.coef_ = csr_array(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Convert `coef_` to an ndarray, the form that `fit` leaves it in.
+
+        Returns
+        -------
+        self : SGDLinearRegressor
+            The fitted estimator.
+        """
+        check_is_fitted(self)
+        self.coef_ = self._dense_coef()
+        return self
+
     def _validate_params(self):
         """Raise scikit-learn's error for a parameter that is not valid, as its method would.
 
@@ -595,10 +670,16 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         takes a third as long as a small fit.
         """
         constraints = self._parameter_constraints
-        defaults = SGDLinearRegressor.__init__.__kwdefaults__
+        defaults = SGDLinearRegressor.__init__.__wrapped__.__kwdefaults__
         values = {name: getattr(self, name) for name in sorted(constraints)}
         changed = {k: v for k, v in values.items() if k not in defaults or v is not defaults[k]}
-        validate_parameter_constraints(constraints, changed, caller_name=type(self).__name__)
+        try:
+            validate_parameter_constraints(constraints, changed, caller_name=type(self).__name__)
+        except InvalidParameterError as error:
+            for name, (kind, hint) in VALUE_HINTS.items():
+                if f"'{name}' parameter" in str(error) and isinstance(changed[name], kind):
+                    raise InvalidParameterError(f"{error} {hint}") from None
+            raise
 
     def __sklearn_is_fitted__(self):
         """False while `fit` runs, when the columns are known and the model isn't."""
@@ -610,8 +691,30 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         return tags
 
+    def __getstate__(self):
+        """Return the attributes, of which none has a type of this package."""
+        state = {name: to_plain(value) for name, value in super().__getstate__().items()}
+        return {**state, "_version": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_version", None)
+        try:
+            if version is None:
+                raise ValueError("its attributes are not in plain form")
+            super().__setstate__({name: from_plain(value) for name, value in state.items()})
+        except (AttributeError, ImportError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"This {type(self).__name__} was saved by sklearn_sgdlin {version or '(older)'} "
+                f"and cannot be loaded by {__version__}: {error}. Load it with the version that "
+                "saved it, or fit it again."
+            ) from error
+
     def _linear(self, X):
-        return X @ self.coef_.T + self.intercept_
+        return X @ self._dense_coef().T + self.intercept_
+
+    def _dense_coef(self):
+        return self.coef_.toarray() if issparse(self.coef_) else self.coef_
 
     @contextmanager
     def _unchanged_on_error(self):
@@ -626,7 +729,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _last_model(self):
         """Return coef and intercept of the last fit, or None without `warm_start`."""
         if self.warm_start and hasattr(self, "coef_"):
-            return self.coef_, self.intercept_
+            return self._dense_coef(), self.intercept_
         return None
 
     @staticmethod
@@ -817,9 +920,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         self._state = state
         if self.average:
-            self.coef_, self.intercept_ = state.returned_coef.copy(), state.returned_intercept
+            coef, intercept = state.returned_coef, state.returned_intercept
         else:
-            self.coef_, self.intercept_ = state.coef.copy(), state.intercept
+            coef, intercept = state.coef, state.intercept
+        self.coef_, self.intercept_ = coef.copy(), np.float64(intercept)
         self.t_ = state.steps
 
     def _publish_history(self, history):
@@ -843,7 +947,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if not getattr(self, "_n_chunks", 0):
             self.loss_curve_, self.learning_rates_ = [], []
             self.validation_scores_ = self.best_iteration_ = None
-            self.n_iter_ = self.stop_reason_ = None
+            self.n_iter_, self.stop_reason_ = 1, None
             self._n_chunks = 0
             self._curve_names = {"loss_name": "progressive loss", "x_name": "Chunk"}
         self._n_chunks += 1
@@ -921,5 +1025,5 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             f"{type(self).__name__} with solver={self.solver_!r} {what} before it converged"
             f"{distance}. {remedy}",
             ConvergenceWarning,
-            stacklevel=4,  # behind fit and scikit-learn's wrapper of it
+            stacklevel=5,  # behind fit and its two wrappers
         )

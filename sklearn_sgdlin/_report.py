@@ -5,6 +5,13 @@ The curve of a stream, which may be endless, gets coarser as it grows.
 
 from ._early_stopping import no_longer_improves
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # before scikit-learn 1.9 there are no callbacks
+
+    class CallbackSupportMixin:
+        """What an estimator with callbacks derives from, where there are none."""
+
 
 class History:
     """The history of a fit: losses, rates and scores, one an epoch.

@@ -1,17 +1,16 @@
 """Validation of input: arrays as the solvers need them, or an error that says what is wrong."""
 
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_X_y
-
-# `_check_sample_weight` is private: scikit-learn has no public check of sample weights. Should it
-# go, `check_array` with `ensure_2d=False` and a comparison of lengths replace it.
-from sklearn.utils.validation import _check_sample_weight, check_non_negative, validate_data
+from sklearn.utils.validation import check_non_negative, validate_data
 
 from .data.layouts import Frame, as_table, is_readable
 from .kernels.csc import strictly_increasing
+from .model.moments import refuse_not_finite
 
 # Types that the compiled loops read without a copy: of the entries of X, and of the indices of
 # sparse matrices.
@@ -79,7 +78,7 @@ def validated(
     y = np.ascontiguousarray(y, dtype=np.float64)
     square = np.vdot(y, y)
     if not isfinite(square):
-        assert_all_finite(y, input_name="y", estimator_name=type(estimator).__name__)
+        refuse_not_finite(y, "y")
     _check_finite_total(square, "y", "sum of squares")
     if sample_weight is not None:
         sample_weight = _validated_weight(estimator, sample_weight, X, allow_all_zero_weights)
@@ -141,6 +140,8 @@ def _validated_by_sklearn(estimator, X, y="no_validation", **options):
     if issparse(X) and X.format != "csr":
         # Before the conversion to CSR, in which scipy trusts every index.
         check_structure(X)
+    if hasattr(X, "collect") and not hasattr(X, "__array__"):
+        raise TypeError(f"X is a {type(X).__name__}, which has no rows yet. Pass X.collect().")
     options = {"accept_sparse": "csr", "dtype": FLOATS, **options}
     validated = validate_data(estimator, X, y, **options)
     _refuse_missing(X, "X")
@@ -159,9 +160,14 @@ def _validated_by_sklearn(estimator, X, y="no_validation", **options):
 
 def _validated_weight(estimator, sample_weight, X, allow_all_zero_weights):
     """Return the weights as a float64 array of one per row, none of them negative."""
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, allow_all_zero_weights=allow_all_zero_weights
-    )
+    shape = (X.shape[0],)
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(shape, sample_weight)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=float, input_name="sample_weight")
+    if weight.shape != shape:
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {shape}!")
+    if not allow_all_zero_weights and not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     _refuse_missing(sample_weight, "sample_weight")
     check_non_negative(weight, "`sample_weight`")
     _check_finite_total(weight.sum(), "sample_weight", "sum")
@@ -172,7 +178,7 @@ def _validated_weight(estimator, sample_weight, X, allow_all_zero_weights):
 
 
 def _check_finite_total(total, name, what):
-    """Raise an error if a sum over an array of finite numbers has overflowed."""
+    """Raise an error if a sum of finite numbers has overflowed."""
     if not isfinite(total):
         raise ValueError(
             f"Input {name} contains values whose {what} is too large for dtype('float64'). "

@@ -4,6 +4,7 @@ import inspect
 from contextlib import suppress
 from copy import copy
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -88,9 +89,6 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     ``average=False`` the model is the mean of the workers' last iterates, and nothing is searched,
     so partitions should be alike. The user guide says what travels.
 
-    A worker that is lost during `fit`, or lacks the package, raises RuntimeError, and the
-    estimator is as it was.
-
     References
     ----------
     .. [1] S. Wang, F. Roosta-Khorasani, P. Xu and M. W. Mahoney, "GIANT: globally improved
@@ -118,11 +116,13 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     }
 
     @_same_parameters
-    def __init__(self, loss="squared_error", *, client=None, **parameters):
+    def __init__(self, loss="squared_error", *, client=None, **parameters) -> None:
         super().__init__(loss, **parameters)
         self.client = client
 
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+    ) -> Self:
         """Fit the model to all partitions, afresh.
 
         Parameters
@@ -150,13 +150,13 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         ValueError
             For data that cannot be used; the message names the partition.
         RuntimeError
-            If a partition cannot be loaded, or a worker is lost.
+            If a partition cannot be loaded, a worker is lost, or one lacks the package.
         """
         return super().fit(
             X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
         )
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Learn from a chunk of rows in memory, going on from the model so far.
 
         Parameters
@@ -185,7 +185,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             )
         return super().partial_fit(X, y, sample_weight)
 
-    def predict(self, X):
+    def predict(self, X) -> Any:
         """Predict with the linear model, where the rows are.
 
         Parameters
@@ -207,7 +207,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
                 check_versions(client)
         return predictions(self.to_local(), X)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None) -> float:
         """Return the coefficient of determination, summed up where the rows are.
 
         Parameters
@@ -283,7 +283,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         twin.client = self.client
         return twin
 
-    def to_local(self):
+    def to_local(self) -> SGDLinearRegressor:
         """Return the model as an `SGDLinearRegressor`, which needs no cluster.
 
         Returns

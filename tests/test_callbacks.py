@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -15,6 +14,9 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_sgdlin import SGDLinearRegressor
 from tests.data import load
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 or later")
+ProgressBar, ScoringMonitor = callback.ProgressBar, callback.ScoringMonitor
 
 
 class Recorder:

@@ -13,13 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpydoc.validate import validate
 
 import sklearn_sgdlin
 from sklearn_sgdlin import _choose
-from sklearn_sgdlin._regressor import _documentation_link
 from sklearn_sgdlin._tuning import Tuning
 
 ROOT = Path(__file__).parents[1]
@@ -72,18 +70,10 @@ def test_contributing_names_every_part_of_the_package():
 @pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 def test_recipes_for_data_that_outgrow_memory(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason='needs pip install "sklearn-sgdlin[dask]"')
-    rng, n_rows = np.random.default_rng(0), 20_000
-    X = rng.normal(size=(n_rows, 3)) * [1e-3, 1, 1e3]
-    y = X @ [1e3, 1, 1e-3] + 1 + rng.normal(size=n_rows)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rows").mkdir()
-    rows = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=y)
-    for number, part in enumerate(np.array_split(np.arange(n_rows), 4)):
-        rows.iloc[part].to_parquet(f"rows/{number}.parquet", row_group_size=1000)
-    np.save("X.npy", X)
-    np.save("y.npy", y)
     names = run_readme(lambda heading: heading in ("# sklearn_sgdlin", OUTGROWN))
-    named, score = rows[["a", "b", "c"]], names["mapped"].score(X, y)
+    named, y = names["table"][["a", "b", "c"]], names["y"]
+    score = names["mapped"].score(names["X"], y)
     assert score > 0.7
     assert names["local"].score(named, y) == pytest.approx(score, abs=1e-4)
     assert names["stream"].score(named, y) == pytest.approx(score, abs=1e-3)
@@ -100,12 +90,41 @@ def test_quickstart(capsys):
     assert scores["SGDRegressor"] < 0
 
 
-@pytest.mark.parametrize("page", ["index", "choosing", "extending"])
+OPTIONS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+PAGES_WITH_CODE = [
+    "index",
+    "getting_started",
+    "choosing",
+    "training",
+    "coming_from_sgdregressor",
+    "extending",
+]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE)
 def test_pages_print_what_they_say(page):
     path = ROOT / "docs" / f"{page}.rst"
-    options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
-    failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=options)
+    failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS)
     assert (failed, tried > 0) == (0, True)
+
+
+def tools():
+    """Yield the heading, the packages and the code of each section of the page on other tools."""
+    page = (ROOT / "docs" / "with_other_tools.rst").read_text(encoding="utf-8")
+    first, *sections = re.split(r"\n(?=[^\n]+\n===+\n\n)", page.partition("\n\n")[2])
+    for section in sections:
+        packages = re.findall(r"^>>> (?:import|from) (\w+)", section, flags=re.MULTILINE)
+        yield pytest.param(packages, first + "\n" + section, id=section.partition("\n")[0])
+
+
+@pytest.mark.filterwarnings("ignore")  # of the other tools
+@pytest.mark.parametrize(("packages", "text"), list(tools()))
+def test_other_tools_take_the_model(packages, text):
+    for package in packages:
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    test = doctest.DocTestParser().get_doctest(text, {}, "with_other_tools", None, 0)
+    result = doctest.DocTestRunner(optionflags=OPTIONS).run(test)
+    assert (result.failed, result.attempted > 6) == (0, True)
 
 
 def test_pages_state_the_thresholds_of_the_code():
@@ -163,6 +182,7 @@ def pages(tmp_path_factory):
     ignore = shutil.ignore_patterns("_build", "generated", "examples", "__pycache__")
     shutil.copytree(ROOT / "docs", root / "docs", ignore=ignore)
     shutil.copytree(ROOT / "examples", root / "examples")
+    shutil.copy(ROOT / "CHANGELOG.md", root)
     command = "python -m sphinx -W docs docs/_build/html"
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
     done = subprocess.run(
@@ -174,7 +194,8 @@ def pages(tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     built = root / "docs" / "_build" / "html"
-    return {path: Page(path) for path in built.rglob("*.html")}
+    found = built.rglob("*.html")
+    return {path: Page(path) for path in found if "_static" not in path.parts}  # of the theme
 
 
 def test_links_of_the_pages_lead_somewhere(pages):
@@ -192,15 +213,14 @@ def test_links_of_the_pages_lead_somewhere(pages):
     assert checked > 100
 
 
-def test_pages_show_formulas_pictures_and_the_page_that_the_html_repr_links_to(pages):
+def test_pages_show_formulas_pictures_and_the_reference(pages):
     root = min(pages, key=lambda path: len(path.parts))
-    guide = pages[root.parent / "index.html"]
-    assert sum(link.endswith(".png") for link in guide.links) >= 3
+    for page in ("index", "ideas", "training"):
+        links = pages[root.parent / f"{page}.html"].links
+        assert any(link.endswith(".png") for link in links)
     assert pages[root.parent / "how_fit_works.html"].formulas >= 5
-    link = _documentation_link(["Documentation, https://docs.example"])
     for public in (sklearn_sgdlin.SGDLinearRegressor, sklearn_sgdlin.LossCurveDisplay):
-        page = link.format(estimator_module="sklearn_sgdlin", estimator_name=public.__name__)
-        assert root.parent / page.removeprefix("https://docs.example/") in pages
+        assert root.parent / f"generated/sklearn_sgdlin.{public.__name__}.html" in pages
 
 
 def test_the_page_on_solvers_has_the_table_that_chooses(pages):

@@ -102,7 +102,7 @@ def test_a_stream_tells_nothing_of_the_fit_before_it():
     fitted.set_params(early_stopping=False).partial_fit(X, y)
     fresh = SGDLinearRegressor(random_state=0).partial_fit(X, y)
     for model in (fitted, fresh):
-        assert model.n_iter_ is None
+        assert model.n_iter_ == 1
         assert model.stop_reason_ is None
         assert model.validation_scores_ is None
         assert model.best_iteration_ is None

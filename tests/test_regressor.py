@@ -1,10 +1,14 @@
 """The estimator as scikit-learn's users know it: parameters, attributes, errors, inputs."""
 
+import inspect
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -13,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_sgdlin
-from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
 from sklearn_sgdlin._stop import StopRule
 from tests.data import load
 
@@ -45,9 +49,62 @@ def test_scikit_learn_compatible(estimator, check):
 def test_public_names():
     assert sklearn_sgdlin.__all__ == ["LossCurveDisplay", "SGDLinearRegressor"]
     assert sklearn_sgdlin.__version__
+    seen = {
+        name
+        for name, value in vars(sklearn_sgdlin).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert seen == set(sklearn_sgdlin.__all__)
+
+
+@pytest.mark.parametrize("public", [SGDLinearRegressor, LossCurveDisplay])
+def test_public_signatures_are_typed(public):
+    own = [name for name in vars(public) if not name.startswith(("_", "set_"))]
+    for method in [public.__init__, *(getattr(public, name) for name in own)]:
+        signature = inspect.signature(method)
+        assert signature.return_annotation is not signature.empty, method
+        for name, parameter in signature.parameters.items():
+            typed = parameter.annotation is not parameter.empty
+            assert typed or name == "self", (method, name)
+    assert (Path(sklearn_sgdlin.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "instead"),
+    [
+        (lambda: SGDLinearRegressor(eta0=0.1), "learning_rate"),
+        (lambda: SGDLinearRegressor().fit(SMALL_X, SMALL_Y, coef_init=[0.0]), "warm_start"),
+        (lambda: SGDLinearRegressor().fit(SMALL_X, SMALL_Y, intercept_init=0.0), "warm_start"),
+        (lambda: SGDLinearRegressor(learning_rate="invscaling").fit(SMALL_X, SMALL_Y), "schedule"),
+        (lambda: SGDLinearRegressor(average=10).fit(SMALL_X, SMALL_Y), "from the first step"),
+    ],
+)
+def test_parameters_of_sgd_regressor_are_answered_with_those_of_here(wrong, instead):
+    with pytest.raises((TypeError, ValueError), match=f"(eta0|_init|rate|average).* {instead}"):
+        wrong()
+
+
+def test_other_errors_of_type_are_left_as_they_are():
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'alfa'$"):
+        SGDLinearRegressor(alfa=1)
 
 
 # ---------------------------------------------------------------- attributes and output
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_sparse_coefficients_predict_the_same(n_targets):
+    X, y = load("normal")
+    X, y = X[:500], y[:500] if n_targets == 1 else np.column_stack([y, -y])[:500]
+    model = SGDLinearRegressor(penalty="l1", alpha=0.1, warm_start=True, random_state=0).fit(X, y)
+    coef, expected = model.coef_, model.predict(X)
+    assert issparse(model.sparsify().coef_)
+    assert model.coef_.nnz == np.count_nonzero(coef)
+    for rows in (X, csr_array(X), csr_matrix(X)):
+        np.testing.assert_allclose(model.predict(rows), expected, rtol=1e-12)
+    assert model.sparsify().densify().coef_.tolist() == coef.tolist()
+    np.testing.assert_allclose(model.sparsify().fit(X, y).coef_, coef, atol=1e-6)
+    assert not issparse(model.sparsify().partial_fit(X, y).coef_)
 
 
 @pytest.mark.parametrize("options", COMBINATIONS)
@@ -55,7 +112,7 @@ def test_fitted_attributes(options):
     X, y = load("normal")
     model = SGDLinearRegressor(max_iter=30, random_state=0, **options).fit(X[:500], y[:500])
     assert model.coef_.shape == (30,)
-    assert isinstance(model.intercept_, float)
+    assert type(model.intercept_) is np.float64
     assert len(model.loss_curve_) == model.n_iter_ <= 30
     assert model.solver_ == ("sgd" if options else "newton-cholesky")
     assert model.t_ == (model.n_iter_ * 500 if options else 0)

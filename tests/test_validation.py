@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
@@ -413,3 +414,23 @@ def test_a_parameter_that_is_not_valid_has_the_error_of_scikit_learn(name):
             validate(model)
         errors.append(str(error.value))
     assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("assume_finite", [False, True])
+@pytest.mark.parametrize("as_rows", [np.ascontiguousarray, np.asfortranarray], ids=["C", "F"])
+def test_missing_values_are_named_with_a_remedy(method, assume_finite, as_rows):
+    rows = as_rows(np.where(np.arange(X.size).reshape(X.shape) == 7, np.nan, X))
+    with (
+        config_context(assume_finite=assume_finite),
+        pytest.raises(ValueError, match=r"X contains NaN.\nSGDLinearRegressor does not accept"),
+    ):
+        getattr(SGDLinearRegressor(), method)(rows, Y)
+
+
+def test_a_frame_that_is_not_collected_is_named():
+    rows = pl.DataFrame(X)
+    model = SGDLinearRegressor().fit(rows, Y)
+    for method in (lambda rows: model.fit(rows, Y), model.predict):
+        with pytest.raises(TypeError, match=r"LazyFrame.*collect"):
+            method(rows.lazy())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn import config_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
@@ -22,6 +23,12 @@ CONSTANT_TOLERANCE = 4 * np.finfo(np.float64).eps
 # Variance below which a column is constant, because the squares of its entries are subnormal
 # numbers, or near them, and have lost digits: about 1e-292, entries of 1e-146.
 MIN_VARIANCE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
+
+
+def refuse_not_finite(array, name):
+    """Raise scikit-learn's error for NaN and infinity, also with its option `assume_finite`."""
+    with config_context(assume_finite=False):
+        assert_all_finite(array, input_name=name, estimator_name="SGDLinearRegressor")
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ class Moments:
         square = self.sum_of_squares + self.weight * self.mean**2
         if not np.isfinite(square).all():
             for X in blocks:
-                assert_all_finite(X, input_name=name)
+                refuse_not_finite(X, name)
             column = int(np.flatnonzero(~np.isfinite(square))[0])
             where = f"in column {column} " if len(square) > 1 else ""
             raise ValueError(
