@@ -62,6 +62,7 @@ def layouts(fewer, budget):
         "float32": X.astype(np.float32),
         "pandas": frame,
         "pandas of one array": pd.DataFrame(X),
+        "pandas, nullable": frame.convert_dtypes(),
         "pandas with Arrow": frame.convert_dtypes(dtype_backend="pyarrow"),
         "polars": pl.DataFrame(columns),
     }

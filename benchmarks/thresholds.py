@@ -249,7 +249,7 @@ WALKS = {
         USUAL.max_unlimited_products // 20**2, lambda size: dense(size, 20), {}
     ),
     "min_range_entries": Sizes(
-        USUAL.min_range_entries // 10 - 1, lambda size: dense(size, 20), {"loss": "huber"}
+        USUAL.min_range_entries // 8 - 1, lambda size: dense(size, 16), {"loss": "huber"}
     ),
     "max_ranges": Values(partial(dense, 200_000, 50), SWEEPS),
     "max_ranges, few rows a column": Values(partial(dense, 20_000, 500), SWEEPS),

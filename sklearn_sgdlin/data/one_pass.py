@@ -71,14 +71,12 @@ def _approximate_mean(X, targets, sample_weight):
 
     Means of distances from one row are added to it, so that constant columns have an exact mean.
     """
-    n_rows = X.shape[0]
+    n_rows, size = X.shape[0], min(X.shape[0], SHIFT_ROWS)
     heaviest = 0 if sample_weight is None else int(sample_weight.argmax())
-    numbers = np.unique(np.append(np.linspace(0, n_rows - 1, min(n_rows, SHIFT_ROWS)), heaviest))
-    numbers = numbers.astype(np.intp)
+    numbers = np.append(np.arange(size) * (n_rows - 1) // max(size - 1, 1), heaviest)
     rows = np.column_stack([take(X, numbers), targets[numbers]])
     weight = np.ones(len(numbers)) if sample_weight is None else sample_weight[numbers]
-    first = rows[np.searchsorted(numbers, heaviest)]
-    return first + weight @ (rows - first) / weight.sum()
+    return rows[-1] + weight @ (rows - rows[-1]) / weight.sum()
 
 
 def squared_residuals(X, targets, sample_weight, coef, centre, tuning):

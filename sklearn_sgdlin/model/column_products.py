@@ -39,7 +39,10 @@ class ColumnProducts:
             Number of rows of positive weight.
         """
         n_features = products.shape[1] - 1
-        products[: n_features + 1] += np.triu(products[: n_features + 1], 1).T
+        square = products[: n_features + 1]
+        diagonal = square.diagonal().copy()
+        square += square.T
+        square.flat[:: n_features + 2] = diagonal
         weight = float(products[n_features, n_features])
         offset = np.delete(products[:, n_features], n_features) / weight
         sums = np.delete(products, n_features, axis=0)[:, :n_features].T
