@@ -1,9 +1,11 @@
-"""Squared error with "l1", "elasticnet" or ``positive=True``, against solvers made for these.
+"""The family of objectives with kinks, against solvers made for each: one table.
 
-For each data set and alpha: the median time of others in units of ours (above 1 we are faster), how
-far each objective is above the best of all, relative to it, and how many coefficients differ in
-being zero from those of scikit-learn at a tolerance of 1e-10. Run as ``python benchmarks/family.py
-[part of a name ...]``; skglm and celer take part where they are installed. One thread.
+For each data set, and for l1 each alpha, which is the least that leaves only zeros divided by a
+number: the median time of others in units of ours (above 1 we are faster); how far each objective
+is above the best of all, relative to it; how many coefficients are zero; and how many of ours
+differ in being zero from those of scikit-learn at a tolerance of 1e-10. Run as
+``python benchmarks/family.py [part of a name ...]``; skglm and celer take part where they are
+installed. One thread.
 """
 
 import sys
@@ -13,6 +15,7 @@ from functools import partial
 from importlib import import_module
 
 import numpy as np
+import robust
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 from scipy.sparse import csr_array, csr_matrix, issparse, random_array
@@ -120,34 +123,56 @@ def measure(X, y, penalty, fraction):
     return alpha, {name: float(np.median(runs)) for name, runs in seconds.items()}, found
 
 
+def row(cell, seconds, excess, zeros, note=""):
+    """Print a row of the table."""
+    peers = []
+    for name in seconds:
+        facts = [f"{excess[name]:.0e}"] if name in excess else []
+        facts += [f"{zeros[name]} zeros"] if name in zeros else []
+        ratio = "" if name == OURS else f" {seconds[name] / seconds[OURS]:.2f} x"
+        peers.append(f"{name}{ratio} ({', '.join(facts) or 'another objective'})")
+    print(f"| {cell} | {1e3 * seconds[OURS]:.1f} ms | {'; '.join(peers)}{note} |", flush=True)
+
+
+def squared(cell, make, penalty, fractions):
+    """Print the rows of squared error; yield seconds."""
+    X, y = make()
+    for fraction in fractions:
+        alpha, seconds, found = measure(X, y, penalty, fraction)
+        values = {name: value(model, X, y, penalty, alpha) for name, model in found.items()}
+        least = min(values.values())
+        excess = {name: values[name] / least - 1 for name in values}
+        zeros = {name: np.count_nonzero(model.coef_ == 0) for name, model in found.items()}
+        note = ""
+        if penalty == "l1" and not issparse(X) and X.size <= EXACT_ENTRIES:
+            exact = Lasso(alpha=alpha, tol=1e-10, max_iter=10**6).fit(X, y)
+            differ = np.count_nonzero((exact.coef_ == 0) != (found[OURS].coef_ == 0))
+            note = f"; {differ} differ"
+        row(cell if penalty == "positive" else f"{cell} / {fraction}", seconds, excess, zeros, note)
+        yield seconds
+
+
 def main(parts):
-    """Print a line for each data set and alpha, then geometric means of the ratios."""
+    """Print the table, then geometric means of the ratios of squared error."""
     warnings.simplefilter("ignore")  # of models that do not converge: the excess tells
     for make in (partial(dense, 50, 60), partial(sparse, 60, 50, 5)):
         measure(*make(), "l1", 10)  # imports and compilers
+    print("| data | ours | objective above the best; time in units of ours |\n|---|---|---|")
     ratios = {}
-    for cell, (make, penalty, fractions) in CELLS.items():
+    for cell, arguments in CELLS.items():
         if parts and not any(part in cell for part in parts):
             continue
+        for seconds in squared(cell, *arguments):
+            for name in seconds.keys() - {OURS}:
+                ratios.setdefault(name, []).append(seconds[name] / seconds[OURS])
+    for name, make, options in robust.cells():
+        if parts and not any(part in name for part in parts):
+            continue
         X, y = make()
-        for fraction in fractions:
-            alpha, seconds, found = measure(X, y, penalty, fraction)
-            values = {name: value(model, X, y, penalty, alpha) for name, model in found.items()}
-            least = min(values.values())
-            line = f"{cell:24s} / {fraction:<5d} {1e3 * seconds[OURS]:8.1f} ms"
-            for name in found:
-                excess = values[name] / least - 1
-                if name != OURS:
-                    ratio = seconds[name] / seconds[OURS]
-                    ratios.setdefault(name, []).append(ratio)
-                    line += f" | {name} {ratio:.2f} x"
-                line += f" ({excess:.0e})"
-            if penalty == "l1" and not issparse(X) and X.size <= EXACT_ENTRIES:
-                exact = Lasso(alpha=alpha, tol=1e-10, max_iter=10**6).fit(X, y)
-                differ = np.count_nonzero((exact.coef_ == 0) != (found[OURS].coef_ == 0))
-                line += f" | other zeros: {differ}"
-            print(line, flush=True)
-    for name, found in ratios.items():
+        seconds, excess = robust.measure(name, X, y, options)
+        del seconds["sum"]
+        row(f"{name} {X.shape[0]} x {X.shape[1]}", seconds, excess, {})
+    for name, found in sorted(ratios.items()):
         print(f"geometric mean, {name}: {np.exp(np.mean(np.log(found))):.2f} x")
 
 

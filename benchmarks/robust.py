@@ -101,8 +101,8 @@ def cells():
             yield loss, make, {"loss": loss, "penalty": "l2"}
 
 
-def walk(name, X, y, options):
-    """Print a line of a cell for each model."""
+def measure(name, X, y, options):
+    """Return median seconds of each model and of ``X.sum()``, and excesses of the objective."""
     spread, standardised = float(np.std(y)), None
     if not issparse(X) and "insensitive" in name:  # a penalty needs columns of one unit
         X = standardised = StandardScaler().fit_transform(X)
@@ -134,8 +134,16 @@ def walk(name, X, y, options):
     values = {key: objective(X, y, options, model) for key, model in found.items()}
     values.pop("HuberRegressor", None)  # it estimates a scale as well: another objective
     least = min(*values.values(), objective(X, y, options, model_of(exact)))
-    for key in models:
-        above = f"excess {values[key] / least - 1:8.1e}" if key in values else ""
+    return seconds, {key: value / least - 1 for key, value in values.items()}
+
+
+def walk(name, X, y, options):
+    """Print a line of a cell for each model."""
+    seconds, excess = measure(name, X, y, options)
+    for key in seconds:
+        if key == "sum":
+            continue
+        above = f"excess {excess[key]:8.1e}" if key in excess else ""
         print(
             f"{name:28s}{X.shape!s:16s}{key:18s}{seconds[key]:9.4f} s "
             f"{seconds[key] / seconds['sum']:7.0f} sums  ratio "

@@ -157,7 +157,7 @@ class Tuning:
     # take no more; a smaller one grows more often, and each time a pass over all columns follows.
     # Measured: the same time with half as many, and with double.
     # Measured by: set_products_per_entry
-    set_products_per_entry: float = 100.0
+    set_products_per_entry: float = 10.0
 
     # --- Variants of "dual" ---
 

@@ -50,6 +50,15 @@ cdef Coordinates read_coordinates(const double[::1] curvature, const double[::1]
     return Coordinates(curvature.shape[0], &curvature[0], &l1[0], &l2[0], &floor[0])
 
 
+def subtract_products(const double[:, ::1] gram, const double[::1] step, double[::1] slope):
+    """slope -= gram @ step, for a symmetric matrix and a step that is mostly zero."""
+    cdef Py_ssize_t j
+    with nogil:
+        for j in range(step.shape[0]):
+            if step[j] != 0:
+                subtract_multiple(&slope[0], &gram[j, 0], step[j], step.shape[0])
+
+
 def descend(const double[:, ::1] gram, const double[::1] curvature, penalty, double[::1] theta,
             double[::1] slope, Py_ssize_t n_epochs, double enough):
     """Descend along all coordinates, epoch after epoch; return the epochs taken.

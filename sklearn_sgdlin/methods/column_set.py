@@ -5,11 +5,12 @@ from scipy.sparse import issparse
 
 from ..linalg.blas import transposed_product
 from ..linalg.blocks import chunk_rows, slices
-from .face import MAX_ROUNDS, minimise_in_set
+from .face import MAX_ROUNDS, minimise_in_set, penalty_of
 
-# Share of new columns from which on a set is growing, and rounds that are enough then.
+# Share of new columns from which on a set is growing, and the rounds of descent that are enough
+# then, or with fewer new columns.
 GROWING = 0.02
-GROWING_ROUNDS = 3
+GROWING_ROUNDS, JOINED_ROUNDS = 1, 4
 
 
 class GramSet:
@@ -42,8 +43,9 @@ class GramSet:
     def add(self, new):
         """Let columns join."""
         n_before = len(self.columns)
-        self.growing = len(new) > GROWING * n_before
+        self.max_rounds = GROWING_ROUNDS if len(new) > GROWING * n_before else JOINED_ROUNDS
         if not len(new):
+            self.max_rounds = MAX_ROUNDS
             return
         products = self.rows.sum(products_with_new, self.columns, new) / self.rows.weight
         gram = np.empty((n_before + len(new),) * 2)
@@ -52,16 +54,23 @@ class GramSet:
         gram[n_before:, :n_before] = products[:n_before].T
         self.columns, self.gram = np.append(self.columns, new), gram
 
-    def minimise(self, point, objective, value):
-        """Return the optimum over the set from a model; `value` is a worse value of the loss."""
+    def minimise(self, point, objective, value, *, rough=False):
+        """Return the optimum over the set from a model, or a model near it.
+
+        Parameters
+        ----------
+        point : Evaluation
+        objective : Objective
+        value : float
+            A worse value of the loss.
+        rough : bool
+            Whether a model near the optimum is enough.
+        """
         columns, theta = self.columns, point.theta.copy()
+        max_rounds = GROWING_ROUNDS if rough else self.max_rounds
+        penalty = tuple(p[columns] for p in penalty_of(objective))
         theta[columns] = minimise_in_set(
-            self.gram,
-            point.slope[columns],
-            theta[columns],
-            tuple(p[columns] for p in (objective.l1, objective.l2, objective.floor)),
-            value,
-            max_rounds=GROWING_ROUNDS if self.growing else MAX_ROUNDS,
+            self.gram, point.slope[columns], theta[columns], penalty, value, max_rounds=max_rounds
         )
         return theta
 

@@ -6,19 +6,23 @@ that violate the optimality conditions, until none of all columns does (Massias,
 at the optimum exactly; see `face.py`. With few columns there is no set: see `product_descent.py`.
 """
 
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import ceil, log, sqrt
 
 import numpy as np
 
 from ..kernels.coordinate_descent import squared_error_gap
 from .base import EpochResult, Solver
-from .face import excess_slope, slope_rounding
+from .face import excess_slope, penalty_of, slope_rounding
 from .interior_point import InteriorPoint
 from .newton_cholesky import quadratic_slope
 
 # Times that the set grows in an epoch, at most.
 MAX_GROWTHS = 30
+
+# Ratio of the weights of l1 in consecutive stages. With a smaller one the stages take longer; with
+# a larger one the columns of the next stage show less well.
+STAGE_RATIO = 5.0
 
 # Duality gap, relative to the objective, that counts as none.
 GAP_ROUNDING = 1e-13
@@ -73,13 +77,20 @@ class CoordinateDescent(Solver):
         point, lower_bound = self._evaluate(np.maximum(theta, self.objective.floor)), -np.inf
         if self.first_value is None:
             self.first_value = point.square / 2
+        for objective in self._stages(point):
+            joining = self._joining(point, objective)
+            if not self._fits(joining):
+                break
+            self.set.add(joining)
+            rough = self.set.minimise(point, objective, self.first_value, rough=True)
+            point = self._evaluate(rough)
         for _ in range(MAX_GROWTHS):
             value = point.value(self.objective)
             lower_bound = max(lower_bound, value - self._gap(point))
             if value - lower_bound <= GAP_ROUNDING * value:
                 break
-            joining = self._joining(point)
-            if len(self.set.columns) + len(joining) > self.set.limit:
+            joining = self._joining(point, self.objective)
+            if not self._fits(joining):
                 return self._fall_back(point, sweep)
             self.set.add(joining)
             following = self._evaluate(self.set.minimise(point, self.objective, self.first_value))
@@ -92,6 +103,22 @@ class CoordinateDescent(Solver):
         gap = max(value - max(lower_bound, value - self._gap(point)), 0.0)
         distance = 0.0 if gap <= 0 else sqrt(gap / value) if value > 0 else np.inf
         return EpochResult(point.theta, value, distance)
+
+    def _stages(self, point):
+        """Yield objectives with more l1, down to less than `STAGE_RATIO` times that of the own.
+
+        Near the optimum of the last one, the columns that matter for the next one show. Without
+        them, columns join that the model of a small set needs to make up for those it lacks.
+        """
+        objective = self.objective
+        kinked = objective.l1 > 0
+        largest = (np.abs(point.slope[kinked]) / objective.l1[kinked]).max(initial=1.0)
+        n_stages = ceil(log(largest) / log(STAGE_RATIO)) - 1
+        for number in range(n_stages, 0, -1):
+            yield replace(objective, l1=STAGE_RATIO**number * objective.l1)
+
+    def _fits(self, joining):
+        return len(self.set.columns) + len(joining) <= self.set.limit
 
     def _fall_back(self, point, sweep):
         """Leave the problem to interior-point steps, as the set has become too large."""
@@ -107,23 +134,21 @@ class CoordinateDescent(Solver):
 
     def _gap(self, point):
         """Return the duality gap."""
-        objective = self.objective
-        penalty = objective.l1, objective.l2, objective.floor
+        penalty = penalty_of(self.objective)
         return squared_error_gap(
             point.theta, point.slope, point.square, penalty, self.set.curvature
         )
 
-    def _joining(self, point):
+    def _joining(self, point, objective):
         """Return the columns that join the set: those of the largest excess of their slopes."""
-        penalty = self.objective.l1, self.objective.l2, self.objective.floor
-        outside = np.ones(len(point.theta), dtype=bool)
-        outside[self.set.columns] = False
-        excess = excess_slope(point.theta, point.slope, penalty)
         curvature = self.set.curvature
-        excess -= slope_rounding(curvature, self.first_value, self.objective.l1)
-        needed = outside & (curvature > 0) & ((point.theta != 0) | ~self.objective.kinked)
-        wanted = np.flatnonzero(outside & (excess > 0) & (curvature > 0) & ~needed)
-        n_joining = max(self.set.first_size, len(self.set.columns))
+        outside = curvature > 0
+        outside[self.set.columns] = False
+        excess = excess_slope(point.theta, point.slope, penalty_of(objective))
+        excess -= slope_rounding(curvature, self.first_value, objective.l1)
+        needed = outside & ((point.theta != 0) | ~objective.kinked)
+        wanted = np.flatnonzero(outside & (excess > 0) & ~needed)
+        n_joining = max(self.set.first_size, np.count_nonzero(point.theta))
         n_joining = max(n_joining - np.count_nonzero(needed), 0)
         if len(wanted) > n_joining:
             order = np.argpartition(-excess[wanted], n_joining)[:n_joining]

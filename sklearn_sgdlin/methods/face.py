@@ -7,13 +7,13 @@ on it exactly: a primal active-set method that may change many signs at a time.
 
 import numpy as np
 
-from ..kernels.coordinate_descent import descend
+from ..kernels.coordinate_descent import descend, subtract_products
 from ..linalg.factorization import cholesky_solver
 
 # Epochs of coordinate descent between Newton steps, at least, and as a share of the coordinates
 # that are not zero: a factor of theirs takes as long as so many epochs.
 EPOCHS = 20
-EPOCHS_PER_COORDINATE = 0.2
+EPOCHS_PER_COORDINATE = 0.04
 
 # Epochs over the whole set that may let a coordinate leave zero, before those on the face.
 SET_EPOCHS = 2
@@ -21,9 +21,8 @@ SET_EPOCHS = 2
 # Decrease of an epoch on a face, relative to the loss at the start, that a Newton step follows.
 FACE_DECREASE = 1e-12
 
-# Rounds of descent and Newton steps, and Newton steps in a round, at most.
+# Rounds of descent and Newton steps, at most, and those with one Newton step.
 MAX_ROUNDS = 200
-MAX_FACE_STEPS = 3
 HASTY_ROUNDS = 15
 
 # Added to the diagonal, relative to it, where the products of a face have no factor.
@@ -39,6 +38,11 @@ L1_ROUNDING = 1e-9
 def slope_rounding(curvature, value, l1):
     """Return the size of the rounding errors of slopes of the loss, where it is `value`."""
     return SLOPE_ROUNDING * np.sqrt(2 * value * curvature) + L1_ROUNDING * l1
+
+
+def penalty_of(objective):
+    """Return the penalty of an objective as the compiled loops take it: l1, l2 and lower bounds."""
+    return objective.l1, objective.l2, objective.floor
 
 
 def excess_slope(theta, slope, penalty):
@@ -64,14 +68,14 @@ def minimise_in_set(gram, slope, theta, penalty, value, max_rounds=MAX_ROUNDS):
         Of descent and Newton steps. Where the set will grow, few are enough.
     """
     first_theta, first_slope = theta, slope
-    theta, curvature = theta.copy(), gram.diagonal().copy()
+    theta, slope, curvature = theta.copy(), slope.copy(), gram.diagonal().copy()
     rounding = slope_rounding(curvature, value, penalty[0])
     enough = DECREASE_ROUNDING * value
     for number in range(max_rounds):
-        slope = first_slope - gram @ (theta - first_theta)
         descend(gram, curvature, penalty, theta, slope, SET_EPOCHS, enough)
         full = _descend_on_face(gram, slope, theta, penalty, value, number < HASTY_ROUNDS)
-        slope = first_slope - gram @ (theta - first_theta)
+        slope = first_slope.copy()
+        subtract_products(gram, theta - first_theta, slope)
         excess = excess_slope(theta, slope, penalty) - rounding
         if full and (excess[curvature > 0] <= 0).all():
             break
@@ -92,7 +96,7 @@ def _descend_on_face(gram, slope, theta, penalty, value, hasty):
     part, now = start.copy(), slope.copy()
     n_epochs = EPOCHS + int(EPOCHS_PER_COORDINATE * len(active))
     descend(gram, curvature, penalty, part, now, n_epochs, FACE_DECREASE * value)
-    for _ in range(MAX_FACE_STEPS if hasty else len(part) + 1):
+    for _ in range(1 if hasty else len(part) + 1):
         face = Face(part, slope - gram @ (part - start), penalty, curvature)
         hessian = gram if len(face.active) == len(part) else gram[np.ix_(face.active, face.active)]
         hessian = hessian.copy()

@@ -7,7 +7,7 @@ it. Where the products have lost digits that the rows still have, there is no so
 
 import numpy as np
 
-from ..kernels.coordinate_descent import squared_error_gap
+from ..kernels.coordinate_descent import descend, squared_error_gap
 from ..linalg.factorization import cholesky_solver
 from ..linalg.triangular import WELL_CONDITIONED
 from .base import CANCELLED
@@ -16,6 +16,11 @@ from .normal_equations import NormalEquationsSolution, scaled_products
 
 # Duality gap, relative to the objective, up to which the optimum is proved.
 GAP_ROUNDING = 1e-12
+
+# Epochs of descent, at most, after which Newton steps take part, and the decrease of one, relative
+# to the loss at the start, with which the last digits have settled.
+EPOCHS = 100
+STEP_ROUNDING = 1e-28
 
 # Rounding error of a product of columns, relative to their sizes.
 PRODUCT_ROUNDING = np.finfo(np.float64).eps
@@ -80,7 +85,10 @@ class ProductDescent:
         """Return theta, the objective and the duality gap, or None where digits are lost."""
         gram, slope, square = self.gram, self.slope[target], self.square[target]
         theta = np.maximum(self.theta[target], penalty[2])
-        theta = minimise_in_set(gram, slope - gram @ theta, theta, penalty, square / 2)
+        left = slope - gram @ theta
+        enough = STEP_ROUNDING * square
+        if descend(gram, self.curvature, penalty, theta, left, EPOCHS, enough) == EPOCHS:
+            theta = minimise_in_set(gram, slope - gram @ theta, theta, penalty, square / 2)
         change = gram @ theta
         left = square + (change - 2 * slope) @ theta
         size = np.abs(theta) @ np.sqrt(self.curvature)

@@ -6,7 +6,7 @@ from scipy.sparse import csc_array, vstack
 from ..kernels.coordinate_descent import descend_sparse
 from ..linalg.centred import CentredMatrix
 from ..linalg.cg import conjugate_gradient
-from .face import DECREASE_ROUNDING, Face, face_solver
+from .face import DECREASE_ROUNDING, Face, face_solver, penalty_of
 
 # Epochs of coordinate descent before each Newton step.
 EPOCHS = 10
@@ -114,15 +114,15 @@ class SparseSet:
         """Let columns join; the intercept is none of them, as it is the mean residual."""
         self.columns = np.append(self.columns, columns)
 
-    def minimise(self, point, objective, value):
-        """Return the optimum over the set from a model; `value` is a worse value of the loss."""
+    def minimise(self, point, objective, value, *, rough=False):
+        """Return the optimum over the set from a model, or a model near it; see `GramSet`."""
         theta, n_features = point.theta.copy(), len(point.theta) - 1
         features = self.columns[self.columns < n_features]
-        penalty = tuple(p[:-1] for p in (objective.l1, objective.l2, objective.floor))
+        penalty = tuple(p[:-1] for p in penalty_of(objective))
         enough, before = DECREASE_ROUNDING * value, None
         for number in range(MAX_ROUNDS):
             self._descend(features, penalty, theta[:-1], self._residual(theta), enough)
-            if before is not None and (np.sign(theta) == before).all():
+            if rough or (before is not None and (np.sign(theta) == before).all()):
                 break
             hasty = number < HASTY_ROUNDS
             for _ in range(MAX_FACE_STEPS if hasty else np.count_nonzero(theta) + 1):
