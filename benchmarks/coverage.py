@@ -119,8 +119,8 @@ def repetition(seed, X, errors, check, parameters):
 
 
 def repetitions(n_rows, quick):
-    """As many as make the standard error of the share 0.2 to 0.5 percentage points."""
-    return 100 if quick else {1_000_000: 700, 20_000: 1500}.get(n_rows, 3000)
+    """As many as make the standard error of the share 0.3 to 0.6 percentage points."""
+    return 100 if quick else {1_000_000: 500, 20_000: 800}.get(n_rows, 1500)
 
 
 def main():

@@ -100,7 +100,7 @@ def test_quickstart(capsys):
     assert scores["SGDRegressor"] < 0
 
 
-@pytest.mark.parametrize("page", ["index", "choosing", "extending"])
+@pytest.mark.parametrize("page", ["index", "choosing", "extending", "inference"])
 def test_pages_print_what_they_say(page):
     path = ROOT / "docs" / f"{page}.rst"
     options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
@@ -129,6 +129,7 @@ def test_pages_state_the_thresholds_of_the_code():
             f"up to {tuning.exact_hessian_rows_per_feature} rows for each column",
             f"more than {tuning.max_hessian_features} columns",
         ],
+        "docs/inference.rst": [f"More than {tuning.max_hessian_features} columns"],
         "sklearn_sgdlin/_regressor.py": [f"{tuning.max_stream_features} columns"],
         "sklearn_sgdlin/dask.py": [f"- up to {cluster}:", f"- {cluster + 1} to {worker}:"],
     }
