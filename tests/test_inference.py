@@ -409,6 +409,8 @@ def test_models_without_standard_errors(data):
     wrong("jackknife", quantile, X, y, cov_type="HC3")
     wrong("analytic", quantile, X, y, weights="analytic")
     wrong("Products of columns, .* are not kept", quantile)
+    narrow = SGDLinearRegressor("squared_epsilon_insensitive", epsilon=1e3).fit(X, y)
+    wrong("No residual lies", narrow, X, y)
     small = SGDLinearRegressor("quantile", quantile=0.01, tol=1e-8).fit(X[:20], y[:20])
     wrong("Take more rows", small, X[:20], y[:20])
 
