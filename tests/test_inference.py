@@ -1,6 +1,8 @@
 """Standard errors and intervals: those of statsmodels, of repeated rows, and of other layouts."""
 
 import sys
+from fractions import Fraction
+from operator import mul
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +18,8 @@ from statsmodels.regression import quantile_regression
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.inference import CoefDisplay, coef_inference, predict_interval
+
+from .nist import NIST
 
 COV_TYPES = ["nonrobust", "HC0", "HC1", "HC3", "cluster"]
 
@@ -174,6 +178,41 @@ def test_columns_far_from_zero_and_nearly_dependent(rng, cov_type):
     model = SGDLinearRegressor().fit(X, y)
     if cov_type == "nonrobust":
         assert_allclose(coef_inference(model).std_error, oracle.bse, rtol=1e-6)
+
+
+def exact_std_error(X, y, fit_intercept):
+    """By rational numbers."""
+    rows = [[Fraction(1)] * fit_intercept + [*map(Fraction, row)] for row in np.c_[X, y].tolist()]
+    size = len(rows[0]) - 1
+    products = [
+        [sum(row[i] * row[j] for row in rows) for j in range(size + 1)] for i in range(size)
+    ]
+    system = [[*products[i], *(Fraction(i == j) for j in range(size))] for i in range(size)]
+    for i in range(size):
+        system[i] = [number / system[i][i] for number in system[i]]
+        for j in set(range(size)) - {i}:
+            factor = system[j][i]
+            system[j] = [a - factor * b for a, b in zip(system[j], system[i], strict=True)]
+    coef = [system[i][size] for i in range(size)]
+    square = sum((row[-1] - sum(map(mul, coef, row))) ** 2 for row in rows)
+    variance = [square * system[i][size + 1 + i] / (len(rows) - size) for i in range(size)]
+    return np.sqrt(np.array(variance, dtype=float))
+
+
+@pytest.mark.parametrize(
+    "name", ["Norris", "Pontius", "NoInt1", "NoInt2", "Longley", "Wampler3", "Wampler5"]
+)
+def test_reference_data_of_nist(name):
+    X, y, fit_intercept, _ = NIST[name]
+    expected = exact_std_error(X, y, fit_intercept)
+    model = SGDLinearRegressor(fit_intercept=fit_intercept).fit(X, y)
+    stream = SGDLinearRegressor(fit_intercept=fit_intercept)
+    for start in range(0, len(y), 5):
+        stream.partial_fit(X[start : start + 5], y[start : start + 5])
+    if len(y) >= 2 * (X.shape[1] + 1):  # fewer have a ridge
+        assert_allclose(coef_inference(stream).std_error, expected, rtol=1e-8)
+    for result in (coef_inference(model), coef_inference(model, X, y)):
+        assert_allclose(result.std_error, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("noise", [1e-4, 1e-7])
@@ -370,6 +409,8 @@ def test_models_without_standard_errors(data):
     wrong("jackknife", quantile, X, y, cov_type="HC3")
     wrong("analytic", quantile, X, y, weights="analytic")
     wrong("Products of columns, .* are not kept", quantile)
+    narrow = SGDLinearRegressor("squared_epsilon_insensitive", epsilon=1e3).fit(X, y)
+    wrong("No residual lies", narrow, X, y)
     small = SGDLinearRegressor("quantile", quantile=0.01, tol=1e-8).fit(X[:20], y[:20])
     wrong("Take more rows", small, X[:20], y[:20])
 

@@ -35,3 +35,12 @@ def test_losses_are_those_of_their_names():
     for name, value in expected.items():
         np.testing.assert_allclose(ROWS[name].value(e), value, atol=1e-15)
     np.testing.assert_array_equal(SQUARED_ERROR.multiplier(e), e)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@given(residual=st.floats(-10, 10))
+def test_curvature_is_the_slope_of_the_multiplier(name, residual):
+    loss, step = ROWS[name], 1e-6
+    before, after = loss.multiplier(np.array([residual - step, residual + step]))
+    if np.abs(np.abs(residual) - [0.0, 0.3]).min() > 2 * step:  # not at a kink
+        assert loss.curvature(residual) == pytest.approx((after - before) / (2 * step), abs=1e-6)

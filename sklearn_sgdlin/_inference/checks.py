@@ -68,10 +68,10 @@ def residual_square(model, state, products):
             "the path of SGD it keeps only an average, which does not tell how far the path "
             "strays."
         )
+    if state.fitted and not model._n_chunks and np.ndim(model.intercept_) == 0:
+        return 2 * model.loss_curve_[-1] * state.moments.weight  # `fit` knows all its digits
     if products.residual_square is not None:
         return products.residual_square
-    if np.ndim(model.intercept_) == 0 and not model._n_chunks:
-        return 2 * model.loss_curve_[-1] * state.moments.weight
     raise ValueError(
         "Residuals are so small beside y that too few digits of them are known from the products "
         "of columns. Pass the X, y and sample_weight that the model was fitted to."

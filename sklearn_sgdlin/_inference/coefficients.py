@@ -99,7 +99,7 @@ def coef_inference(
 
     Returns
     -------
-    result : :class:`~sklearn.utils.Bunch`
+    result : Bunch
         With the attributes below. k is `n_features`, plus 1 and with the intercept first if there
         is one. Several targets come along a first axis.
 

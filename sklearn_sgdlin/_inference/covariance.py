@@ -80,6 +80,11 @@ def covariance_from_rows(estimator, cov_type, groups, products):
         gram = "plain" if cov_type == "nonrobust" else "curved"
     simple = cov_type in ("HC0", "HC1")
     sums = estimator.sums(gram, meat="plain" if simple else None)
+    if sums.curvature == 0:
+        raise ValueError(
+            "No residual lies where the loss is curved, or near the quantile, so that standard "
+            "errors are not known. Take more rows, or with 'huber' a larger epsilon."
+        )
     upper = estimator.factor(sums, gram) if products is None else products.upper
     inverse = inverse_factor(upper, estimator.names)
     _check_rows(estimator, sums, inverse, gram)

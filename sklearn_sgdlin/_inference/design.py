@@ -143,10 +143,6 @@ def gram_of(sums, fit_intercept):
     return np.roll(products, 1, axis=(0, 1))
 
 
-class DependentColumnsError(ValueError):
-    """Columns are combinations of others, so their coefficients are not determined."""
-
-
 def inverse_factor(upper, names):
     """Return the inverse of a triangular factor of the design; raise if columns are dependent."""
     norm = np.linalg.norm(upper, axis=0)
@@ -157,7 +153,7 @@ def inverse_factor(upper, names):
         dependent = np.flatnonzero(pivots <= DEPENDENT * norm)
         columns = dependent if len(dependent) else [smallest]
         listed = ", ".join(repr(names[j]) for j in columns[:5]) + (", ..." * (len(columns) > 5))
-        raise DependentColumnsError(
+        raise ValueError(
             f"Columns are constant, or combinations of those before them: {listed}. Their "
             "coefficients are not determined, and have no standard errors. Leave these columns "
             'out, as OneHotEncoder(drop="first") does, or the intercept.'

@@ -45,7 +45,7 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
 
     Returns
     -------
-    result : :class:`~sklearn.utils.Bunch`
+    result : Bunch
         With the attributes, in units of y and with an axis of targets after the first where the
         model has several:
 
