@@ -28,6 +28,7 @@ LAYERS = [
     {"_exact_fit"},
     {"_fit", "_partial_fit", "_report"},
     {"_regressor"},
+    {"_alpha_grid", "_alpha_path", "_regressor_cv"},
     {"_display", "_dask_data", "_dask_fit"},
     {"dask", "__init__"},
 ]

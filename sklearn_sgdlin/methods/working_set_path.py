@@ -1,0 +1,40 @@
+"""Paths of squared error with l1, elastic net or bounds: working sets that penalties share."""
+
+from ..linalg.blocks import with_last
+from ..model.loss import SQUARED_ERROR
+from ..model.objective import Objective
+from ..model.settings import constant_model
+from .base import MIN_TOL
+from .coordinate_descent import CoordinateDescent
+from .gram import Gram
+
+# Times that the solver is run for an alpha, at most.
+MAX_RUNS = 5
+
+
+def working_set_models(problem, penalties, settings, sparse):
+    """Yield coef and intercept for each penalty, each found from the one before.
+
+    The products of columns that have joined the set for one penalty serve the next ones.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its penalty does not matter.
+    penalties : list of pairs (l1, l2)
+    settings : Settings
+    sparse : bool
+        Whether X is sparse.
+    """
+    rows, scaling = problem.rows, problem.rows.scaling
+    variance = problem.moments.of_columns(slice(-1)).variance(settings.fit_intercept)
+    products = Gram(rows.n_coordinates, with_last(variance, 1.0) * scaling.scale**2)
+    theta = scaling.to_scaled(*constant_model(settings, problem.moments))
+    for l1, l2 in penalties:
+        objective = Objective.of(SQUARED_ERROR, l1, l2, settings.positive, scaling.scale)
+        solver = CoordinateDescent(rows, objective, MIN_TOL, settings.tuning, products, sparse)
+        for _ in range(MAX_RUNS):
+            theta, _, distance = solver.run(theta)
+            if distance <= MIN_TOL:
+                break
+        yield scaling.to_original(theta)
