@@ -16,13 +16,14 @@ SMALLEST = np.finfo(np.float64).resolution
 CONSTANT_TOL = 1e-6
 
 
-def alpha_grid(slope, curvature, l1_ratio, n_alphas, eps, *, positive):
+def alpha_grid(slope, curvature, l1_ratio, n_alphas, eps):
     """Return alphas in falling order, evenly spaced in their logarithms.
 
     Parameters
     ----------
     slope : ndarray of shape (n_features, n_targets)
-        Minus the gradient of the loss at the best constant model.
+        Minus the gradient of the loss at the best constant model, or 0 where a bound forbids to
+        follow it.
     curvature : float
         Sum of the second derivatives of the loss by the coefficients.
     l1_ratio : float
@@ -31,10 +32,9 @@ def alpha_grid(slope, curvature, l1_ratio, n_alphas, eps, *, positive):
         ``eps**2`` times it.
     n_alphas : int
     eps : float
-    positive : bool
     """
     if l1_ratio > 0:
-        first, ratio = (slope if positive else np.abs(slope)).max() / l1_ratio, eps
+        first, ratio = np.abs(slope).max() / l1_ratio, eps
     else:
         first, ratio = RIDGE_START * curvature, eps**2
     if not first > SMALLEST:

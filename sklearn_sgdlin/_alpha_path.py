@@ -13,10 +13,11 @@ from itertools import chain
 import numpy as np
 from scipy.sparse import issparse
 
-from ._alpha_grid import slope_and_curvature
+from ._alpha_grid import alpha_grid, slope_and_curvature
 from .data.problem import Problem
 from .data.row_ranges import in_threads, rows_in_memory
 from .data.split_products import products_of_rows, split_sums
+from .methods.column_path import ColumnPath
 from .methods.gram_path import GramPath
 from .methods.kernel_path import kernel_solutions, row_products
 from .methods.working_set_path import working_set_models
@@ -65,7 +66,7 @@ def route(settings, shape, sparse, l1_ratio):
 
     Returns
     -------
-    route : {"products", "kernel", "working set", "fits"}
+    route : {"products", "kernel", "columns", "sparse columns", "fits"}
     """
     n_rows, n_features = shape
     tuning = settings.tuning
@@ -75,7 +76,7 @@ def route(settings, shape, sparse, l1_ratio):
     if few or (not sparse and n_features <= min(n_rows, tuning.max_hessian_features)):
         return "products"
     if l1_ratio > 0 or settings.positive:
-        return "working set"
+        return "sparse columns" if sparse else "columns"
     few = n_rows <= min(n_features, tuning.max_row_system_rows)
     return "kernel" if few and not sparse else "fits"
 
@@ -113,11 +114,15 @@ class AlphaPaths:
             centre = data.X.mean(axis=0) if settings.fit_intercept else np.zeros(data.X.shape[1])
             self.row_products = row_products(data.X, centre)
 
-    def slope_and_curvature(self):
-        """Return what `alpha_grid` takes."""
+    def grid(self, n_alphas, eps):
+        """Return as many alphas for each l1_ratio, of shape (n_l1_ratios, n_alphas)."""
         if self.path_of_all is not None:
-            return self.path_of_all.slope, self.path_of_all.hessian.trace()
-        return slope_and_curvature(self.model, self.settings, self.data)
+            slope, curvature = self.path_of_all.slope, self.path_of_all.hessian.trace()
+        else:
+            slope, curvature = slope_and_curvature(self.model, self.settings, self.data)
+        if self.settings.positive:
+            slope = np.maximum(slope, 0.0)
+        return np.array([alpha_grid(slope, curvature, r, n_alphas, eps) for r in self.l1_ratios])
 
     def scores(self, alphas):
         """Return the scores, of shape (n_l1_ratios, n_alphas, n_splits).
@@ -170,7 +175,8 @@ class AlphaPaths:
         train, test = split
         models_of = {
             "kernel": self._models_by_kernel,
-            "working set": self._models_by_working_sets,
+            "columns": self._models_by_columns,
+            "sparse columns": self._models_by_sparse_columns,
             "fits": self._models_by_fits,
         }
         scores = []
@@ -214,7 +220,19 @@ class AlphaPaths:
         )
         yield from self._models_of(coef, centre)
 
-    def _models_by_working_sets(self, train, l1_ratio, alphas):
+    def _models_by_columns(self, train, l1_ratio, alphas):
+        """Yield the models of dense columns, of which only a set is multiplied with each other."""
+        data, settings = self.data.of_rows(train), self.settings
+        path = ColumnPath(
+            data.X,
+            data.targets,
+            data.sample_weight,
+            fit_intercept=settings.fit_intercept,
+            positive=settings.positive,
+        )
+        yield from self._models_of(path.solutions(alphas, l1_ratio), path.centre)
+
+    def _models_by_sparse_columns(self, train, l1_ratio, alphas):
         """Yield models of which each begins with the last one, and with its set of columns."""
         data, settings = self.data.of_rows(train), self.settings
         penalties = [(alpha * l1_ratio, alpha * (1 - l1_ratio)) for alpha in alphas]
@@ -230,7 +248,7 @@ class AlphaPaths:
             )
             moments = joint_moments(data.X, y[np.newaxis], data.sample_weight)
             problem = Problem.on(rows_in, settings, moments)
-            targets.append(working_set_models(problem, penalties, settings, issparse(data.X)))
+            targets.append(working_set_models(problem, penalties, settings))
         for of_targets in zip(*targets, strict=True):
             coef, intercept = zip(*of_targets, strict=True)
             yield self._with_coef(np.array(coef), np.array(intercept))

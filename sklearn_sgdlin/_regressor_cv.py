@@ -19,10 +19,10 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from ._alpha_grid import alpha_grid
 from ._alpha_path import AlphaPaths, Data
 from ._regressor import SGDLinearRegressor
 from ._validation import validated
+from .linalg.blas import blas_threads
 
 # Parameters of SGDLinearRegressor that are chosen here, or have no meaning beside folds.
 NOT_SHARED = {
@@ -306,18 +306,19 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         """
         _raise_for_params(params, self, "fit", allow=["groups"])
         with self._unchanged_on_error():
-            l1_ratios = self._l1_ratios()
+            l1_ratios, alphas = self._l1_ratios(), self._falling_alphas()
             X, y, weight = validated(self, X, y, sample_weight, reset=True, ensure_all_finite=True)
             routed = self._routed(params, weight)
             splits = self._splits(X, y, weight, routed.splitter.split)
             score = self._score_on(X, y, routed.scorer.score)
             if weight is not None:
                 weight = weight / weight.max()
-            paths = AlphaPaths(self._model(), Data(X, y, weight), splits, l1_ratios, score)
-            alphas = self._alphas(paths, l1_ratios)
-            scores = paths.scores(alphas)
-            self._publish(alphas, scores, l1_ratios)
-            best = paths.best(self.alpha_, self.l1_ratio_)
+            with blas_threads(*X.shape, self._tuning):
+                paths = AlphaPaths(self._model(), Data(X, y, weight), splits, l1_ratios, score)
+                alphas = paths.grid(self.alphas, self.eps) if alphas is None else alphas
+                alphas = np.broadcast_to(alphas, (len(l1_ratios), alphas.shape[-1]))
+                self._publish(alphas, paths.scores(alphas), l1_ratios)
+                best = paths.best(self.alpha_, self.l1_ratio_)
             self.coef_, self.intercept_, self.n_iter_ = best.coef_, best.intercept_, best.n_iter_
         return self
 
@@ -353,27 +354,15 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
 
     def _l1_ratios(self):
         """Return the valid values of `l1_ratio` as a list."""
-        ratios = np.atleast_1d(self.l1_ratio).tolist()
-        for ratio in ratios:
-            check_scalar(ratio, "l1_ratio", Real, min_val=0, max_val=1)
-        return ratios
+        if isinstance(self.l1_ratio, Real):
+            return [float(self.l1_ratio)]
+        return _checked("l1_ratio", self.l1_ratio, 1.0)
 
-    def _alphas(self, paths, l1_ratios):
-        """Return the alphas of each l1_ratio in falling order."""
+    def _falling_alphas(self):
+        """Return the valid values of `alphas` in falling order, or None where it is a number."""
         if isinstance(self.alphas, Integral):
-            slope, curvature = paths.slope_and_curvature()
-            return np.array(
-                [
-                    alpha_grid(
-                        slope, curvature, ratio, self.alphas, self.eps, positive=self.positive
-                    )
-                    for ratio in l1_ratios
-                ]
-            )
-        for i, alpha in enumerate(self.alphas):
-            check_scalar(alpha, f"alphas[{i}]", Real, min_val=0)
-        falling = np.sort(np.asarray(self.alphas, dtype=np.float64))[::-1]
-        return np.tile(falling, (len(l1_ratios), 1))
+            return None
+        return np.sort(_checked("alphas", self.alphas, np.finfo(np.float64).max))[::-1]
 
     def _model(self):
         """Return the estimator that the fits are copies of."""
@@ -402,6 +391,8 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
                         "other splits."
                     )
             splits.append(rows)
+        if not splits:
+            raise ValueError(f"cv={self.cv!r} has no splits. Pass at least one.")
         return splits
 
     def _score_on(self, X, y, params):
@@ -428,9 +419,22 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         self.alpha_, self.l1_ratio_ = float(alphas[ratio, best]), float(l1_ratios[ratio])
         self.best_score_ = float(mean[ratio, best])
         several = len(l1_ratios) > 1
-        self.alphas_ = alphas if several and isinstance(self.alphas, Integral) else alphas[0]
+        own = several and isinstance(self.alphas, Integral)
+        self.alphas_ = (alphas if own else alphas[0]).copy()
         self.score_path_ = scores if several else scores[0]
         if self.scoring is None and self.loss == "squared_error":
             self.mse_path_ = -self.score_path_
         elif hasattr(self, "mse_path_"):
             del self.mse_path_
+
+
+def _checked(name, values, largest):
+    """Return several values of a parameter as a list, or raise the error that names the bad one."""
+    values = list(values)
+    if not values:
+        raise ValueError(f"{name} is empty. Pass at least one value.")
+    for i, value in enumerate(values):
+        check_scalar(value, f"{name}[{i}]", Real, min_val=0, max_val=largest)
+        if np.isnan(value):
+            raise ValueError(f"{name}[{i}] is NaN. Pass a number from 0 to {largest:g}.")
+    return [float(value) for value in values]

@@ -73,7 +73,9 @@ class GramPath:
         return np.stack([self._of_target(target, alphas, l1_ratio) for target in targets], axis=1)
 
     def _ridge(self, alphas):
-        coef = shifted_solutions(self.hessian, self.slope, alphas)
+        coef = np.full((len(alphas), *self.slope.T.shape), np.nan)
+        if len(alphas) > 1:
+            coef = shifted_solutions(self.hessian, self.slope, alphas)
         for i in np.flatnonzero(np.isnan(coef).any(axis=(1, 2))):
             solution = solve_normal_equations(self.products, self.fit_intercept, alphas[i])
             if solution is not None:
@@ -91,7 +93,7 @@ class GramPath:
         np.divide(1.0, np.sqrt(curvature), out=scale, where=curvature > 0)
         gram = self.hessian * np.multiply.outer(scale, scale)
         first, value = self.slope[:, target] * scale, self.square[target] / 2
-        penalties = [self._penalty(alpha, l1_ratio, scale) for alpha in alphas]
+        penalties = [penalty_of(alpha, l1_ratio, scale, self.positive) for alpha in alphas]
         points, curvature = np.empty((len(alphas), len(scale))), gram.diagonal().copy()
         theta, slope = np.zeros(len(scale)), first.copy()
         for i, penalty in enumerate(penalties):
@@ -100,19 +102,20 @@ class GramPath:
         tolerance = MAX_SLOPE_ERROR * sqrt(2 * value)
         slopes = first - points @ gram
         for i, penalty in enumerate(penalties):
-            if _slope_error(points[i], slopes[i], penalty) > tolerance:
-                points[i], slope = _minimise(gram, first, points[i], slopes[i], penalty, value)
-                if _slope_error(points[i], slope, penalty) > tolerance:
+            if slope_error(points[i], slopes[i], penalty) > tolerance:
+                points[i], slope = minimise(gram, first, points[i], slopes[i], penalty, value)
+                if slope_error(points[i], slope, penalty) > tolerance:
                     points[i] = np.nan
         return scale * points
 
-    def _penalty(self, alpha, l1_ratio, scale):
-        """Return l1, l2 and floor of each coordinate."""
-        l1, l2 = alpha * l1_ratio * scale, alpha * (1 - l1_ratio) * scale**2
-        return l1, l2, np.full(len(scale), 0.0 if self.positive else -np.inf)
+
+def penalty_of(alpha, l1_ratio, scale, positive):
+    """Return l1, l2 and floor of each coordinate."""
+    l1, l2 = alpha * l1_ratio * scale, alpha * (1 - l1_ratio) * scale**2
+    return l1, l2, np.full(len(scale), 0.0 if positive else -np.inf)
 
 
-def _minimise(gram, first, theta, slope, penalty, value):
+def minimise(gram, first, theta, slope, penalty, value):
     """Return the optimum and its slope, from a model near it.
 
     Newton steps take the columns that are not zero, or violate the optimality conditions there.
@@ -144,7 +147,7 @@ def _minimise(gram, first, theta, slope, penalty, value):
     return theta, slope
 
 
-def _slope_error(theta, slope, penalty):
+def slope_error(theta, slope, penalty):
     """Return by how much the slope of a coordinate fails the optimality conditions at most."""
     l1, l2, floor = penalty
     slope = slope - l2 * theta

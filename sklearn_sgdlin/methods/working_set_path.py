@@ -1,4 +1,4 @@
-"""Paths of squared error with l1, elastic net or bounds: working sets that penalties share."""
+"""Paths of squared error with kinks and many sparse columns, which all penalties share."""
 
 from ..linalg.blocks import with_last
 from ..model.loss import SQUARED_ERROR
@@ -12,10 +12,10 @@ from .gram import Gram
 MAX_RUNS = 5
 
 
-def working_set_models(problem, penalties, settings, sparse):
+def working_set_models(problem, penalties, settings):
     """Yield coef and intercept for each penalty, each found from the one before.
 
-    The products of columns that have joined the set for one penalty serve the next ones.
+    The rows are sorted by columns once for all of them.
 
     Parameters
     ----------
@@ -23,8 +23,6 @@ def working_set_models(problem, penalties, settings, sparse):
         Its penalty does not matter.
     penalties : list of pairs (l1, l2)
     settings : Settings
-    sparse : bool
-        Whether X is sparse.
     """
     rows, scaling = problem.rows, problem.rows.scaling
     variance = problem.moments.of_columns(slice(-1)).variance(settings.fit_intercept)
@@ -32,7 +30,7 @@ def working_set_models(problem, penalties, settings, sparse):
     theta = scaling.to_scaled(*constant_model(settings, problem.moments))
     for l1, l2 in penalties:
         objective = Objective.of(SQUARED_ERROR, l1, l2, settings.positive, scaling.scale)
-        solver = CoordinateDescent(rows, objective, MIN_TOL, settings.tuning, products, sparse)
+        solver = CoordinateDescent(rows, objective, MIN_TOL, settings.tuning, products, True)
         for _ in range(MAX_RUNS):
             theta, _, distance = solver.run(theta)
             if distance <= MIN_TOL:
