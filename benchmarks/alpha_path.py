@@ -3,8 +3,8 @@
     python benchmarks/alpha_path.py [--data 500000x50 50000x200 500x5000] [--peers LassoCV]
 
 Each line is a ratio of medians, all of one run: how many times as long the other takes. The
-grids are those of `SGDLinearRegressorCV`: 100 alphas, 5 folds. celer's own `LassoCV` does not run
-with every scikit-learn, so its path is called for each fold, and for all rows, as that would do.
+grids are those of `SGDLinearRegressorCV`, in 5 folds. celer's own `LassoCV` does not run with every
+scikit-learn, so its path is called for each fold, and for all rows, as that would do.
 """
 
 import argparse
@@ -49,10 +49,11 @@ def celer_cv(X, y, alphas):
     return np.column_stack(errors[:-1])
 
 
-def compare(name, peers, budget):
+def compare(name, peers, n_alphas, budget):
     """Yield lines for data of one size."""
     X, y = normal_columns(*SHAPES[name])
-    lasso, ridge = SGDLinearRegressorCV(l1_ratio=1), SGDLinearRegressorCV(l1_ratio=0)
+    lasso = SGDLinearRegressorCV(l1_ratio=1, alphas=n_alphas)
+    ridge = SGDLinearRegressorCV(l1_ratio=0, alphas=n_alphas)
     lasso.fit(X, y)
     ridge.fit(X, y)
     one = SGDLinearRegressor(penalty="l1", alpha=lasso.alpha_)
@@ -87,11 +88,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--peers", nargs="+", default=["LassoCV", "RidgeCV", "celer"])
+    parser.add_argument("--alphas", type=int, default=100)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of each, about")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)  # peers stop at their own limits
     for name in arguments.data:
-        for line in compare(name, arguments.peers, arguments.budget):
+        for line in compare(name, arguments.peers, arguments.alphas, arguments.budget):
             print(f"- {line}", flush=True)
 
 
