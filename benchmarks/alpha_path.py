@@ -1,6 +1,7 @@
 """Time of a choice of alpha by cross-validation, against other estimators that choose it.
 
     python benchmarks/alpha_path.py [--data 500000x50 50000x200 500x5000] [--peers LassoCV]
+        [--alphas 100] [--budget 10] [--processor-time]
 
 Each line is a ratio of medians, all of one run: how many times as long the other takes. The
 grids are those of `SGDLinearRegressorCV`, in 5 folds. celer's own `LassoCV` does not run with every
@@ -8,6 +9,7 @@ scikit-learn, so its path is called for each fold, and for all rows, as that wou
 """
 
 import argparse
+import time
 import warnings
 from importlib.util import find_spec
 
@@ -49,7 +51,7 @@ def celer_cv(X, y, alphas):
     return np.column_stack(errors[:-1])
 
 
-def compare(name, peers, n_alphas, budget):
+def compare(name, peers, n_alphas, timed):
     """Yield lines for data of one size."""
     X, y = normal_columns(*SHAPES[name])
     lasso = SGDLinearRegressorCV(l1_ratio=1, alphas=n_alphas)
@@ -71,7 +73,7 @@ def compare(name, peers, n_alphas, budget):
             functions["celer"] = lambda: celer_cv(X, y, lasso.alphas_)
     own = {"one fit, l1", "l1", "l2"}
     functions = {key: run for key, run in functions.items() if key in own | set(peers)}
-    seconds = medians(functions, budget)
+    seconds = medians(functions, **timed)
     for other, of in [(other, "l2" if other == "RidgeCV" else "l1") for other in functions]:
         if other not in ("l1", "l2"):
             yield f"{name}: {other} / {of}: {seconds[other] / seconds[of]:.2f}"
@@ -90,10 +92,15 @@ def main():
     parser.add_argument("--peers", nargs="+", default=["LassoCV", "RidgeCV", "celer"])
     parser.add_argument("--alphas", type=int, default=100)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of each, about")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of all threads, where others keep cores busy"
+    )
     arguments = parser.parse_args()
+    clock = time.process_time if arguments.processor_time else time.perf_counter
+    timed = {"budget": arguments.budget, "clock": clock}
     warnings.simplefilter("ignore", ConvergenceWarning)  # peers stop at their own limits
     for name in arguments.data:
-        for line in compare(name, arguments.peers, arguments.alphas, arguments.budget):
+        for line in compare(name, arguments.peers, arguments.alphas, timed):
             print(f"- {line}", flush=True)
 
 
