@@ -4,5 +4,6 @@ __version__ = "0.1.0.dev0"  # before the imports, which read it
 
 from ._display import LossCurveDisplay
 from ._regressor import SGDLinearRegressor
+from ._regressor_cv import SGDLinearRegressorCV
 
-__all__ = ["LossCurveDisplay", "SGDLinearRegressor"]
+__all__ = ["LossCurveDisplay", "SGDLinearRegressor", "SGDLinearRegressorCV"]

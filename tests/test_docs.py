@@ -95,6 +95,7 @@ PAGES_WITH_CODE = [
     "index",
     "getting_started",
     "choosing",
+    "choosing_alpha",
     "training",
     "coming_from_sgdregressor",
     "extending",
@@ -279,13 +280,14 @@ def test_docstrings_are_complete(name, may_lack):
     assert errors == []
 
 
-def test_the_docstring_states_every_default_and_every_fitted_attribute():
-    model = sklearn_sgdlin.SGDLinearRegressor
+@pytest.mark.parametrize("name", ["SGDLinearRegressor", "SGDLinearRegressorCV"])
+def test_the_docstring_states_every_default_and_every_fitted_attribute(name):
+    model = getattr(sklearn_sgdlin, name)
     doc = model.__doc__
     for name, parameter in inspect.signature(model).parameters.items():
         default = re.search(rf"^    {name} : .*default=(.*)$", doc, flags=re.MULTILINE)
         assert eval(default.group(1)) == parameter.default, name
-    fitted = model().fit(np.eye(3), np.arange(3.0))
+    fitted = model().fit(np.eye(5), np.arange(5.0))
     for name in vars(fitted):
         if name.endswith("_") and not name.startswith("_"):
             assert re.search(rf"^    {name} : ", doc, flags=re.MULTILINE), name

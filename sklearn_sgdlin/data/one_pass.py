@@ -34,10 +34,10 @@ def column_products(X, targets, sample_weight, tuning):
     tuning : Tuning
     """
     n_rows = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
-    shift = _approximate_mean(X, targets, sample_weight)
+    shift = approximate_mean(X, targets, sample_weight)
     blocks = (rows for _, rows in pieces(X, slice(0, X.shape[0]), chunk_rows(X.shape[1])))
     for _ in range(2):
-        task = partial(_sums_of_range, X, Places.of(X), targets, sample_weight, shift)
+        task = partial(sums_of_rows, X, targets, sample_weight, shift)
         sums = add_up(in_threads(task, row_ranges(X, tuning, targets.shape[1])))
         result = ColumnProducts.from_shifted(*sums, shift, n_rows)
         result.moments.of_columns(slice(result.n_features)).check(blocks)
@@ -48,25 +48,35 @@ def column_products(X, targets, sample_weight, tuning):
 
 
 @np.errstate(over="ignore", invalid="ignore")  # What is not finite shows in the products.
-def _sums_of_range(X, places, targets, sample_weight, shift, part):
-    """Return the sums of `add_cross_products` of a range of rows."""
+def sums_of_rows(X, targets, sample_weight, shift, part):
+    """Return the sums of `add_cross_products` of some rows, a slice or an array of numbers."""
     n_columns = X.shape[1] + 1
     n_targets = targets.shape[1]
     sums = np.zeros((n_columns + n_targets, n_columns)), np.zeros(n_targets)
     least = min(n_columns, MIN_TILE_ROWS)
     tile_rows = min(max(chunk_rows(n_columns + n_targets), least), MAX_TILE_ROWS)
-    if places is not None:
-        blocks = [(part, places.from_row(part.start))]
-    else:
-        blocks = ((piece, Places.of(rows)) for piece, rows in pieces(X, part, tile_rows))
-    for piece, columns in blocks:
+    for piece, columns in _places(X, part, tile_rows):
         weight = None if sample_weight is None else sample_weight[piece]
         add_cross_products(columns, (targets[piece], weight), shift, tile_rows, sums)
     return sums
 
 
+def _places(X, part, step):
+    """Yield pairs of some rows of a part, a slice or an array of numbers, and their `Places`."""
+    places = Places.of(X)
+    if not isinstance(part, slice):
+        for chunk in slices(len(part), step):
+            rows = take(X, part[chunk])  # a name keeps the memory while the places are in use
+            yield part[chunk], Places.of(rows)
+    elif places is not None:
+        yield part, places.from_row(part.start)
+    else:
+        for piece, rows in pieces(X, part, step):
+            yield piece, Places.of(rows)
+
+
 @np.errstate(over="ignore", invalid="ignore")
-def _approximate_mean(X, targets, sample_weight):
+def approximate_mean(X, targets, sample_weight):
     """Return the mean of some rows, of the columns of X and of the targets.
 
     Means of distances from one row are added to it, so that constant columns have an exact mean.

@@ -49,9 +49,10 @@ def rows_in_memory(X, y, sample_weight, scaling, *, tuning, one_path):
     return InMemory([rows]) if number == 1 else RowRanges(rows, number, one_path)
 
 
-def row_ranges(X, tuning, n_targets=0):
-    """Return slices that cover the rows of X, and of targets that are read with them."""
-    return _slices(X.shape[0], _number_of(X, tuning, n_targets))
+def row_ranges(X, tuning, n_targets=0, n_rows=None):
+    """Return slices that cover the rows of X, or so many of them, and targets read with them."""
+    n_rows = X.shape[0] if n_rows is None else n_rows
+    return _slices(n_rows, _number_of(X, tuning, n_targets, n_rows))
 
 
 def moments_of(X, sample_weight, tuning):
@@ -116,10 +117,10 @@ class RowRanges(InMemory):
         return [self.whole.range(part) for part in _slices(self.n_rows, number)]
 
 
-def _number_of(X, tuning, n_targets=0):
-    n_rows, n_features = X.shape
-    n_entries = (X.nnz if issparse(X) else n_rows * n_features) + n_rows * n_targets
-    return n_ranges(n_rows, n_entries, n_features + 1, issparse(X), tuning)
+def _number_of(X, tuning, n_targets=0, n_rows=None):
+    n_rows = X.shape[0] if n_rows is None else n_rows
+    n_entries = X.nnz * n_rows // X.shape[0] if issparse(X) else n_rows * X.shape[1]
+    return n_ranges(n_rows, n_entries + n_rows * n_targets, X.shape[1] + 1, issparse(X), tuning)
 
 
 def _power_of_two(number):

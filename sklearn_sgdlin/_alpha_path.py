@@ -1,0 +1,292 @@
+"""Scores of the models of every split of a cross-validation, for every alpha.
+
+Where products of columns are all there is to know, one pass over X serves every model of every
+split. Otherwise the models of a split are found one after the other, each from the one before, from
+what the alphas share: products of rows, a working set of columns, or no more than the start.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ._alpha_grid import alpha_grid, slope_and_curvature
+from .data.problem import Problem
+from .data.row_ranges import in_threads, rows_in_memory
+from .data.split_products import products_of_rows, split_sums
+from .methods.column_path import ColumnPath
+from .methods.gram_path import GramPath
+from .methods.kernel_path import kernel_solutions, row_products
+from .methods.working_set_path import working_set_models
+from .model.loss import SQUARED_ERROR
+from .model.moments import joint_moments
+
+
+@dataclass(frozen=True)
+class Data:
+    """Valid rows, their targets and weights.
+
+    Attributes
+    ----------
+    X : C-ordered ndarray or CSR matrix
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+    sample_weight : ndarray of shape (n_rows,) or None
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+
+    def of_rows(self, rows):
+        """Return the data of some rows, given by their numbers."""
+        return Data(self.X[rows], self.y[rows], self._weight_of(rows))
+
+    def _weight_of(self, rows):
+        return None if self.sample_weight is None else self.sample_weight[rows]
+
+    @property
+    def targets(self):
+        """Targets of shape (n_rows, n_targets), C-ordered."""
+        return np.ascontiguousarray(self.y.reshape(len(self.y), -1))
+
+
+def route(settings, shape, sparse, l1_ratio):
+    """Return from what the models of a split are found.
+
+    Parameters
+    ----------
+    settings : Settings
+    shape : tuple of int
+        Of the training rows of the smallest split.
+    sparse : bool
+    l1_ratio : float
+
+    Returns
+    -------
+    route : {"products", "kernel", "columns", "sparse columns", "fits"}
+    """
+    n_rows, n_features = shape
+    tuning = settings.tuning
+    if settings.loss != SQUARED_ERROR or settings.sgd_setting or settings.solver != "auto":
+        return "fits"
+    few = n_features <= tuning.cheap_hessian_features
+    if few or (not sparse and n_features <= min(n_rows, tuning.max_hessian_features)):
+        return "products"
+    if l1_ratio > 0 or settings.positive:
+        return "sparse columns" if sparse else "columns"
+    few = n_rows <= min(n_features, tuning.max_row_system_rows)
+    return "kernel" if few and not sparse else "fits"
+
+
+class AlphaPaths:
+    """Models for every l1_ratio, alpha and split, and their scores.
+
+    Parameters
+    ----------
+    model : SGDLinearRegressor
+        All but the penalty. It becomes a model of the path by `coef_` and `intercept_`.
+    data : Data
+    splits : list of pairs of arrays
+        Numbers of the training and test rows.
+    l1_ratios : list of float
+    score : callable or None
+        ``score(model, rows)`` of a model on some rows, given by their numbers; greater is better.
+        None: minus the mean squared error, or minus the mean loss of another loss.
+    """
+
+    def __init__(self, model, data, splits, l1_ratios, score):
+        self.model, self.data, self.splits = model, data, splits
+        self.l1_ratios, self.score = l1_ratios, score
+        self.settings = settings = model._settings()
+        shape = min(len(train) for train, _ in splits), data.X.shape[1]
+        self.routes = [route(settings, shape, issparse(data.X), ratio) for ratio in l1_ratios]
+        self.path_of_all = self.row_products = None
+        if "products" in self.routes:
+            self._arrays = data.X, data.targets, data.sample_weight
+            passes = split_sums(*self._arrays, splits, settings.tuning)
+            first = next(passes)
+            self.passes = chain([first], passes)
+            self.path_of_all = self._gram_path(slice(None), first.total())
+        if "kernel" in self.routes:
+            centre = data.X.mean(axis=0) if settings.fit_intercept else np.zeros(data.X.shape[1])
+            self.row_products = row_products(data.X, centre)
+
+    def grid(self, n_alphas, eps):
+        """Return as many alphas for each l1_ratio, of shape (n_l1_ratios, n_alphas)."""
+        if self.path_of_all is not None:
+            slope, curvature = self.path_of_all.slope, self.path_of_all.hessian.trace()
+        else:
+            slope, curvature = slope_and_curvature(self.model, self.settings, self.data)
+        if self.settings.positive:
+            slope = np.maximum(slope, 0.0)
+        return np.array([alpha_grid(slope, curvature, r, n_alphas, eps) for r in self.l1_ratios])
+
+    def scores(self, alphas):
+        """Return the scores, of shape (n_l1_ratios, n_alphas, n_splits).
+
+        Parameters
+        ----------
+        alphas : ndarray of shape (n_l1_ratios, n_alphas)
+            Falling.
+        """
+        if self.path_of_all is None:
+            return np.stack(list(in_threads(partial(self._scores_by_rows, alphas), self.splits)), 2)
+        results = []
+        for sums in self.passes:
+            task = partial(self._scores_by_products, alphas, sums)
+            results += in_threads(task, range(len(sums.splits)))
+        return np.stack(results, axis=2)
+
+    def best(self, alpha, l1_ratio):
+        """Return the model of all rows."""
+        if self.path_of_all is not None:
+            path = self.path_of_all
+            coef = path.solutions(np.array([alpha]), l1_ratio)[0]
+            if np.isfinite(coef).all():
+                return self._with_solution(coef, path.centre)
+        return self._fit(self._penalised(alpha, l1_ratio), self.data)
+
+    def _scores_by_products(self, alphas, sums, number):
+        """Return the scores of a split of a pass, of shape (n_l1_ratios, n_alphas)."""
+        split = sums.split(number)
+        path = self._gram_path(split.train, split.train_sums)
+        scores = np.full(alphas.shape, np.nan)
+        for i, l1_ratio in enumerate(self.l1_ratios):
+            coef = path.solutions(alphas[i], l1_ratio)
+            if self.score is None:
+                scores[i] = -split.test_sums.mean_squared_errors(coef, path.centre).mean(axis=1)
+            unknown = np.flatnonzero(np.isnan(scores[i]))
+            models = self._models_of(coef[unknown], path.centre)
+            fits = zip(models, alphas[i, unknown], strict=True)
+            scores[i, unknown] = self._scores_of(fits, l1_ratio, split.train, split.test)
+        return scores
+
+    def _gram_path(self, rows, sums):
+        """Return the `GramPath` of some rows, from their `ShiftedSums`."""
+        settings = self.settings
+        products = products_of_rows(*self._arrays, rows, sums, settings.tuning)
+        return GramPath(products, settings.fit_intercept, settings.positive)
+
+    def _scores_by_rows(self, alphas, split):
+        """Return the scores of a split, of shape (n_l1_ratios, n_alphas)."""
+        train, test = split
+        models_of = {
+            "kernel": self._models_by_kernel,
+            "columns": self._models_by_columns,
+            "sparse columns": self._models_by_sparse_columns,
+            "fits": self._models_by_fits,
+        }
+        scores = []
+        for l1_ratio, route, path in zip(self.l1_ratios, self.routes, alphas, strict=True):
+            fits = zip(models_of[route](train, l1_ratio, path), path, strict=True)
+            scores.append(self._scores_of(fits, l1_ratio, train, test))
+        return np.array(scores)
+
+    def _scores_of(self, fits, l1_ratio, train, test):
+        """Return the scores of models; one that is None is fitted to the training rows.
+
+        Parameters
+        ----------
+        fits : iterable of pairs of a model and its alpha
+        l1_ratio : float
+        train, test : ndarray of int
+        """
+        scores, held_out = [], None
+        for model, alpha in fits:
+            if model is None:
+                model = self._fit(self._penalised(alpha, l1_ratio), self.data.of_rows(train))
+            if self.score is not None:
+                scores.append(self.score(model, test))
+                continue
+            held_out = held_out or self.data.of_rows(test)
+            scores.append(-self._mean_error(model, held_out))
+        return scores
+
+    def _mean_error(self, model, data):
+        """Return the mean squared error, or the mean of another loss."""
+        loss = self.settings.loss
+        factor = 2.0 if loss == SQUARED_ERROR else 1.0
+        residual = data.y - model._linear(data.X)
+        return factor * model._mean_loss(loss, residual, data.sample_weight)
+
+    def _models_by_kernel(self, train, l1_ratio, alphas):
+        """Yield the models of ridge regression with one unknown a row."""
+        data = self.data.X, self.data.targets, self.data.sample_weight
+        coef, centre = kernel_solutions(
+            self.row_products, data, train, alphas, self.settings.fit_intercept
+        )
+        yield from self._models_of(coef, centre)
+
+    def _models_by_columns(self, train, l1_ratio, alphas):
+        """Yield the models of dense columns, of which only a set is multiplied with each other."""
+        data, settings = self.data.of_rows(train), self.settings
+        path = ColumnPath(
+            data.X,
+            data.targets,
+            data.sample_weight,
+            fit_intercept=settings.fit_intercept,
+            positive=settings.positive,
+        )
+        yield from self._models_of(path.solutions(alphas, l1_ratio), path.centre)
+
+    def _models_by_sparse_columns(self, train, l1_ratio, alphas):
+        """Yield models of which each begins with the last one, and with its set of columns."""
+        data, settings = self.data.of_rows(train), self.settings
+        penalties = [(alpha * l1_ratio, alpha * (1 - l1_ratio)) for alpha in alphas]
+        targets = []
+        for y in np.ascontiguousarray(data.targets.T):
+            rows_in = partial(
+                rows_in_memory,
+                data.X,
+                y,
+                data.sample_weight,
+                tuning=settings.tuning,
+                one_path=False,
+            )
+            moments = joint_moments(data.X, y[np.newaxis], data.sample_weight)
+            problem = Problem.on(rows_in, settings, moments)
+            targets.append(working_set_models(problem, penalties, settings))
+        for of_targets in zip(*targets, strict=True):
+            coef, intercept = zip(*of_targets, strict=True)
+            yield self._with_coef(np.array(coef), np.array(intercept))
+
+    def _models_by_fits(self, train, l1_ratio, alphas):
+        """Yield models that are fitted, each from where the last one ended."""
+        data, model = self.data.of_rows(train), self._penalised(alphas[0], l1_ratio)
+        model.warm_start = True
+        for alpha in alphas:
+            model.alpha = alpha
+            yield self._fit(model, data)
+
+    def _fit(self, model, data):
+        return model.fit(data.X, data.y, sample_weight=data.sample_weight)
+
+    def _penalised(self, alpha, l1_ratio):
+        """Return a model with a penalty that is not fitted."""
+        model = copy(self.model)
+        model.penalty = {0.0: "l2", 1.0: "l1"}.get(l1_ratio, "elasticnet")
+        model.alpha, model.l1_ratio = alpha, l1_ratio
+        return model
+
+    def _models_of(self, coef, centre):
+        """Yield the model of each of several solutions, None for one with a NaN."""
+        for solution in coef:
+            finite = np.isfinite(solution).all()
+            yield self._with_solution(solution, centre) if finite else None
+
+    def _with_solution(self, coef, centre):
+        """Return the model through a centre."""
+        n_features = coef.shape[1]
+        return self._with_coef(coef, centre[n_features:] - coef @ centre[:n_features])
+
+    def _with_coef(self, coef, intercept):
+        """Return the model with these coefficients, of shape (n_targets, n_features)."""
+        model = copy(self.model)
+        model.n_features_in_, model.n_iter_ = coef.shape[1], 1
+        single = self.data.y.ndim == 1
+        model.coef_ = coef[0] if single else coef
+        model.intercept_ = float(intercept[0]) if single else intercept
+        return model
