@@ -458,11 +458,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         update="implicit",
         precondition=True,
         average=True,
+        half_life=None,
         max_iter=1000,
         tol=1e-2,
         n_iter_no_change=5,
         warm_start=False,
-        half_life=None,
         shuffle=True,
         random_state=None,
         early_stopping=False,
@@ -485,11 +485,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.update = update
         self.precondition = precondition
         self.average = average
+        self.half_life = half_life
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
-        self.half_life = half_life
         self.shuffle = shuffle
         self.random_state = random_state
         self.early_stopping = early_stopping

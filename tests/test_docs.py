@@ -100,7 +100,7 @@ def test_quickstart(capsys):
     assert scores["SGDRegressor"] < 0
 
 
-@pytest.mark.parametrize("page", ["index", "choosing", "extending"])
+@pytest.mark.parametrize("page", ["index", "choosing", "streams", "extending"])
 def test_pages_print_what_they_say(page):
     path = ROOT / "docs" / f"{page}.rst"
     options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
@@ -114,6 +114,7 @@ def test_pages_state_the_thresholds_of_the_code():
     stated = {
         "README.md": [f"up to {tuning.max_stream_features} columns"],
         "docs/accuracy.rst": [f"up to {tuning.max_stream_features} columns"],
+        "docs/streams.rst": [f"up to {tuning.max_stream_features} columns"],
         "docs/choosing.rst": [
             f"up to {tuning.max_stream_features} columns",
             f"up to {tuning.max_row_system_rows} dense rows",

@@ -255,7 +255,7 @@ def recursive_least_squares(X, y, factor, n_first):
 
 
 @pytest.mark.parametrize("sizes", [[1], [30], [7, 100]])
-@pytest.mark.parametrize("half_life", [20.0, 200.0])
+@pytest.mark.parametrize("half_life", [6.0, 20.0, 200.0])
 def test_a_half_life_is_recursive_least_squares(rng, half_life, sizes):
     X, y = make(rng, 600, 5, decades=0)
     y[300:] -= 4 * X[300:, 0]  # a drift

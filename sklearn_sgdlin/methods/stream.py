@@ -49,6 +49,8 @@ def solved(settings, state):
         return state.with_model(*constant_model(settings, cross_products.moments))
     n_features = len(state.coef)
     n_rows = cross_products.moments.rows - state.grown_at
+    if settings.half_life is not None:
+        n_rows = _effective_rows(n_rows, settings.half_life)
     ridge = _ridge(n_rows, n_features + settings.fit_intercept)
     if settings.quadratic:
         model = cross_products.solve_least_squares(
@@ -151,6 +153,20 @@ def _by_age(half_life, chunk):
     return age[1:] if weight is None else weight * age[1:], n_rows, float(age[0])
 
 
+def _effective_rows(n_rows, half_life):
+    """Return Kish's effective number of rows, ``sum(w)**2 / sum(w**2)`` of geometric weights w.
+
+    Parameters
+    ----------
+    n_rows : ndarray
+        The sum of w.
+    half_life : float
+    """
+    factor = 0.5 ** (1 / half_life)
+    n_rows = np.minimum(n_rows, 1 / (1 - factor))  # that of endless rows; a fit may have more
+    return n_rows * (1 + factor) / (2 - n_rows * (1 - factor))
+
+
 def _first_state(settings, chunk, cross_products, seed):
     """Return the state before the first chunk: a constant model, and no steps."""
     model = constant_model(settings, cross_products.moments)
@@ -179,7 +195,7 @@ def _ridge(n_rows, n_coordinates):
     Parameters
     ----------
     n_rows : ndarray of shape (n_features,)
-        Number of rows since the variance of each column last grew; see `State.grown_at`.
+        Effective number of rows since the variance of each column last grew; see `State.grown_at`.
     n_coordinates : int
     """
     n_informative = np.maximum(n_rows - ROWS_WITHOUT_SLOPE, 1)
