@@ -159,7 +159,13 @@ def _collected(settings, choice, chunk, learned):
         waiting = (*learned.waiting, chunk.kept())
         return Learned(settings, choice, state, waiting, n_waiting, n_unsolved)
     with _threads(settings, *chunk.X.shape[::-1]):
-        state = _each_target(summed_up, settings, joined((*learned.waiting, chunk)), state, None)
+        chunks = [*learned.waiting, chunk]
+        if len(chunk.y) < n_most:
+            chunks = [joined(chunks)]
+        elif learned.waiting:  # a large chunk is not copied
+            chunks = [joined(learned.waiting), chunk]
+        for part in chunks:
+            state = _each_target(summed_up, settings, part, state, None)
         if n_unsolved < min(lacking, n_features):
             return Learned(settings, choice, state, n_unsolved=n_unsolved)
         return Learned(settings, choice, _solved(settings, state))

@@ -597,7 +597,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 return self
             settings = self._settings()
             given = self._given_model((*chunk.y.shape[1:], chunk.X.shape[1]))
-            loss = self._progressive_loss(settings.loss, chunk, learned)
+            model = given or (learned and learned.progressive_model)
+            loss = self._progressive_loss(settings.loss, chunk, model)
             seed = self._draw_seed() if learned is None else None
             try:
                 learned = stream(settings, chunk, learned, seed, given)
@@ -830,13 +831,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return float(np.average(value, axis=0, weights=weights).mean())
 
     @np.errstate(over="ignore", invalid="ignore")  # training will name the array
-    def _progressive_loss(self, loss, chunk, learned):
-        """Return the mean loss on a chunk before it is learned; the first model predicts 0."""
+    def _progressive_loss(self, loss, chunk, model):
+        """Return the mean loss of a model on a chunk; no model predicts 0."""
         X, residual, sample_weight = chunk
-        if "coef_" in vars(self):
-            residual = residual - self._linear(X)
-        elif learned is not None:
-            coef, intercept = learned.progressive_model
+        if model is not None:
+            coef, intercept = model
             residual = residual - (X @ coef.T + intercept)
         return self._mean_loss(loss, residual, sample_weight)
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
+from scipy.linalg import lstsq
+from scipy.sparse import csr_array, random_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -47,7 +49,7 @@ def weighted_least_squares(X, y, weight, l2=0.0):
         rows = np.vstack([rows, np.sqrt(l2) * np.eye(X.shape[1])])
         values = np.append(values, np.zeros(X.shape[1]))
     norm = np.linalg.norm(rows, axis=0)
-    coef = np.linalg.lstsq(rows / norm, values, rcond=None)[0] / norm
+    coef = lstsq(rows / norm, values, lapack_driver="gelsy")[0] / norm
     return target + (X - mean) @ coef
 
 
@@ -200,6 +202,18 @@ def test_waiting_rows_of_any_kind(rng, kind):
         mixed.partial_fit(kind(X[part], **names), y[part], weight[part] if row % 2 else None)
     tolerance = 1e-5 if kind is np.float32 else 1e-9
     assert_allclose(mixed.predict(kind(X, **names)), model.predict(X), rtol=tolerance)
+
+
+def test_a_large_sparse_chunk_stays_sparse(rng):
+    X = random_array((20_000, 500), density=0.002, format="csr", rng=rng)
+    y = rng.normal(size=20_000)
+    model = SGDLinearRegressor().partial_fit(X[:2000], y[:2000]).partial_fit(X[:1], y[:1])
+    assert model._learned.waiting
+    tracemalloc.start()
+    model.partial_fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # half of the dense rows
 
 
 def test_threads_that_look_at_one_model_see_the_same(rng):
