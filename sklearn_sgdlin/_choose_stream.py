@@ -10,7 +10,7 @@ class StreamFacts(NamedTuple):
 
     Attributes
     ----------
-    n_features : int
+    n_features, n_targets : int
     squared : bool
         Whether the loss is squared error, with any penalty.
     sgd_setting : str
@@ -23,6 +23,12 @@ class StreamFacts(NamedTuple):
     squared: bool
     sgd_setting: str
     summed_up: bool = True
+    n_targets: int = 1
+
+
+def products_are_kept(n_features, n_targets, tuning):
+    """Whether a stream keeps the products of the columns, a matrix for each target."""
+    return n_targets * n_features**2 <= tuning.max_stream_features**2
 
 
 def choose_for_stream(facts, tuning, solver="auto"):
@@ -44,6 +50,11 @@ def choose_for_stream(facts, tuning, solver="auto"):
         obstacle = "the loss is not squared error"
     elif facts.n_features > limit:
         obstacle = f"{facts.n_features} columns are more than {limit}"
+    elif not products_are_kept(facts.n_features, facts.n_targets, tuning):
+        obstacle = (
+            f"the products of {facts.n_features} columns for each of {facts.n_targets} targets are "
+            f"more than those of {limit} columns"
+        )
     elif not facts.summed_up:
         obstacle = "the rows before have not been summed up"
     if solver == "sgd":

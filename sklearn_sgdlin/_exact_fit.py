@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ._choose_stream import products_are_kept
 from ._epoch import Epoch
 from ._stop import StopRule, combined_reason, rounding_loss
 from .data.one_pass import column_products, squared_residuals
@@ -136,7 +137,7 @@ class ExactFit:
             ]
             states = StatesAfterFit(
                 products,
-                n_features <= settings.tuning.max_stream_features,
+                products_are_kept(n_features, len(loss), settings.tuning),
                 unit,
                 self.solution.coef,
                 self.solution.intercept,

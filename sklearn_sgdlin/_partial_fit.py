@@ -1,69 +1,184 @@
 """Streams (`partial_fit`): each chunk of rows is seen once, and updates the model.
 
-`_update` is the method, in numbered steps. With few columns the model of squared error is the
-optimum on all rows seen. Otherwise it is an average of SGD iterates, see `methods.averaged_sgd`.
+Where the model is the optimum of all rows, it is found when somebody asks for it, and small chunks
+are collected before they are summed up. When that happens depends on the numbers of rows alone, so
+that a stream is the same to the last bit whether or not somebody has looked at its models.
 """
 
-from math import inf
+from functools import cached_property
 
 import numpy as np
 
 from ._choose_stream import StreamFacts, choose_for_stream
+from .data.chunk import joined
 from .linalg.blas import blas_threads
-from .methods.active_set import penalised_least_squares
-from .methods.averaged_sgd import Chunk, sweep_chunk
-from .model.cross_products import CrossProducts
+from .methods.stream import merged_states, solved, summed_up, walked
 from .model.loss import SQUARED_ERROR
-from .model.settings import constant_model
 from .model.state import MultiTargetState, State
 
-# Number of rows up to which a stream returns the mean of y. Two values of a column may be almost
-# the same, and the slope between them then is anything; from three rows on a ridge limits it.
-ROWS_WITHOUT_SLOPE = 2
+# Share of the rows seen that the model of the progressive loss may lack. Its excess over the noise
+# falls with the rows, so it is larger by no more than this share.
+LACKING_SHARE = 1 / 16
 
-# Rows per coordinate up to which a ridge, which falls with the rows, keeps least squares from
-# fitting noise. With more rows the model is the least-squares solution itself.
-RIDGE_ROWS = 2
+# Rows that wait to be summed up, at most: so many, or this share of the columns. To append them to
+# a factor takes up to four times as long as to append one, each time somebody looks at the model.
+WAITING_ROWS = 16
+WAITING_SHARE = 1 / 8
+
+# Sum of squares up to which a chunk waits. No sum over waiting rows overflows then, so that errors
+# of numbers that are too large still come from the call that brings them.
+MAX_WAITING_SQUARE = 1e250
 
 
-def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetState:
-    """Return the state after one more chunk of a stream.
+class Learned:
+    """What has been learned from all rows so far; nothing but its caches is ever modified.
 
     Parameters
     ----------
     settings : Settings
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-        Several targets give as many models.
-    sample_weight : ndarray of shape (n_rows,) or None
-    state : State, MultiTargetState or None
-        After the chunks before; None for the first one.
-    seed : int
-        Used for the first chunk; later ones have that of the state.
+        Of the last call.
+    choice : Choice or None
+        How the last chunk was learned from; None after a fit.
+    state : State, MultiTargetState or StatesAfterFit
+        After all rows but those that wait.
+    waiting : tuple of Chunk
+        Rows that have not been summed up.
+    n_waiting, n_unsolved : int
+        Number of these rows, and of all rows that the model of the state lacks.
     """
-    with blas_threads(*X.shape, settings.tuning):
-        if y.ndim == 1:
-            return _update(settings, Chunk(X, y, sample_weight), state, seed)
-        states = (None,) * y.shape[1] if state is None else state.states
-        columns = np.ascontiguousarray(y.T)
-        return MultiTargetState(
-            tuple(
-                _update(settings, Chunk(X, column, sample_weight), one, seed)
-                for column, one in zip(columns, states, strict=True)
-            )
+
+    def __init__(self, settings, choice, state, waiting=(), n_waiting=0, n_unsolved=0):
+        self.settings, self.choice, self.state = settings, choice, state
+        self.waiting, self.n_waiting, self.n_unsolved = waiting, n_waiting, n_unsolved
+
+    @cached_property
+    def settled(self):
+        """The state after all rows, with their model."""
+        if not self.n_unsolved:
+            return self.state
+        state, settings = self.state, self.settings
+        with _threads(settings, len(_states(state)[0].coef), self.n_waiting):
+            if self.waiting:
+                state = _each_target(summed_up, settings, joined(self.waiting), state, None)
+            state = _solved(settings, state)
+        check_finite(state)
+        return state
+
+    @cached_property
+    def model(self):
+        """Coef and intercept after all rows, as the user gets them."""
+        coef, intercept = self.own_model
+        return coef.copy(), intercept
+
+    @property
+    def own_model(self):
+        """The same as `model`, which nobody can have changed."""
+        return _returned(self.settings, self.settled)
+
+    @property
+    def progressive_model(self):
+        """Coef and intercept that may lack the last rows."""
+        return _returned(self.settings, self.state)
+
+
+def check_finite(state):
+    """Raise ValueError if a model of a state is not finite."""
+    if not state.finite:
+        raise ValueError(
+            "The coefficients are too large for dtype('float64'). Rescale X, y or sample_weight."
         )
 
 
-def stream_choice(settings, n_features, state):
-    """Return the `Choice` of how a stream learns from its next chunk; `state` is None at first.
+def stream(settings, chunk, learned, seed, given=None) -> Learned:
+    """Return what has been learned after one more chunk of a stream.
+
+    Parameters
+    ----------
+    settings : Settings
+    chunk : Chunk
+        Several targets give as many models.
+    learned : Learned or None
+        From the rows before; None for the first chunk.
+    seed : int
+        Used for the first chunk; later ones have that of the state.
+    given : tuple of coef and intercept, or None
+        A model of the user to go on from, if there is one.
 
     Raises
     ------
     ValueError
-        If the solver that was asked for cannot serve the stream.
+        If the solver that was asked for cannot serve the stream, or go on from the given model.
     """
+    if learned is not None and learned.settings != settings:
+        learned = Learned(learned.settings, None, learned.settled)
+    state = None if learned is None else learned.state
+    choice = None if learned is None else learned.choice
+    if choice is None or given is not None:
+        choice = _choice(settings, chunk.X.shape[1], chunk.y.shape[1:], state)
+    if choice.solver == "newton-cholesky" and given is None and learned is not None:
+        return _collected(settings, choice, chunk, learned)
+    with _threads(settings, *chunk.X.shape[::-1]):
+        if given is not None:
+            state = _given(choice, learned, given, seed)
+        if choice.solver == "newton-cholesky":
+            state = _solved(settings, _each_target(summed_up, settings, chunk, state, seed))
+        else:
+            state = _each_target(walked, settings, chunk, state, seed)
+    return Learned(settings, choice, state)
+
+
+def merged(settings, learned, other) -> Learned:
+    """Return what has been learned from the rows of two streams.
+
+    Parameters
+    ----------
+    settings : Settings
+    learned : Learned
+    other : Learned
+    """
+    states = [_states(one.settled) for one in (learned, other)]
+    states = [merged_states(settings, *pair) for pair in zip(*states, strict=True)]
+    state = states[0] if isinstance(learned.settled, State) else MultiTargetState(tuple(states))
+    coef = learned.progressive_model[0]
+    choice = _choice(settings, coef.shape[-1], coef.shape[:-1], state)
+    if choice.solver == "newton-cholesky":
+        with _threads(settings, coef.shape[-1], 0):
+            state = _solved(settings, state)
+    return Learned(settings, choice, state)
+
+
+def _collected(settings, choice, chunk, learned):
+    """Return what has been learned after a chunk that may wait, or sums that are not solved for."""
+    state, n_features = learned.state, chunk.X.shape[1]
+    n_waiting, n_unsolved = (n + len(chunk.y) for n in (learned.n_waiting, learned.n_unsolved))
+    lacking = LACKING_SHARE * _states(state)[0].moments.rows
+    n_most = min(lacking, max(WAITING_ROWS, WAITING_SHARE * n_features))
+    if n_waiting < n_most and chunk.square() < MAX_WAITING_SQUARE:
+        waiting = (*learned.waiting, chunk.kept())
+        return Learned(settings, choice, state, waiting, n_waiting, n_unsolved)
+    with _threads(settings, *chunk.X.shape[::-1]):
+        chunks = [*learned.waiting, chunk]
+        if len(chunk.y) < n_most:
+            chunks = [joined(chunks)]
+        elif learned.waiting:  # a large chunk is not copied
+            chunks = [joined(learned.waiting), chunk]
+        for part in chunks:
+            state = _each_target(summed_up, settings, part, state, None)
+        if n_unsolved < min(lacking, n_features):
+            return Learned(settings, choice, state, n_unsolved=n_unsolved)
+        return Learned(settings, choice, _solved(settings, state))
+
+
+def _threads(settings, n_features, n_rows):
+    """Return the context manager to learn in; a factor has as many rows as columns."""
+    return blas_threads(max(n_rows, n_features), n_features, settings.tuning)
+
+
+def _choice(settings, n_features, targets, state):
+    """Return the `Choice` of how a stream learns from its next chunk."""
     facts = StreamFacts(
-        n_features,
+        n_features=n_features,
+        n_targets=targets[0] if targets else 1,
         squared=settings.loss == SQUARED_ERROR,
         summed_up=state is None or state.has_products,
         sgd_setting=settings.sgd_setting,
@@ -71,84 +186,57 @@ def stream_choice(settings, n_features, state):
     return choose_for_stream(facts, settings.tuning, settings.solver)
 
 
-def _update(settings, chunk, state, seed):
-    """Return the state after a chunk with one target."""
-    X, y, sample_weight = chunk
-
-    # 1. Sum up the chunk. Products are summed up from the first chunk on or not at all, whatever
-    #    the settings of later chunks: least squares needs the products of all rows.
-    solvable = stream_choice(settings, X.shape[1], state).solver == "newton-cholesky"
-    with_products = solvable if state is None else state.has_products
-    cross_products = CrossProducts.of(
-        X, y[np.newaxis], sample_weight, with_products, settings.tuning
-    )
-
-    # 2. Merge the sums with those of the rows before. A first chunk starts from a constant model.
-    if state is None:
-        state = _first_state(settings, chunk, cross_products, seed)
-    else:
-        cross_products = state.cross_products.merge(cross_products)
-        if state.moments.rows > ROWS_WITHOUT_SLOPE:
-            state = state.with_growth_noted(cross_products.moments, settings.fit_intercept)
-
-    few_rows = cross_products.moments.rows <= ROWS_WITHOUT_SLOPE
-    if few_rows and settings.implicit and settings.precondition:
-        # 3. Very few rows do not determine a slope: the model is the mean of y.
-        model = constant_model(settings, cross_products.moments)
-        state = state.with_last_iterate(*model, len(y), 0).with_returned(*model)
-    elif solvable:
-        # 4. Solve for the optimum on all rows seen, from their products.
-        model = _optimum(settings, cross_products, state)
-        state = state.with_last_iterate(*model, len(y), 0).with_returned(*model)
-    else:
-        # 5. Take an SGD step for each row of the chunk.
-        state = sweep_chunk(settings, chunk, state, cross_products.moments)
-    return state._replace(cross_products=cross_products)
-
-
-def _first_state(settings, chunk, cross_products, seed):
-    """Return the state before the first chunk: a constant model, and no steps."""
-    model = constant_model(settings, cross_products.moments)
-    if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
-        # A robust loss starts from the quantile of y, because an outlier moves the mean.
-        y, weight = chunk.y, chunk.sample_weight
-        counted = y if weight is None or not weight.any() else y[weight > 0]
-        model = model[0], float(np.quantile(counted, settings.loss.level))
-    return State(
-        cross_products,
-        *model,
-        *model,
-        rows_seen=0,
-        steps=0,
-        average_rows=0.0,
-        residuals=np.empty((2, 0)),
-        fitted=False,
-        grown_at=np.zeros(len(model[0])),
-        seed=seed,
-    )
-
-
-def _optimum(settings, cross_products, state):
-    """Return coef and intercept of the penalised least-squares model on all rows seen."""
-    n_features = len(state.returned_coef)
-    n_rows = cross_products.moments.rows - state.grown_at
-    ridge = _ridge(n_rows, n_features + settings.fit_intercept)
-    if settings.quadratic:
-        return cross_products.solve_least_squares(
-            n_features, settings.fit_intercept, settings.l2, ridge
+def _given(choice, learned, model, seed):
+    """Return the state that goes on from a model of the user."""
+    if choice.solver == "newton-cholesky":
+        raise ValueError(
+            "coef_ or intercept_ was set, or their sums were dropped, and partial_fit cannot go on "
+            "from them here: the optimum of all rows seen is found from sums over these rows. Use "
+            "solver='sgd', which goes on by steps, or `merge` to join models of several streams."
         )
-    return penalised_least_squares(cross_products, settings, ridge, state.returned_coef)
+    coef, intercept = model
+    if coef.ndim == 1:
+        return _with_model(learned and learned.settled, coef, float(intercept), seed)
+    states = (None,) * len(coef) if learned is None else learned.settled.states
+    return MultiTargetState(
+        tuple(
+            _with_model(*of_target, seed)
+            for of_target in zip(states, coef, intercept.tolist(), strict=True)
+        )
+    )
 
 
-def _ridge(n_rows, n_coordinates):
-    """Return the ridge of each column relative to its mean square, 0 with enough rows.
+def _with_model(state, coef, intercept, seed):
+    state = State.without_rows(len(coef), seed) if state is None else state
+    return state.with_model(coef.copy(), intercept)._replace(fitted=True)
 
-    Parameters
-    ----------
-    n_rows : ndarray of shape (n_features,)
-        Number of rows since the variance of each column last grew; see `State.grown_at`.
-    n_coordinates : int
-    """
-    n_informative = np.maximum(n_rows - ROWS_WITHOUT_SLOPE, 1)
-    ridge = (1 + n_coordinates**2 / (4 * n_informative)) / n_informative
-    return np.where(n_rows < RIDGE_ROWS * n_coordinates, ridge, 0.0)
+
+def _each_target(learn, settings, chunk, state, seed):
+    """Return the state after one of the functions of `methods.stream` has seen each target."""
+    if chunk.y.ndim == 1:
+        return learn(settings, chunk, state, seed)
+    states = (None,) * chunk.y.shape[1] if state is None else state.states
+    return MultiTargetState(
+        tuple(
+            learn(settings, chunk.target(number), before, seed)
+            for number, before in enumerate(states)
+        )
+    )
+
+
+def _solved(settings, state):
+    if isinstance(state, State):
+        return solved(settings, state)
+    return MultiTargetState(tuple(solved(settings, one) for one in state.states))
+
+
+def _states(state):
+    return (state,) if isinstance(state, State) else state.states
+
+
+def _returned(settings, state):
+    if settings.average:
+        coef, intercept = state.returned_coef, state.returned_intercept
+    else:
+        coef, intercept = state.coef, state.intercept
+    return coef, np.float64(intercept)

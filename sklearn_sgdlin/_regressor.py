@@ -10,12 +10,14 @@ from dataclasses import replace
 from functools import lru_cache, wraps
 from inspect import signature
 from numbers import Integral, Real
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse, sparray, spmatrix
+from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
@@ -32,10 +34,11 @@ from . import __version__
 from ._choose import SOLVER_NAMES
 from ._early_stopping import Validation, hold_out
 from ._fit import epochs
-from ._partial_fit import stream, stream_choice
+from ._partial_fit import Learned, check_finite, merged, stream
 from ._report import CallbackSupportMixin, FitTasks, History, last_chunks, with_chunk
 from ._tuning import Tuning
 from ._validation import validated, validated_rows
+from .data.chunk import Chunk
 from .model.loss import LOSSES, make_loss
 from .model.records import from_plain, to_plain
 from .model.settings import DivergedError, Settings
@@ -95,6 +98,20 @@ SGD_SETTINGS = {
     "average": True,
     "schedule": "adaptive",
 }
+
+# Parameters that say what is learned, in which models to merge must agree.
+MERGED_SETTINGS = (
+    *("loss", "penalty", "alpha", "l1_ratio", "epsilon", "quantile", "positive", "fit_intercept"),
+    *("half_life", "precondition", "average"),
+)
+
+# The parameters that are settings of the solvers.
+_parameters_of = attrgetter(
+    *("loss", "penalty", "alpha", "l1_ratio", "epsilon", "quantile", "positive", "fit_intercept"),
+    *("solver", "power_t", "max_iter", "tol", "n_iter_no_change", "shuffle", "half_life"),
+    *SGD_SETTINGS,
+    "_tuning",
+)
 
 
 class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -182,7 +199,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         A solver that cannot serve the problem is an error that names those that can. `partial_fit`
         knows "auto", "sgd", and "newton-cholesky": the optimum of all rows seen, of squared error
-        with up to 64 columns. The numbers of rows and columns that decide are in the user guide;
+        with up to 1000 columns. The numbers of rows and columns that decide are in the user guide;
         `solver_reason_` says which did.
 
     learning_rate : "auto" or float, default="auto"
@@ -217,13 +234,21 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Whether to return the best model that is known (`fit`), or an average of the path that
         forgets its start (`partial_fit`). False: the last iterate of SGD.
 
-        With squared error and up to 64 columns, and where no parameter asks for SGD, `partial_fit`
-        takes no steps. It keeps a triangular factor of all rows seen, and from
+        With squared error and up to 1000 columns, and where no parameter asks for SGD,
+        `partial_fit` takes no steps. It keeps a triangular factor of all rows seen, and from
         ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty: the model of
         `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks from row to
         row. The factor is kept from the first chunk on, or from a `fit` by "newton-cholesky",
         "coordinate-descent" or, with squared error, "interior-point"; SGD for some chunks between
-        does not drop it.
+        does not drop it. The optimum is found when `coef_`, `predict` or the like needs it.
+
+    half_life : float or None, default=None
+        Number of rows after which what a row has told `partial_fit` counts half, so that the model
+        follows a drift; positive. Sums of squared error, the scaling of the columns, the average
+        and the rate of SGD forget alike. With squared error, no penalty and enough rows it is
+        recursive least squares with the forgetting factor ``0.5 ** (1 / half_life)`` [6]_. Rows
+        count in their order, so a chunk is not shuffled; a row of weight 0 lets none age, and a row
+        of weight k lets the others age by one. None: nothing is forgotten. `fit` does not use it.
 
     max_iter : int, default=1000
         Epochs of `fit` at the most.
@@ -293,7 +318,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients, in units of y by units of the column. A sparse array after `sparsify`.
+        Coefficients, in units of y by units of the column. A sparse array after `sparsify`. Where
+        `coef_` or `intercept_` are set, `partial_fit` goes on from them by steps of SGD, and is an
+        error where it would find the optimum of all rows, which knows nothing of them.
 
     intercept_ : np.float64 or ndarray of shape (n_targets,)
         Intercept, in units of y; 0.0 if `fit_intercept` is false.
@@ -314,9 +341,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         After `fit`: objective, with penalty and weights, of the model after each epoch, on the
         rows learned from. After `partial_fit`: progressive loss [4]_, without penalty, of the
         model on each chunk before it learned from it; the model before the first chunk predicts
-        0. The mean over targets. The curve has 1000 points at the most: that of a longer stream
-        gets coarser, each point is the mean of 2 chunks, from 2001 chunks on of 4, and so on. A
-        `fit` and the first `partial_fit` after it start the curve anew.
+        0. Where chunks are small, the model of the optimum may lack the last of the rows before,
+        a sixteenth of them and as many as there are columns at the most. The mean over targets.
+        The curve has 1000 points at the most: that of a longer stream gets coarser, each point is
+        the mean of 2 chunks, from 2001 chunks on of 4, and so on. A `fit` and the first
+        `partial_fit` after it start the curve anew.
 
     learning_rates_ : list of float
         Step length in each epoch of `fit`, or at each chunk of `partial_fit` (of the last chunk
@@ -385,6 +414,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
        progressive cross-validation", COLT 1999.
     .. [5] S. Mehrotra, "On the implementation of a primal-dual interior point method", SIAM
        Journal on Optimization 2(4), 1992.
+    .. [6] S. Haykin, "Adaptive Filter Theory", Prentice Hall, 2002.
 
     Examples
     --------
@@ -437,6 +467,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "half_life": [Interval(Real, 0, None, closed="neither"), None],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
         "early_stopping": ["boolean"],
@@ -464,6 +495,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         update: Literal["implicit", "explicit"] = "implicit",
         precondition: bool = True,
         average: bool = True,
+        half_life: float | None = None,
         max_iter: int = 1000,
         tol: float | None = 1e-2,
         n_iter_no_change: int = 5,
@@ -490,6 +522,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.update = update
         self.precondition = precondition
         self.average = average
+        self.half_life = half_life
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -564,14 +597,12 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 history = self._run(seed, data, validation, tasks, last)
             except DivergedError as error:
                 raise self._diverged(error) from None
-            self._publish(history.state())
-            self._publish_history(history)
+            self._publish_fit(history.state(), history)
             tasks.end()
             if self.tol is not None:
                 self._warn_if_not_converged(history)
         return self
 
-    @_fit_method
     def partial_fit(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -598,28 +629,96 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             For input that cannot be used, and where explicit steps diverge. The estimator
             then is as it was before the call.
         """
+        # As scikit-learn's `_fit_context` does, which takes as long as all else for a single row.
+        if not self.__sklearn_is_fitted__() and not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         with self._unchanged_on_error():
             if self.early_stopping:
                 raise ValueError("early_stopping should be False with partial_fit")
-            state = getattr(self, "_state", None)
-            X, y, sample_weight = validated(
-                self, X, y, sample_weight, reset=state is None, allow_all_zero_weights=True
+            learned = vars(self).get("_learned")
+            known = self.__sklearn_is_fitted__()
+            chunk = Chunk(
+                *validated(self, X, y, sample_weight, reset=not known, allow_all_zero_weights=True)
             )
-            if state is not None:
-                self._check_targets("y", y.shape[1:], self.coef_.shape[:-1])
-            if sample_weight is not None and not sample_weight.any():
+            if known:
+                self._check_targets("y", chunk.y.shape[1:], self._shape()[:-1])
+            if chunk.sample_weight is not None and not chunk.sample_weight.any():
                 return self
             settings = self._settings()
-            choice = stream_choice(settings, X.shape[1], state)
-            loss = self._progressive_loss(settings.loss, X, y, sample_weight)
-            seed = self._draw_seed() if state is None else state.seed
+            given = self._given_model((*chunk.y.shape[1:], chunk.X.shape[1]))
+            model = given or (learned and learned.progressive_model)
+            loss = self._progressive_loss(settings.loss, chunk, model)
+            seed = self._draw_seed() if learned is None else None
             try:
-                state = stream(settings, X, y, sample_weight, state, seed)
+                learned = stream(settings, chunk, learned, seed, given)
             except DivergedError as error:
                 raise self._diverged(error) from None
-            self._publish(state)
-            self._publish_chunk(loss, choice)
+            self._publish(learned)
+            self._publish_chunk(loss, learned.choice)
         return self
+
+    def merge(self, other: Self) -> Self:
+        """Join this model with one that has learned from other rows, as of another machine.
+
+        Where both know the sums over all their rows (see `average`), they are added up, and the
+        model is the optimum of all these rows. Otherwise models are averaged by their numbers of
+        rows, the last iterates too. `loss_curve_` and what else tells of the course of a fit or a
+        stream stay those of this model, but for `solver_`, `solver_reason_` and `t_`.
+
+        Parameters
+        ----------
+        other : SGDLinearRegressor
+            Fitted, with the same columns and targets, and the same parameters as far as they say
+            what is learned. It stays as it is.
+
+        Returns
+        -------
+        self : SGDLinearRegressor
+            The estimator, updated.
+
+        Raises
+        ------
+        ValueError
+            If the models do not fit each other, or a `coef_` was set, or its sums were dropped.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_sgdlin import SGDLinearRegressor
+        >>> X = np.random.default_rng(0).normal(size=(100, 3))
+        >>> y = X @ [1.0, 2.0, 3.0]
+        >>> a, b = (SGDLinearRegressor().partial_fit(X[i::2], y[i::2]) for i in range(2))
+        >>> bool(np.allclose(a.merge(b).coef_, SGDLinearRegressor().partial_fit(X, y).coef_))
+        True
+        """
+        for model in (self, other):
+            if not isinstance(model, SGDLinearRegressor):
+                raise TypeError(f"other must be an SGDLinearRegressor, got {type(model).__name__}.")
+            check_is_fitted(model)
+        self._check_mergeable(other)
+        with self._unchanged_on_error():
+            learned = merged(self._settings(), self._learned, other._learned)
+            self._publish(learned)
+            self.solver_, self.solver_reason_ = learned.choice
+        return self
+
+    def to_predictor(self) -> Self:
+        """Return a copy that predicts alike, without what `partial_fit` would go on from.
+
+        With many columns that is most of the memory and of a pickle. `partial_fit` of the copy goes
+        on by steps of SGD, or is an error where it would find the optimum of all rows.
+
+        Returns
+        -------
+        model : SGDLinearRegressor
+            Fitted.
+        """
+        check_is_fitted(self)
+        light = copy(self)
+        light.coef_, light.intercept_ = self.coef_.copy(), self.intercept_
+        for name in ("_learned", "_last_settings"):
+            vars(light).pop(name, None)
+        return light
 
     def predict(self, X: MatrixLike) -> NDArray[np.floating]:
         """Predict with the linear model.
@@ -683,7 +782,14 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self):
         """False while `fit` runs, when the columns are known and the model isn't."""
-        return hasattr(self, "coef_")
+        return "_learned" in vars(self) or "coef_" in vars(self)
+
+    def __getattr__(self, name):
+        """Find `coef_` and `intercept_` of a stream when somebody asks for them."""
+        if name in ("coef_", "intercept_", "_state") and "_learned" in vars(self):
+            learned = self._learned
+            return learned.settled if name == "_state" else learned.model[name == "intercept_"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -694,6 +800,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def __getstate__(self):
         """Return the attributes, of which none has a type of this package."""
         state = {name: to_plain(value) for name, value in super().__getstate__().items()}
+        state.pop("_last_settings", None)  # they follow from the parameters
         return {**state, "_version": __version__}
 
     def __setstate__(self, state):
@@ -823,14 +930,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _mean_loss(loss, residual, sample_weight):
         value = loss.value(residual)
         if sample_weight is None:
-            return float(value.mean())
+            return float(value.sum()) / value.size
         weights = sample_weight / sample_weight.max()  # so that no product over- or underflows
         return float(np.average(value, axis=0, weights=weights).mean())
 
     @np.errstate(over="ignore", invalid="ignore")  # training will name the array
-    def _progressive_loss(self, loss, X, y, sample_weight):
-        """Return the mean loss on a chunk before it is learned; the first model predicts 0."""
-        residual = y - self._linear(X) if hasattr(self, "_state") else y
+    def _progressive_loss(self, loss, chunk, model):
+        """Return the mean loss of a model on a chunk; no model predicts 0."""
+        X, residual, sample_weight = chunk
+        if model is not None:
+            coef, intercept = model
+            residual = residual - (X @ coef.T + intercept)
         return self._mean_loss(loss, residual, sample_weight)
 
     def _run(self, seed, data, validation, tasks, last):
@@ -861,6 +971,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return epochs(settings, *data, seed, self._start(last, (*y.shape[1:], X.shape[1])))
 
     def _settings(self):
+        """Return the `Settings`, those of the last call if no parameter has changed."""
+        parameters = _parameters_of(self)
+        if parameters != vars(self).get("_last_settings", [None])[0]:
+            self._last_settings = parameters, self._make_settings()
+        return self._last_settings[1]
+
+    def _make_settings(self):
         if self.loss == "huber" and self.epsilon == 0:
             raise ValueError(
                 "The 'epsilon' parameter of SGDLinearRegressor must be positive with "
@@ -887,6 +1004,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             solver=self.solver,
             sgd_setting=self._sgd_setting(),
             tuning=self._tuning,
+            half_life=None if self.half_life is None else float(self.half_life),
         )
 
     def _rate(self):
@@ -907,24 +1025,83 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             kinds = [f"{n[0]} columns" if n else "one dimension" for n in (shape, expected)]
             raise ValueError(f"{name} has {kinds[0]}, but {kinds[1]} as in y before is expected.")
 
+    def _check_mergeable(self, other):
+        """Raise ValueError where two fitted models cannot be merged."""
+        for name in MERGED_SETTINGS:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"Models to merge must have the same {name}, got {ours!r} and {theirs!r}."
+                )
+        if self._shape() != other._shape():
+            raise ValueError(
+                "Models to merge must have the same columns and targets: coef_ has the shapes "
+                f"{self._shape()} and {other._shape()}."
+            )
+        names = [getattr(model, "feature_names_in_", None) for model in (self, other)]
+        if (names[0] is None) != (names[1] is None) or not np.array_equal(*names):
+            raise ValueError("Models to merge must have the same feature names.")
+        for model in (self, other):
+            if "_learned" not in vars(model) or model._given_model(model._shape()) is not None:
+                raise ValueError(
+                    "A model whose coef_ or intercept_ was set, or that has dropped its state, "
+                    "cannot be merged."
+                )
+
+    def _shape(self):
+        """Return the shape of `coef_`, without solving for it."""
+        if "coef_" in vars(self):
+            return np.shape(self.coef_)
+        return self._learned.progressive_model[0].shape
+
+    def _given_model(self, shape):
+        """Return coef and intercept if the user has set them since they were learned, else None.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            That of `coef_` for the data.
+        """
+        learned = vars(self).get("_learned")
+        if not vars(self).keys() & {"coef_", "intercept_"} and (
+            # Nobody can have changed a model in place that nobody has looked at.
+            learned is None or "model" not in vars(learned)
+        ):
+            return None
+        coef = self._dense_coef() if hasattr(self, "coef_") else np.zeros(shape)
+        coef = np.array(coef, dtype=float)
+        intercept = np.array(getattr(self, "intercept_", np.zeros(shape[:-1])), dtype=float)
+        if (coef.shape, intercept.shape) != (shape, shape[:-1]):
+            raise ValueError(
+                f"coef_ has the shape {coef.shape} and intercept_ {intercept.shape}, but the data "
+                f"ask for {shape} and {shape[:-1]}."
+            )
+        if learned is not None:
+            own_coef, own_intercept = learned.own_model
+            if np.array_equal(coef, own_coef) and np.array_equal(intercept, own_intercept):
+                return None
+        return coef, intercept
+
     def _draw_seed(self):
         known = isinstance(self.random_state, Integral)
         return _seed_of_int(self.random_state) if known else _seed_of(self.random_state)
 
-    def _publish(self, state):
+    def _publish(self, learned):
         """The one place where the fitted model is written."""
-        if not state.finite:
-            raise ValueError(
-                "The coefficients are too large for dtype('float64'). Rescale X, y or "
-                "sample_weight."
-            )
-        self._state = state
-        if self.average:
-            coef, intercept = state.returned_coef, state.returned_intercept
-        else:
-            coef, intercept = state.coef, state.intercept
-        self.coef_, self.intercept_ = coef.copy(), np.float64(intercept)
-        self.t_ = state.steps
+        before = vars(self).get("_learned")
+        if before is None or learned.state is not before.state:
+            check_finite(learned.state)
+        self._learned = learned
+        self.t_ = learned.state.steps
+        for name in ("coef_", "intercept_"):
+            vars(self).pop(name, None)  # found when somebody asks
+
+    def _publish_fit(self, state, history=None):
+        """Write the model of a fit, and its history where it is known."""
+        self._publish(Learned(self._settings(), None, state))
+        self.coef_, self.intercept_ = self._learned.model
+        if history is not None:
+            self._publish_history(history)
 
     def _publish_history(self, history):
         """Write the attributes that tell the course of a fit."""
@@ -952,7 +1129,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self._curve_names = {"loss_name": "progressive loss", "x_name": "Chunk"}
         self._n_chunks += 1
         rate = self._rate() if choice.solver == "sgd" else 0.0
-        rates = self.learning_rates_ or [0.0] * len(self.loss_curve_)
+        rates = self.learning_rates_
+        if rate and not rates:
+            rates = [0.0] * len(self.loss_curve_)
         self.loss_curve_, rates = with_chunk(
             self.loss_curve_, rates, self._n_chunks, loss, rate, self._tuning.max_curve_points
         )
@@ -980,15 +1159,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _fitted(self, state, history=None):
         """Return a fitted copy, as `fit` would return it; what a scorer or a callback sees."""
         fitted = copy(self)
-        fitted._publish(state)
-        if history is not None:
-            fitted._publish_history(history)
+        fitted._publish_fit(state, history)
         return fitted
 
     def _forget(self):
         """Drop the last fit, so that nobody sees half of it while the next one runs."""
         for name in list(vars(self)):
-            if name == "_state" or (name.endswith("_") and not name.startswith("_")):
+            if name == "_learned" or (name.endswith("_") and not name.startswith("_")):
                 delattr(self, name)
 
     def _diverged(self, error):

@@ -78,6 +78,7 @@ def with_chunk(losses, rates, number, loss, rate, max_points):
     ----------
     losses, rates : list of float
         Of the chunks before: mean loss of the chunks of each point, rate of the last of them.
+        No rates stand for rates of 0.
     number : int
         Of the chunk, counted from 1.
     loss, rate : float
@@ -92,8 +93,9 @@ def with_chunk(losses, rates, number, loss, rate, max_points):
     n_before = (number - 1) % per_point  # chunks that the last point stands for, of its number
     if n_before == 0:
         return [*losses, loss], [*rates, rate]
-    share = 1 / (n_before + 1)
-    return [*losses[:-1], losses[-1] * (1 - share) + loss * share], [*rates[:-1], rate]
+    share, losses = 1 / (n_before + 1), losses.copy()
+    losses[-1] = losses[-1] * (1 - share) + loss * share
+    return losses, [*rates[:-1], rate]
 
 
 def last_chunks(n_chunks, max_points):

@@ -292,8 +292,10 @@ def test_the_table_in_words_has_the_numbers_of_the_tuning():
 @pytest.mark.parametrize(
     ("stream", "solver"),
     [
-        (StreamFacts(64, squared=True, sgd_setting=""), "newton-cholesky"),
-        (StreamFacts(65, squared=True, sgd_setting=""), "sgd"),
+        (StreamFacts(1000, squared=True, sgd_setting=""), "newton-cholesky"),
+        (StreamFacts(1001, squared=True, sgd_setting=""), "sgd"),
+        (StreamFacts(500, squared=True, sgd_setting="", n_targets=4), "newton-cholesky"),
+        (StreamFacts(500, squared=True, sgd_setting="", n_targets=5), "sgd"),
         (StreamFacts(5, squared=False, sgd_setting=""), "sgd"),
         (StreamFacts(5, squared=True, sgd_setting="", summed_up=False), "sgd"),
         (StreamFacts(5, squared=True, sgd_setting="average=False"), "sgd"),
@@ -322,7 +324,8 @@ def test_both_sides_of_the_threshold_of_streams():
         ({}, 30, "newton-cholesky"),
         ({"penalty": "l1"}, 30, "newton-cholesky"),
         ({"solver": "newton-cholesky"}, 30, "newton-cholesky"),
-        ({}, 65, "sgd"),
+        ({}, 65, "newton-cholesky"),
+        ({}, 1001, "sgd"),
         ({"loss": "huber"}, 30, "sgd"),
         ({"learning_rate": 1.0}, 30, "sgd"),
         ({"solver": "sgd"}, 30, "sgd"),

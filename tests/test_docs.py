@@ -100,6 +100,7 @@ PAGES_WITH_CODE = [
     "coming_from_sgdregressor",
     "extending",
     "inference",
+    "streams",
 ]
 
 
@@ -135,6 +136,7 @@ def test_pages_state_the_thresholds_of_the_code():
     stated = {
         "README.md": [f"up to {tuning.max_stream_features} columns"],
         "docs/accuracy.rst": [f"up to {tuning.max_stream_features} columns"],
+        "docs/streams.rst": [f"up to {tuning.max_stream_features} columns"],
         "docs/choosing.rst": [
             f"up to {tuning.max_stream_features} columns",
             f"up to {tuning.max_row_system_rows} dense rows",

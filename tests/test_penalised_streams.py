@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from sklearn_sgdlin import SGDLinearRegressor
-from sklearn_sgdlin.methods.active_set import minimise_l1_quadratic
+from sklearn_sgdlin.methods.face import minimise_in_set
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
 
 PENALTIES = {
@@ -142,15 +142,17 @@ def test_stream_of_few_columns_is_fit_with_its_zeros(rng, penalty, fit_first, fi
 
 @pytest.mark.parametrize("lower", [0.0, -np.inf])
 @pytest.mark.parametrize("weight", [0.0, 0.1])
-def test_active_set_meets_the_conditions_of_the_optimum(rng, lower, weight):
+def test_optimum_of_products_meets_its_conditions(rng, lower, weight):
     for _ in range(50):
         n_rows, n_columns = rng.integers(1, 30, 2)
         X = rng.normal(size=(n_rows, n_columns))
         X[:, -1] = X[:, 0] + X[:, n_columns // 2]  # dependent
         X /= np.sqrt(np.mean(X**2, axis=0))
-        hessian, slope = X.T @ X / n_rows, X.T @ rng.normal(size=n_rows) / n_rows
-        start = rng.normal(size=n_columns) * (rng.random(n_columns) < 0.5)
-        x = minimise_l1_quadratic(hessian, slope, np.full(n_columns, weight), lower, start)
+        y = rng.normal(size=n_rows)
+        hessian, slope = X.T @ X / n_rows, X.T @ y / n_rows
+        start = np.maximum(rng.normal(size=n_columns) * (rng.random(n_columns) < 0.5), lower)
+        penalty = np.full(n_columns, weight), np.zeros(n_columns), np.full(n_columns, lower)
+        x = minimise_in_set(hessian, slope - hessian @ start, start, penalty, y @ y / n_rows / 2)
         gradient = slope - hessian @ x
         assert (x >= lower).all()
         pull = gradient if lower == 0 else np.abs(gradient)

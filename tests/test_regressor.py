@@ -47,7 +47,8 @@ def test_scikit_learn_compatible(estimator, check):
 
 
 def test_public_names():
-    assert sklearn_sgdlin.__all__ == ["LossCurveDisplay", "SGDLinearRegressor"]
+    names = ["LossCurveDisplay", "SGDLinearRegressor", "SGDLinearRegressorCV"]
+    assert sklearn_sgdlin.__all__ == names
     assert sklearn_sgdlin.__version__
     seen = {
         name
@@ -481,11 +482,17 @@ def test_a_high_rate_makes_a_stream_noisy_and_a_fit_not():
     assert scores[1.0][1] == pytest.approx(scores[1e3][1], abs=1e-3)
 
 
-def test_a_changed_coef_does_not_change_the_training_state():
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_a_changed_coef_does_not_change_the_training_state(learn):
     X, y = load("normal")
-    model = SGDLinearRegressor(random_state=0).partial_fit(X, y)
-    twin = clone(model).partial_fit(X, y)
+    model, twin = SGDLinearRegressor(random_state=0), SGDLinearRegressor(random_state=0)
+    getattr(model, learn)(X, y)
+    getattr(twin, learn)(X, y)
+    known = model.coef_.copy()
     model.coef_[:] = 0
+    with pytest.raises(ValueError, match="coef_ or intercept_ was set"):
+        model.partial_fit(X, y)
+    model.coef_ = known
     np.testing.assert_array_equal(model.partial_fit(X, y).coef_, twin.partial_fit(X, y).coef_)
 
 

@@ -22,8 +22,6 @@ from sklearn_sgdlin.model.loss import make_loss
 
 from .data import least_squares_mse
 
-STREAM_GRAM_FEATURES = Tuning().max_stream_features
-
 path = Path(__file__).parents[1] / "benchmarks" / "streams.py"
 spec = importlib.util.spec_from_file_location("benchmark_of_streams", path)
 benchmark = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -70,9 +68,12 @@ def test_one_pass_in_chunks_of_any_size_is_least_squares(rng, kind, n_features):
 def test_one_pass_over_more_columns(rng, kind, n_features):
     X, y = make(rng, 30_000, n_features, kind)
     X, X_new, y, y_new = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
-    models = [learn(X, y, chunk) for chunk in (500, 10_000)]
+    models = [SGDLinearRegressor(random_state=0) for _ in range(2)]
+    for model, chunk in zip(models, (500, 10_000), strict=True):
+        model._tuning = Tuning(max_stream_features=64)
+        learn(X, y, chunk, model)
     least = least_squares_mse(X, y)
-    exact = n_features <= Tuning().max_stream_features  # beyond, it is the average of the path
+    exact = n_features == 64  # beyond, it is the average of the path
     for model in models:
         assert abs(np.mean((y - model.predict(X)) ** 2) / least - 1) < (1e-9 if exact else 2e-2)
         assert model.solver_ == ("newton-cholesky" if exact else "sgd")

@@ -4,9 +4,7 @@ import numpy as np
 from scipy.linalg import qr
 from scipy.linalg.lapack import dtrcon, dtrtrs
 
-from .blocks import with_last
-from .factorization import cholesky_solver
-from .triangular import WELL_CONDITIONED, triangular_factor
+from .triangular import append_factor
 
 # Singular value of rows with columns of norm 1, relative to the largest one, up to which its
 # direction is taken for a rounding error: columns are combinations of others there.
@@ -84,9 +82,6 @@ class LeastSquares:
 def ridge_least_squares(rows, values, l2):
     """Return the coefficients that minimise ``|values - rows @ coef|**2 + l2 @ coef**2``.
 
-    By Cholesky of the normal equations, and by orthogonal transformations where these are
-    ill-conditioned.
-
     Parameters
     ----------
     rows : ndarray of shape (n_features, n_features)
@@ -94,15 +89,11 @@ def ridge_least_squares(rows, values, l2):
     values : ndarray of shape (n_features,)
     l2 : ndarray of shape (n_features,)
     """
-    n_features = len(values)
-    hessian = rows.T @ rows
-    hessian.flat[:: n_features + 1] += l2
-    solve, well_conditioned = cholesky_solver(hessian, n_features, WELL_CONDITIONED)
-    if well_conditioned:
-        return solve(rows.T @ values)
-    penalty = np.diag(np.sqrt(with_last(l2, 0.0)))[:-1]
-    augmented = triangular_factor([np.column_stack([rows, values]), penalty])
-    return LeastSquares(augmented[:n_features, :-1]).solve(augmented[:n_features, -1])
+    factor, penalty = (np.zeros((len(values) + 1,) * 2, order="F") for _ in range(2))
+    factor[:-1, :-1], factor[:-1, -1] = rows, values
+    penalty[np.diag_indices(len(values))] = np.sqrt(l2)
+    factor = append_factor(factor, penalty)
+    return LeastSquares(factor[:-1, :-1]).solve(factor[:-1, -1])
 
 
 def _is_regular(upper):

@@ -70,6 +70,13 @@ def append_rows(factor, rows):
     return dtpqrt(0, n_panel, factor, rows, overwrite_a=True, overwrite_b=True)[0]
 
 
+def append_factor(factor, other):
+    """Return the triangular factor of the rows of two triangular factors, both overwritten."""
+    n_columns = len(factor)
+    n_panel = min(QR_PANEL_COLUMNS, n_columns)
+    return dtpqrt(n_columns, n_panel, factor, other, overwrite_a=True, overwrite_b=True)[0]
+
+
 def factor_by_products(rows, n_first):
     """Return a triangular factor of rows by Cholesky, or None where that would lose digits.
 

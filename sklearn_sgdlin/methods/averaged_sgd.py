@@ -6,7 +6,6 @@ the spread of the latest residuals, and the "adaptive" rate falls where iterates
 
 from dataclasses import replace
 from math import inf, sqrt
-from typing import NamedTuple
 
 import numpy as np
 
@@ -57,21 +56,6 @@ RESTART_MIN_ROWS = 30
 # are too few rows to learn slopes from.
 INITIAL_LEVEL_MARGIN = 0.2
 LEVEL_ROWS = 70
-
-
-class Chunk(NamedTuple):
-    """Rows of a stream, with one target.
-
-    Attributes
-    ----------
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,) or None
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    sample_weight: np.ndarray | None
 
 
 def sweep_chunk(settings, chunk, state, moments):

@@ -158,6 +158,8 @@ class Face:
         solve, product : callable
             Multiply with the inverse of the Hessian of the face, and with the Hessian.
         """
+        if not len(self.active):
+            return self.gradient, True
         step = solve(self.gradient)
         step += solve(self.gradient - product(step))
         crossing = (self.theta + step) * self.sign < 0

@@ -6,17 +6,23 @@ the products. Factors of parts of the rows merge into that of all, so the least-
 stream is found without its rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite
 
 from ..kernels.dense import standardise
 from ..linalg.blocks import chunk_rows, csr_row_slice, slices, with_last
 from ..linalg.least_squares import LeastSquares, ridge_least_squares
-from ..linalg.triangular import append_rows, factor_by_products, factor_of_products
+from ..linalg.triangular import (
+    append_factor,
+    append_rows,
+    factor_by_products,
+    factor_of_products,
+)
 from .moments import MOMENT_ROWS, Moments, joint_moments
 
 
@@ -169,13 +175,45 @@ class CrossProducts:
             return CrossProducts(moments, None)
         if self.moments.weight == 0 or other.moments.weight == 0:
             return CrossProducts(moments, (other if self.moments.weight == 0 else self).factor)
-        difference = other.moments.mean - self.moments.mean
-        weight = self.moments.weight * (other.moments.weight / moments.weight)
-        rows = [(sqrt(weight) * difference)[np.newaxis]]
+        row = np.asfortranarray(self.moments.between(other.moments)[np.newaxis])
+        factor = append_rows(self.factor.copy(order="F"), row)
         if other.factor.any():
-            rows.append(other.factor)
-        rows = np.asfortranarray(np.concatenate(rows))
-        return CrossProducts(moments, append_rows(self.factor.copy(order="F"), rows))
+            factor = append_factor(factor, other.factor.copy(order="F"))
+        return CrossProducts(moments, factor)
+
+    def with_rows(self, X, targets, sample_weight, tuning):
+        """Return the cross products of these rows and more, given as in `of`.
+
+        Many rows are factorised on their own. Few are appended to the factor, which costs less.
+        """
+        n_rows, n_columns = len(targets[0]), len(self.moments.mean)
+        many = n_rows >= tuning.min_product_rows_per_column * n_columns
+        if many or not self.has_products or self.moments.weight == 0:
+            return self.merge(
+                CrossProducts.of(X, targets, sample_weight, self.has_products, tuning)
+            )
+        moments = joint_moments(X, targets, sample_weight)
+        rows = np.empty((n_rows + 1, n_columns), order="F")
+        rows[:-1, : X.shape[1]] = X.toarray() if issparse(X) else X
+        rows[:-1, X.shape[1] :] = targets.T
+        rows[:-1] -= moments.mean
+        if sample_weight is not None:
+            rows[:-1] *= np.sqrt(sample_weight)[:, np.newaxis]
+        rows[-1] = self.moments.between(moments)
+        if not isfinite(rows.sum()):  # in a row of weight 0, which has no moments
+            assert_all_finite(X, input_name="X")
+        if n_rows == 1:  # it is its own mean
+            rows = rows[1:].copy(order="F")
+        factor = append_rows(self.factor.copy(order="F"), rows)
+        return CrossProducts(self.moments.merge(moments), factor)
+
+    def with_weights_scaled(self, factor, n_rows):
+        """Return the cross products with weights times a factor, and another number of rows."""
+        moments = replace(self.moments.with_weights_scaled(factor), rows=n_rows)
+        if self.sums is not None:
+            return CrossProducts(moments, None, factor * self.sums)
+        triangle = None if self.triangle is None else sqrt(factor) * self.triangle
+        return CrossProducts(moments, triangle)
 
     def solve_least_squares(self, n_features, fit_intercept, l2, ridge=0.0):
         """Return coef and intercept of ridge regression of the first target.

@@ -1,6 +1,7 @@
 """Moments: mean and variance of every column, mergeable over sets of rows."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from scipy.sparse import issparse
@@ -37,8 +38,8 @@ class Moments:
 
     Attributes
     ----------
-    rows : int
-        Number of rows of positive weight.
+    rows : int or float
+        Number of rows of positive weight; those of a stream that forgets count by their age.
     weight : float
         Sum of their weights.
     mean : ndarray of shape (n_features,)
@@ -126,6 +127,11 @@ class Moments:
             between = difference * difference * (self.weight * fraction)
             sum_of_squares = self.sum_of_squares + other.sum_of_squares + between
         return Moments(self.rows + other.rows, weight, mean, sum_of_squares)
+
+    def between(self, other):
+        """Return the row whose square the sums of squares of both sets lack in that of all rows."""
+        weight = self.weight * (other.weight / (self.weight + other.weight))
+        return sqrt(weight) * (other.mean - self.mean)
 
     @np.errstate(over="ignore")  # Whoever uses the moments checks that they are finite.
     def with_weights_scaled(self, factor):

@@ -35,7 +35,7 @@ class Settings:
         Whether steps are taken in a scaling, not in the units of the data.
     average : bool
         Whether the model is the optimum or an average of iterates, not the last iterate.
-    max_iter, tol, n_iter_no_change, shuffle, solver
+    max_iter, tol, n_iter_no_change, shuffle, solver, half_life
         As in the estimator.
     sgd_setting : str
         The parameter that asks for steps of SGD, as the user would write it; "" if none does.
@@ -60,6 +60,7 @@ class Settings:
     solver: str
     sgd_setting: str
     tuning: Tuning
+    half_life: float | None
 
     @property
     def quadratic(self):

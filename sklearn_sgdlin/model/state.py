@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .cross_products import CrossProducts
+from .moments import Moments
 
 # Rows per coordinate up to which coefficients are rescaled for any growth of the variance of their
 # column. So few rows estimate a variance badly, and predictions on the next ones may be far off.
@@ -37,8 +38,9 @@ class State(NamedTuple):
         The model that the user gets: the optimum where it is known, else the average of iterates.
     returned_intercept : float
         Of that model.
-    rows_seen : int
-        Number of rows learned from, in all epochs and chunks.
+    rows_seen : int or float
+        Number of rows learned from, in all epochs and chunks. In a stream that forgets, rows count
+        by their age here and in the next numbers, as in the moments.
     steps : int
         Number of SGD steps taken, at most one for each row seen.
     average_rows : float
@@ -86,6 +88,13 @@ class State(NamedTuple):
             grown_at=np.zeros(len(coef)),
             seed=seed,
         )
+
+    @classmethod
+    def without_rows(cls, n_features, seed):
+        """Return the state of a model of zeros that has seen no row."""
+        columns = np.zeros(n_features + 1)
+        sums = CrossProducts(Moments(0, 0.0, columns, columns), None)
+        return cls.after_fit(sums, columns[:-1], 0.0, rows_seen=0, steps=0, seed=seed)
 
     @property
     def moments(self):
@@ -138,6 +147,24 @@ class State(NamedTuple):
         coef, intercept = rescale(self.coef, self.intercept)
         state = self._replace(coef=coef, intercept=intercept)
         return state.with_returned(*rescale(self.returned_coef, self.returned_intercept))
+
+    def forgotten(self, share):
+        """Return the state in which all rows count no more than this share of before."""
+        n_rows = share * self.moments.rows
+        return self._replace(
+            cross_products=self.cross_products.with_weights_scaled(share, n_rows),
+            rows_seen=share * self.rows_seen,
+            average_rows=share * self.average_rows,
+            grown_at=share * self.grown_at,
+        )
+
+    def counted(self, n_rows):
+        """Return the state after more rows that took no step."""
+        return self.with_last_iterate(self.coef, self.intercept, n_rows, 0)
+
+    def with_model(self, coef, intercept):
+        """Return the state with another model, for the last iterate as well."""
+        return self._replace(coef=coef, intercept=intercept).with_returned(coef, intercept)
 
     def with_last_iterate(self, coef, intercept, n_rows, n_steps):
         """Return the state with the last iterate after more rows and steps."""

@@ -1,0 +1,66 @@
+"""Chunks of a stream: small ones are collected and joined, as one large one takes less time."""
+
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+
+
+class Chunk(NamedTuple):
+    """Rows of a stream.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+    sample_weight : ndarray of shape (n_rows,) or None
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+
+    def kept(self):
+        """Return a dense copy, which nobody else can write to."""
+        X = self.X.toarray() if issparse(self.X) else self.X.copy()
+        weight = self.sample_weight
+        return Chunk(X, self.y.copy(), None if weight is None else weight.copy())
+
+    def square(self):
+        """Return a number that no entry, squared and weighted, exceeds; NaN if an entry is."""
+        entries = self.X.data if issparse(self.X) else self.X.ravel()
+        # `np.vdot` would wait for the threads of BLAS.
+        square = np.einsum("i,i", entries, entries) + np.vdot(self.y, self.y)
+        if self.sample_weight is None:
+            return square
+        least, largest = self.sample_weight.min(), self.sample_weight.max()
+        return square * max(largest, 1 / least) if least > 0 else inf
+
+    def target(self, number):
+        """Return the rows with one of several targets."""
+        return self._replace(y=np.ascontiguousarray(self.y[:, number]))
+
+    def pieces(self, n_rows):
+        """Yield the rows in their order, so many at a time."""
+        for start in range(0, len(self.y), n_rows):
+            part = slice(start, start + n_rows)
+            weight = None if self.sample_weight is None else self.sample_weight[part]
+            if weight is None or weight.any():
+                yield Chunk(self.X[part], self.y[part], weight)
+
+
+def joined(chunks):
+    """Return the rows of some chunks as one chunk."""
+    if len(chunks) == 1:
+        return chunks[0]
+    dense = [chunk.X.toarray() if issparse(chunk.X) else chunk.X for chunk in chunks]
+    weight = None
+    if any(chunk.sample_weight is not None for chunk in chunks):
+        weight = np.concatenate(
+            [
+                np.ones(len(chunk.y)) if chunk.sample_weight is None else chunk.sample_weight
+                for chunk in chunks
+            ]
+        )
+    return Chunk(np.concatenate(dense), np.concatenate([chunk.y for chunk in chunks]), weight)

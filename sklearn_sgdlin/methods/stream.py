@@ -1,0 +1,203 @@
+"""One more chunk of a stream, for one target: sums over all rows, and the optimum or SGD.
+
+`summed_up` and `solved` find the optimum of squared error on all rows seen, with few columns.
+Otherwise `walked` goes on with an average of SGD iterates, see `averaged_sgd`.
+"""
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+
+from ..model.cross_products import CrossProducts
+from ..model.settings import constant_model
+from ..model.state import State
+from .averaged_sgd import sweep_chunk
+from .penalised_products import penalised_least_squares
+
+# Number of rows up to which a stream returns the mean of y. Two values of a column may be almost
+# the same, and the slope between them then is anything; from three rows on a ridge limits it.
+ROWS_WITHOUT_SLOPE = 2
+
+# Rows per coordinate up to which a ridge, which falls with the rows, keeps least squares from
+# fitting noise. With more rows the model is the least-squares solution itself.
+RIDGE_ROWS = 2
+
+# Share of the half-life that is walked before the rows before are forgotten a little more.
+HALF_LIFE_SHARE = 1 / 8
+
+
+def summed_up(settings, chunk, state, seed):
+    """Return the state after a chunk has been summed up; its model lacks the chunk.
+
+    Parameters
+    ----------
+    settings : Settings
+    chunk : Chunk
+    state : State or None
+        None for the first chunk, whose products are summed up.
+    seed : int
+    """
+    state, cross_products, n_rows = _with_chunk(settings, chunk, state, seed, with_products=True)
+    return state.counted(n_rows)._replace(cross_products=cross_products)
+
+
+def solved(settings, state):
+    """Return the state with the optimum of all rows that have been summed up."""
+    cross_products = state.cross_products
+    if cross_products.moments.rows <= ROWS_WITHOUT_SLOPE:
+        return state.with_model(*constant_model(settings, cross_products.moments))
+    n_features = len(state.coef)
+    n_rows = cross_products.moments.rows - state.grown_at
+    if settings.half_life is not None:
+        n_rows = _effective_rows(n_rows, settings.half_life)
+    ridge = _ridge(n_rows, n_features + settings.fit_intercept)
+    if settings.quadratic:
+        model = cross_products.solve_least_squares(
+            n_features, settings.fit_intercept, settings.l2, ridge
+        )
+    else:
+        model = penalised_least_squares(cross_products, settings, ridge, state.returned_coef)
+    return state.with_model(*model)
+
+
+def walked(settings, chunk, state, seed):
+    """Return the state after an SGD step for each row of a chunk.
+
+    Products are summed up as well if those of all rows before were: least squares needs them all.
+    With a half-life it goes through pieces of the chunk. For the parameters see `summed_up`.
+    """
+    pieces = [chunk]
+    if settings.half_life is not None:
+        settings = replace(settings, shuffle=False)  # rows are forgotten in their order
+        pieces = chunk.pieces(max(1, int(HALF_LIFE_SHARE * settings.half_life)))
+    for piece in pieces:
+        state, cross_products, n_rows = _with_chunk(settings, piece, state, seed, False)
+        moments = cross_products.moments
+        few_rows = moments.rows <= ROWS_WITHOUT_SLOPE and not state.fitted
+        if few_rows and settings.implicit and settings.precondition:
+            # Very few rows do not determine a slope: the model is the mean of y.
+            state = state.counted(n_rows).with_model(*constant_model(settings, moments))
+        else:
+            state = sweep_chunk(settings, piece, state, moments)
+        state = state._replace(cross_products=cross_products)
+    return state
+
+
+def merged_states(settings, state, other):
+    """Return the state after the rows of two states; its models are the means by rows."""
+    cross_products = state.cross_products.merge(other.cross_products)
+    rows, informative = cross_products.moments.rows, 0.0
+    for part in (state, other):
+        noted = part.with_growth_noted(cross_products.moments, settings.fit_intercept)
+        informative = informative + part.moments.rows - noted.grown_at
+    share = other.moments.rows / rows
+
+    def mean(name):
+        return (1 - share) * getattr(state, name) + share * getattr(other, name)
+
+    models = ("coef", "intercept", "returned_coef", "returned_intercept")
+    return state._replace(
+        cross_products=cross_products,
+        **{name: mean(name) for name in models},
+        rows_seen=state.rows_seen + other.rows_seen,
+        steps=state.steps + other.steps,
+        average_rows=state.average_rows + other.average_rows,
+        residuals=np.hstack([state.residuals, other.residuals]),
+        fitted=state.fitted and other.fitted,
+        grown_at=rows - informative,
+    )
+
+
+def _with_chunk(settings, chunk, state, seed, with_products):
+    """Return the state before a chunk, the cross products that include it, and its rows."""
+    weight, n_rows, share = _by_age(settings.half_life, chunk)
+    sums = chunk.X, chunk.y[np.newaxis], weight
+    if state is None:
+        cross_products = CrossProducts.of(*sums, with_products, settings.tuning)
+    else:
+        if share < 1:
+            state = state.forgotten(share)
+        cross_products = state.cross_products.with_rows(*sums, settings.tuning)
+    if settings.half_life is not None:
+        rows = n_rows if state is None else state.moments.rows + n_rows
+        cross_products = replace(cross_products, moments=replace(cross_products.moments, rows=rows))
+    if state is None:
+        state = _first_state(settings, chunk, cross_products, seed)
+    elif not state.moments.weight:  # a model that was given, or all rows before are forgotten
+        state = state._replace(cross_products=cross_products)
+    elif state.moments.rows > ROWS_WITHOUT_SLOPE:
+        state = state.with_growth_noted(cross_products.moments, settings.fit_intercept)
+    return state, cross_products, n_rows
+
+
+def _by_age(half_life, chunk):
+    """Return the weights of the rows of a chunk by their age, and what is left of those before.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_rows,) or None
+    n_rows : int or float
+        Number of rows; where those before are forgotten, each counts by its age.
+    share : float
+    """
+    weight = chunk.sample_weight
+    if half_life is None:
+        return weight, len(chunk.y), 1.0
+    counts = np.ones(len(chunk.y)) if weight is None else (weight > 0).astype(float)
+    newer = np.append(np.cumsum(counts[::-1])[::-1], 0.0)  # rows from each one on
+    age = 0.5 ** (newer / half_life)
+    n_rows = float(counts @ age[1:])
+    if weight is None and len(counts) == 1:
+        return None, n_rows, float(age[0])
+    return age[1:] if weight is None else weight * age[1:], n_rows, float(age[0])
+
+
+def _effective_rows(n_rows, half_life):
+    """Return Kish's effective number of rows, ``sum(w)**2 / sum(w**2)`` of geometric weights w.
+
+    Parameters
+    ----------
+    n_rows : ndarray
+        The sum of w.
+    half_life : float
+    """
+    factor = 0.5 ** (1 / half_life)
+    n_rows = np.minimum(n_rows, 1 / (1 - factor))  # that of endless rows; a fit may have more
+    return n_rows * (1 + factor) / (2 - n_rows * (1 - factor))
+
+
+def _first_state(settings, chunk, cross_products, seed):
+    """Return the state before the first chunk: a constant model, and no steps."""
+    model = constant_model(settings, cross_products.moments)
+    if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
+        # A robust loss starts from the quantile of y, because an outlier moves the mean.
+        y, weight = chunk.y, chunk.sample_weight
+        counted = y if weight is None or not weight.any() else y[weight > 0]
+        model = model[0], float(np.quantile(counted, settings.loss.level))
+    return State(
+        cross_products,
+        *model,
+        *model,
+        rows_seen=0,
+        steps=0,
+        average_rows=0.0,
+        residuals=np.empty((2, 0)),
+        fitted=False,
+        grown_at=np.zeros(len(model[0])),
+        seed=seed,
+    )
+
+
+def _ridge(n_rows, n_coordinates):
+    """Return the ridge of each column relative to its mean square, 0 with enough rows.
+
+    Parameters
+    ----------
+    n_rows : ndarray of shape (n_features,)
+        Effective number of rows since the variance of each column last grew; see `State.grown_at`.
+    n_coordinates : int
+    """
+    n_informative = np.maximum(n_rows - ROWS_WITHOUT_SLOPE, 1)
+    ridge = (1 + n_coordinates**2 / (4 * n_informative)) / n_informative
+    return np.where(n_rows < RIDGE_ROWS * n_coordinates, ridge, 0.0)
