@@ -12,10 +12,12 @@ from math import ceil, log, sqrt
 import numpy as np
 
 from ..kernels.coordinate_descent import squared_error_gap
+from ..model.cross_products import CrossProducts
 from .base import EpochResult, Solver
 from .face import excess_slope, penalty_of, slope_rounding
 from .interior_point import InteriorPoint
 from .newton_cholesky import quadratic_slope
+from .subspace import quadratic_sums
 
 # Times that the set grows in an epoch, at most.
 MAX_GROWTHS = 30
@@ -154,3 +156,9 @@ class CoordinateDescent(Solver):
             order = np.argpartition(-excess[wanted], n_joining)[:n_joining]
             wanted = np.sort(wanted[order])
         return np.append(np.flatnonzero(needed), wanted)
+
+    def cross_products(self, theta, moments):
+        """Return the cross products of the rows, which take another pass; see `Solver`."""
+        _, sums = self.rows.sum(quadratic_sums, theta, np.eye(len(theta)))
+        slope, gram = sums[:, 0] / self.rows.weight, sums[:, 1:] / self.rows.weight
+        return CrossProducts.from_hessian(gram, slope + gram @ theta, self.rows.scaling, moments)

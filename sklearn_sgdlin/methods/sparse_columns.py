@@ -11,13 +11,11 @@ from .face import DECREASE_ROUNDING, Face, face_solver, penalty_of
 # Epochs of coordinate descent before each Newton step.
 EPOCHS = 10
 
-# Rounds of descent and Newton steps, Newton steps in a round, and iterations of conjugate gradients
-# in each, at most.
+# Rounds of descent and Newton steps, at most, and those with one Newton step; iterations of
+# conjugate gradients in each.
 MAX_ROUNDS = 30
-MAX_FACE_STEPS = 5
-MAX_ITERATIONS = 200
-
 HASTY_ROUNDS = 10
+MAX_ITERATIONS = 200
 
 # Columns to begin with, as a share of the rows.
 FIRST_SHARE = 0.1
@@ -125,7 +123,7 @@ class SparseSet:
             if rough or (before is not None and (np.sign(theta) == before).all()):
                 break
             hasty = number < HASTY_ROUNDS
-            for _ in range(MAX_FACE_STEPS if hasty else np.count_nonzero(theta) + 1):
+            for _ in range(1 if hasty else np.count_nonzero(theta) + 1):
                 if self._face_step(theta, penalty, value):
                     break
             before = np.sign(theta)
