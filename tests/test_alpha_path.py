@@ -150,6 +150,22 @@ def test_nearly_dependent_columns(rng, l1_ratio):
     check_same_as_searched(model, X, y, rtol=1e-5)
 
 
+@pytest.mark.parametrize("l1_ratio", PENALTIES)
+def test_the_model_of_nearly_dependent_columns_is_that_of_a_fit(rng, l1_ratio):
+    X, y = data(rng, (60, 4))
+    X[:, 3] = X[:, 0] + 1e-7 * X[:, 1]
+    model = SGDLinearRegressorCV(alphas=[1e-6], l1_ratio=l1_ratio, cv=2).fit(X, y)
+    one = SGDLinearRegressor(penalty=PENALTIES[l1_ratio], alpha=1e-6, l1_ratio=l1_ratio)
+    np.testing.assert_array_equal(model.coef_, one.fit(X, y).coef_)
+
+
+def test_alphas_far_apart(rng):
+    X, y = data(rng, (40, 270))
+    for options in ({}, {"positive": True}):
+        model = SGDLinearRegressorCV(alphas=[1.0, 0.1, 1e-3], l1_ratio=1.0, cv=2, **options)
+        check_same_as_searched(model, X, y)
+
+
 def test_exact_targets_keep_the_digits_of_their_errors(rng):
     X, _ = data(rng, (60, 3))
     y = X @ [1.0, 2.0, 3.0] + 1e5
