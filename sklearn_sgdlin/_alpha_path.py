@@ -141,9 +141,9 @@ class AlphaPaths:
         return np.stack(results, axis=2)
 
     def best(self, alpha, l1_ratio):
-        """Return the model of all rows."""
-        if self.path_of_all is not None:
-            path = self.path_of_all
+        """Return the model of all rows; a fit where products of columns may have lost digits."""
+        path = self.path_of_all
+        if path is not None and path.well_conditioned:
             coef = path.solutions(np.array([alpha]), l1_ratio)[0]
             if np.isfinite(coef).all():
                 return self._with_solution(coef, path.centre)

@@ -25,8 +25,15 @@ from sklearn_sgdlin.methods.ridge_path import shifted_solutions
 
 PENALTIES = {0.0: "l2", 0.5: "elasticnet", 1.0: "l1"}
 
-# Sizes at which the models come from products, from the kernel or a set of columns.
-SHAPES = [(80, 6), (40, 270)]
+# With up to 8 columns the models come from products, beyond from the kernel or a set of columns.
+TUNING = Tuning(cheap_hessian_features=8)
+SHAPES = [(60, 6), (24, 30)]
+
+
+def chooser(**options):
+    model = SGDLinearRegressorCV(**options)
+    model._tuning = TUNING
+    return model
 
 
 @parametrize_with_checks(
@@ -76,7 +83,7 @@ def check_same_as_searched(model, X, y, rtol=1e-8, **fit_params):
 @pytest.mark.parametrize("n_targets", [None, 2])
 def test_scores_and_choice_are_those_of_a_grid_search(rng, shape, l1_ratio, n_targets):
     X, y = data(rng, shape, n_targets)
-    check_same_as_searched(SGDLinearRegressorCV(alphas=6, l1_ratio=l1_ratio, cv=3), X, y)
+    check_same_as_searched(chooser(alphas=6, l1_ratio=l1_ratio, cv=3), X, y)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -84,16 +91,16 @@ def test_scores_and_choice_are_those_of_a_grid_search(rng, shape, l1_ratio, n_ta
 @pytest.mark.parametrize("options", [{"fit_intercept": False}, {"positive": True}])
 def test_settings_hold_in_every_fit(rng, shape, l1_ratio, options):
     X, y = data(rng, shape)
-    model = SGDLinearRegressorCV(alphas=4, l1_ratio=l1_ratio, cv=3, **options)
+    model = chooser(alphas=4, l1_ratio=l1_ratio, cv=3, **options)
     check_same_as_searched(model, X, y)
 
 
 @pytest.mark.parametrize("l1_ratio", PENALTIES)
 def test_sparse_columns_beyond_products(rng, l1_ratio):
-    X, y = data(rng, (50, 300))
+    X, y = data(rng, (24, 30))
     X[np.abs(X) < 2] = 0.0
-    dense = SGDLinearRegressorCV(alphas=4, l1_ratio=l1_ratio, cv=3, tol=1e-10).fit(X, y)
-    sparse = SGDLinearRegressorCV(alphas=4, l1_ratio=l1_ratio, cv=3, tol=1e-10)
+    dense = chooser(alphas=4, l1_ratio=l1_ratio, cv=3, tol=1e-10).fit(X, y)
+    sparse = chooser(alphas=4, l1_ratio=l1_ratio, cv=3, tol=1e-10)
     sparse.fit(csr_array(X), y)
     np.testing.assert_allclose(sparse.score_path_, dense.score_path_, rtol=1e-6)
 
@@ -110,21 +117,21 @@ SPLITTERS = [
 @pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
 @pytest.mark.parametrize("cv", SPLITTERS, ids=lambda cv: type(cv).__name__)
 def test_any_splitter(rng, cv, l1_ratio):
-    X, y = data(rng, (24, 3))
-    check_same_as_searched(SGDLinearRegressorCV(alphas=3, l1_ratio=l1_ratio, cv=cv), X, y)
+    X, y = data(rng, (18, 3))
+    check_same_as_searched(chooser(alphas=3, l1_ratio=l1_ratio, cv=cv), X, y)
 
 
 def test_rows_may_be_repeated_in_a_split(rng):
     X, y = data(rng, (30, 3))
     splits = [(rng.integers(30, size=25), rng.integers(30, size=9)) for _ in range(3)]
-    check_same_as_searched(SGDLinearRegressorCV(alphas=3, l1_ratio=0.5, cv=splits), X, y)
+    check_same_as_searched(chooser(alphas=3, l1_ratio=0.5, cv=splits), X, y)
 
 
 def test_splits_may_be_masks(rng):
     X, y = data(rng, (30, 3))
     masks = [(np.arange(30) % 3 != k, np.arange(30) % 3 == k) for k in range(3)]
     numbers = [tuple(map(np.flatnonzero, split)) for split in masks]
-    scores = [SGDLinearRegressorCV(cv=cv).fit(X, y).score_path_ for cv in (masks, numbers)]
+    scores = [chooser(cv=cv).fit(X, y).score_path_ for cv in (masks, numbers)]
     np.testing.assert_array_equal(*scores)
 
 
@@ -132,28 +139,44 @@ def test_groups_far_apart_lose_no_digits(rng):
     X, y = data(rng, (60, 3))
     groups = np.arange(60) // 20
     X += 1e7 * groups[:, np.newaxis]
-    model = SGDLinearRegressorCV(alphas=[1e-3, 1.0], l1_ratio=0.0, cv=GroupKFold(3))
+    model = chooser(alphas=[1e-3, 1.0], l1_ratio=0.0, cv=GroupKFold(3))
     check_same_as_searched(model, X, y, rtol=1e-6, groups=groups)
 
 
 def test_columns_that_are_constant_in_training(rng):
     X, y = data(rng, (60, 3))
     X[:, 2] = np.where(np.arange(60) < 20, rng.normal(size=60), 0.1)
-    check_same_as_searched(SGDLinearRegressorCV(alphas=4, l1_ratio=0.5, cv=KFold(3)), X, y)
+    check_same_as_searched(chooser(alphas=4, l1_ratio=0.5, cv=KFold(3)), X, y)
 
 
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 def test_nearly_dependent_columns(rng, l1_ratio):
     X, y = data(rng, (60, 4))
     X[:, 3] = X[:, 0] + 1e-6 * X[:, 1]
-    model = SGDLinearRegressorCV(alphas=[1e-8, 1e-3, 0.0], l1_ratio=l1_ratio, cv=3)
+    model = chooser(alphas=[1e-8, 1e-3, 0.0], l1_ratio=l1_ratio, cv=3)
     check_same_as_searched(model, X, y, rtol=1e-5)
+
+
+@pytest.mark.parametrize("l1_ratio", PENALTIES)
+def test_the_model_of_nearly_dependent_columns_is_that_of_a_fit(rng, l1_ratio):
+    X, y = data(rng, (60, 4))
+    X[:, 3] = X[:, 0] + 1e-7 * X[:, 1]
+    model = chooser(alphas=[1e-6], l1_ratio=l1_ratio, cv=2).fit(X, y)
+    one = SGDLinearRegressor(penalty=PENALTIES[l1_ratio], alpha=1e-6, l1_ratio=l1_ratio)
+    np.testing.assert_array_equal(model.coef_, one.fit(X, y).coef_)
+
+
+def test_alphas_far_apart(rng):
+    X, y = data(rng, (24, 30))
+    for options in ({}, {"positive": True}):
+        model = chooser(alphas=[1.0, 0.1, 1e-3], l1_ratio=1.0, cv=3, **options)
+        check_same_as_searched(model, X, y)
 
 
 def test_exact_targets_keep_the_digits_of_their_errors(rng):
     X, _ = data(rng, (60, 3))
     y = X @ [1.0, 2.0, 3.0] + 1e5
-    model = SGDLinearRegressorCV(alphas=[1e-10, 1e-8], l1_ratio=0.0, cv=3)
+    model = chooser(alphas=[1e-10, 1e-8], l1_ratio=0.0, cv=3)
     check_same_as_searched(model, X, y, rtol=1e-3)
 
 
@@ -168,8 +191,8 @@ def test_weight_is_how_often_a_row_counts(rng, shape, l1_ratio):
     cv_often = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(3)]
     for scoring in (None, "neg_mean_absolute_error"):
         options = {"alphas": 4, "l1_ratio": l1_ratio, "scoring": scoring}
-        weighted = SGDLinearRegressorCV(cv=cv, **options).fit(X, y, sample_weight=5.0 * weight)
-        repeated = SGDLinearRegressorCV(cv=cv_often, **options).fit(X[often], y[often])
+        weighted = chooser(cv=cv, **options).fit(X, y, sample_weight=5.0 * weight)
+        repeated = chooser(cv=cv_often, **options).fit(X[often], y[often])
         np.testing.assert_allclose(weighted.alphas_, repeated.alphas_, rtol=1e-9)
         np.testing.assert_allclose(weighted.score_path_, repeated.score_path_, rtol=1e-8)
         np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6, atol=1e-9)
@@ -179,7 +202,7 @@ def test_alphas_and_errors_are_those_of_elastic_net_cv(rng):
     X, y = data(rng, (80, 6))
     ratios = [0.3, 1.0]
     peer = ElasticNetCV(l1_ratio=ratios, alphas=20, tol=1e-12, max_iter=100_000).fit(X, y)
-    model = SGDLinearRegressorCV(l1_ratio=ratios, alphas=20).fit(X, y)
+    model = chooser(l1_ratio=ratios, alphas=20).fit(X, y)
     np.testing.assert_allclose(model.alphas_, peer.alphas_, rtol=1e-12)
     np.testing.assert_allclose(model.mse_path_, peer.mse_path_, rtol=1e-5)
     assert model.alpha_ == pytest.approx(peer.alpha_)
@@ -190,7 +213,7 @@ def test_alphas_and_errors_are_those_of_elastic_net_cv(rng):
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile", "epsilon_insensitive"])
 def test_first_alpha_leaves_no_coefficient_and_the_next_ones_some(rng, loss):
     X, y = data(rng, (61, 4))
-    model = SGDLinearRegressorCV(loss=loss, l1_ratio=1, alphas=3, cv=2).fit(X, y)
+    model = chooser(loss=loss, l1_ratio=1, alphas=3, cv=2).fit(X, y)
     one = SGDLinearRegressor(loss, penalty="l1", tol=1e-6)
     assert not one.set_params(alpha=1.01 * model.alphas_[0]).fit(X, y).coef_.any()
     assert one.set_params(alpha=0.8 * model.alphas_[0]).fit(X, y).coef_.any()
@@ -199,7 +222,7 @@ def test_first_alpha_leaves_no_coefficient_and_the_next_ones_some(rng, loss):
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
 def test_alphas_of_l2_reach_from_a_tenth_of_the_coefficients_to_nearly_all(rng, loss):
     X, y = data(rng, (100, 4))
-    model = SGDLinearRegressorCV(loss=loss, l1_ratio=0, alphas=3, cv=2).fit(X, y)
+    model = chooser(loss=loss, l1_ratio=0, alphas=3, cv=2).fit(X, y)
     one = SGDLinearRegressor(loss, penalty="l2", tol=1e-6)
     spread = [
         (X @ one.set_params(alpha=alpha).fit(X, y).coef_).std()
@@ -209,17 +232,17 @@ def test_alphas_of_l2_reach_from_a_tenth_of_the_coefficients_to_nearly_all(rng, 
     assert spread[1] > 0.99 * spread[2]
 
 
-@pytest.mark.parametrize("loss", ["huber", "quantile", "squared_epsilon_insensitive"])
-@pytest.mark.parametrize("l1_ratio", PENALTIES)
+@pytest.mark.parametrize("loss", ["huber", "quantile"])
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
 def test_other_losses_are_scored_by_their_mean_loss(rng, loss, l1_ratio):
     X, y = data(rng, (50, 3))  # 25 training rows have one median
     options = {"alphas": 3, "l1_ratio": l1_ratio, "cv": 2, "tol": 1e-6, "random_state": 0}
-    model = SGDLinearRegressorCV(loss=loss, **options).fit(X, y)
+    model = chooser(loss=loss, **options).fit(X, y)
 
     def minus_loss(estimator, X, y):
         return -float(estimator._settings().loss.value(y - estimator.predict(X)).mean())
 
-    by_scorer = SGDLinearRegressorCV(**{**model.get_params(), "scoring": minus_loss})
+    by_scorer = chooser(**{**model.get_params(), "scoring": minus_loss})
     np.testing.assert_allclose(by_scorer.fit(X, y).score_path_, model.score_path_, rtol=1e-9)
     _, scores = searched(by_scorer, X, y)
     np.testing.assert_allclose(model.score_path_, scores, rtol=1e-3)
@@ -231,21 +254,21 @@ def test_other_losses_are_scored_by_their_mean_loss(rng, loss, l1_ratio):
 )
 def test_any_scorer(rng, scoring):
     X, y = data(rng, (60, 4))
-    model = SGDLinearRegressorCV(alphas=5, l1_ratio=0.5, cv=3, scoring=scoring)
+    model = chooser(alphas=5, l1_ratio=0.5, cv=3, scoring=scoring)
     check_same_as_searched(model, X, y)
     assert not hasattr(model, "mse_path_")
 
 
 def test_sgd_takes_steps_where_a_setting_asks_for_them(rng):
     X, y = data(rng, (60, 4))
-    model = SGDLinearRegressorCV(alphas=3, learning_rate=0.5, max_iter=7, tol=None, random_state=0)
+    model = chooser(alphas=2, cv=2, learning_rate=0.5, max_iter=7, tol=None, random_state=0)
     assert model.fit(X, y).n_iter_ == 7
 
 
 def test_one_standard_error(rng):
     X, y = data(rng, (60, 10))
-    best = SGDLinearRegressorCV(l1_ratio=1, cv=4).fit(X, y)
-    model = SGDLinearRegressorCV(l1_ratio=1, cv=4, one_standard_error=True).fit(X, y)
+    best = chooser(l1_ratio=1, cv=4).fit(X, y)
+    model = chooser(l1_ratio=1, cv=4, one_standard_error=True).fit(X, y)
     chosen = best.score_path_[best.alphas_ == best.alpha_][0]
     least = chosen.mean() - chosen.std(ddof=1) / 2
     enough = best.alphas_[best.score_path_.mean(axis=1) >= least]
@@ -260,7 +283,7 @@ def test_the_same_bits_on_any_number_of_threads(rng):
     cv, tuning = KFold(3, shuffle=True, random_state=0), Tuning(min_range_entries=128)
     paths = []
     for n_threads in (1, 2):
-        model = SGDLinearRegressorCV(alphas=5, cv=cv)
+        model = chooser(alphas=5, cv=cv)
         model._tuning = tuning
         with threadpool_limits(n_threads):
             paths.append(model.fit(X, y).score_path_)
@@ -308,9 +331,9 @@ def test_routes():
 def test_groups_and_weights_are_routed(rng):
     X, y = data(rng, (60, 3))
     groups, weight = np.arange(60) // 12, rng.uniform(1, 2, size=60)
-    plain = SGDLinearRegressorCV(alphas=4, cv=GroupKFold(5)).fit(X, y, weight, groups=groups)
+    plain = chooser(alphas=4, cv=GroupKFold(5)).fit(X, y, weight, groups=groups)
     with config_context(enable_metadata_routing=True):
-        model = SGDLinearRegressorCV(alphas=4, cv=GroupKFold(5))
+        model = chooser(alphas=4, cv=GroupKFold(5))
         model.fit(X, y, sample_weight=weight, groups=groups)
     np.testing.assert_array_equal(model.score_path_, plain.score_path_)
 
@@ -318,7 +341,7 @@ def test_groups_and_weights_are_routed(rng):
 def test_metadata_that_nobody_takes_is_an_error(rng):
     X, y = data(rng, (60, 3))
     with pytest.raises(ValueError, match="weights"):
-        SGDLinearRegressorCV().fit(X, y, weights=np.ones(60))
+        chooser().fit(X, y, weights=np.ones(60))
 
 
 @pytest.mark.parametrize(
@@ -336,7 +359,7 @@ def test_metadata_that_nobody_takes_is_an_error(rng):
 )
 def test_bad_parameters_are_named_and_leave_the_model_as_it_was(rng, options, message):
     X, y = data(rng, (60, 3))
-    model = SGDLinearRegressorCV(alphas=3).fit(X, y)
+    model = chooser(alphas=3).fit(X, y)
     before = vars(model).copy() | options
     with pytest.raises(ValueError, match=message):
         model.set_params(**options).fit(X[:, :2], y)
@@ -347,11 +370,11 @@ def test_bad_parameters_are_named_and_leave_the_model_as_it_was(rng, options, me
 def test_weights_that_leave_a_split_without_rows_are_an_error(rng):
     X, y = data(rng, (60, 3))
     with pytest.raises(ValueError, match="Split 0 of cv has no test rows"):
-        SGDLinearRegressorCV(cv=3).fit(X, y, sample_weight=np.arange(60) >= 20)
+        chooser(cv=3).fit(X, y, sample_weight=np.arange(60) >= 20)
 
 
 def test_nothing_of_an_earlier_fit_remains(rng):
     X, y = data(rng, (60, 3))
-    model = SGDLinearRegressorCV(alphas=3).fit(X, y)
+    model = chooser(alphas=3).fit(X, y)
     assert hasattr(model, "mse_path_")
     assert not hasattr(model.set_params(scoring="r2").fit(X, y), "mse_path_")

@@ -71,10 +71,11 @@ class ColumnPath:
         for i, alpha in enumerate(alphas):
             penalty = penalty_of(alpha, l1_ratio, self.scale, self.positive)
             # Sequential strong rule (Tibshirani et al., 2012): of the columns that it leaves out
-            # hardly any will be needed.
-            likely = max(2 * alpha * l1_ratio - l1_before, 0.0) * self.scale
+            # hardly any will be needed. Where alphas are far apart, it would leave out none.
+            l1 = alpha * l1_ratio
+            likely = (2 * l1 - l1_before if 2 * l1 > l1_before else l1) * self.scale
             start = _extrapolated(before, theta, alphas[max(i - 2, 0) : i + 1])
-            before, l1_before = theta, alpha * l1_ratio
+            before, l1_before = theta, l1
             theta, slope = self._grow(columns, start, slope, penalty, likely, value)
             if slope_error(theta, slope, penalty) <= MAX_SLOPE_ERROR * sqrt(2 * value):
                 coef[i] = self.scale * theta

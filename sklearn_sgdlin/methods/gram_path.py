@@ -1,10 +1,13 @@
 """Paths of squared error along penalties, from products of columns alone."""
 
+from functools import cached_property
 from math import sqrt
 
 import numpy as np
 
 from ..kernels.coordinate_descent import descend
+from ..linalg.factorization import cholesky_solver
+from ..linalg.triangular import WELL_CONDITIONED
 from .face import excess_slope, minimise_in_set, slope_rounding
 from .normal_equations import solve_normal_equations
 from .ridge_path import shifted_solutions
@@ -72,6 +75,19 @@ class GramPath:
         targets = range(self.slope.shape[1])
         return np.stack([self._of_target(target, alphas, l1_ratio) for target in targets], axis=1)
 
+    @cached_property
+    def well_conditioned(self):
+        """Whether no column is so near a combination of others that products lose digits."""
+        scale = self._scale()
+        gram = self.hessian * np.multiply.outer(scale, scale)
+        return cholesky_solver(gram, len(gram), WELL_CONDITIONED)[1]
+
+    def _scale(self):
+        """Return one over the root mean square of each column, 0 for constant ones."""
+        curvature = self.hessian.diagonal()
+        scale = np.zeros(len(curvature))
+        return np.divide(1.0, np.sqrt(curvature), out=scale, where=curvature > 0)
+
     def _ridge(self, alphas):
         coef = np.full((len(alphas), *self.slope.T.shape), np.nan)
         if len(alphas) > 1:
@@ -88,9 +104,7 @@ class GramPath:
         Coordinate descent mostly ends at the optimum, but for rounding errors. Where columns are
         so nearly dependent that it does not, Newton steps do.
         """
-        curvature = self.hessian.diagonal()
-        scale = np.zeros(len(curvature))
-        np.divide(1.0, np.sqrt(curvature), out=scale, where=curvature > 0)
+        scale = self._scale()
         gram = self.hessian * np.multiply.outer(scale, scale)
         first, value = self.slope[:, target] * scale, self.square[target] / 2
         penalties = [penalty_of(alpha, l1_ratio, scale, self.positive) for alpha in alphas]
