@@ -1,12 +1,15 @@
 """Sphinx: a user guide, the reference from docstrings, and the examples with their pictures."""
 
 import os
+import sys
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 # Pictures are drawn to memory; sphinx-gallery says so too, but later.
 os.environ["MPLBACKEND"] = "agg"
+sys.path.insert(0, str(Path(__file__).parent))  # gallery_order is here
 
 project = "sklearn_sgdlin"
 author = "The sklearn_sgdlin developers"
@@ -45,7 +48,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "examples",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.ReadingOrder",
     "show_memory": False,
     "capture_repr": (),
     "abort_on_example_error": True,

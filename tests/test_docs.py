@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 import re
 import runpy
 import shutil
@@ -226,6 +227,39 @@ def test_pages_show_formulas_pictures_and_the_reference(pages):
     assert pages[root.parent / "how_fit_works.html"].formulas >= 5
     for public in (sklearn_sgdlin.SGDLinearRegressor, sklearn_sgdlin.LossCurveDisplay):
         assert root.parent / f"generated/sklearn_sgdlin.{public.__name__}.html" in pages
+
+
+PHONE_PIXELS = 390
+MEASURE = """<script>
+onload = async () => {
+  const wide = [];
+  for (const page of %s) {
+    const frame = document.createElement("iframe");
+    Object.assign(frame, {width: %d, height: 800, src: page});
+    document.body.append(frame);
+    await new Promise(done => (frame.onload = done));
+    if (frame.contentDocument.documentElement.scrollWidth > frame.width) wide.push(page);
+    frame.remove();
+  }
+  document.body.innerText = "too wide: " + JSON.stringify(wide) + "!";
+};
+</script><body></body>"""
+
+
+def test_no_page_scrolls_sideways_on_a_phone(pages, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs the browser Chromium")
+    root = min(pages, key=lambda path: len(path.parts)).parent
+    names = [path.relative_to(root).as_posix() for path in pages if "_modules" not in path.parts]
+    (root / "measure.html").write_text(MEASURE % (json.dumps(names), PHONE_PIXELS))
+    # Frames of other files may be measured only in a browser that is told so.
+    options = ["--headless=new", "--no-sandbox", "--disable-web-security"]
+    options += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path}"]
+    options += ["--virtual-time-budget=60000", "--dump-dom", (root / "measure.html").as_uri()]
+    shown = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120)
+    (root / "measure.html").unlink()
+    assert re.findall(r"too wide: (\[.*\])!", shown.stdout) == ["[]"]
 
 
 def test_the_page_on_solvers_has_the_table_that_chooses(pages):
