@@ -79,7 +79,8 @@ def coef_inference(
         - "HC1": the same times n / (n - k), with n observations and k coefficients.
         - "HC3": each :math:`\psi` is divided by 1 less the leverage
           :math:`\psi'(e) z^\top A^{-1} z` of its row, about the jackknife [3]_. The most
-          reliable one with few rows; takes two passes over them. Not with ``loss="quantile"``.
+          reliable one with few rows; takes two passes over them where the model keeps no products
+          of columns, else one. Not with ``loss="quantile"``.
         - "cluster": independent between `groups`, of any dependence within: sums of
           :math:`h \psi z` over each group take the place of its rows in B, times
           G / (G - 1) (n - 1) / (n - k) with G groups.
