@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 from sklearn.linear_model import ElasticNet, Lasso
-from sklearn_sgdlin.kernels.coordinate_descent import descend, descend_sparse
+from sklearn_sgdlin.kernels.coordinate_descent import descend, descend_sparse, squared_error_gap
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
@@ -226,3 +226,22 @@ def test_a_compiled_epoch_is_the_loop_of_the_textbook():
     order = np.arange(8)
     descend_sparse(*arrays, order, scaling, (l1, l2, floor), sparse, residual, 0.0, 3, 0.0)
     np.testing.assert_allclose(sparse, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("floor", [-np.inf, 0.0])
+@pytest.mark.parametrize("share", [0.3, 1e-3])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_the_gap_is_above_what_is_left_of_the_objective(floor, share, l2):
+    X, y = data(40, 10)
+    gram, slope = X.T @ X / 40, X.T @ y / 40
+    curvature, l1 = gram.diagonal().copy(), np.full(10, share * np.abs(slope).max())
+    penalty = l1, np.full(10, l2), np.full(10, floor)
+    theta, left, gaps, values = np.zeros(10), slope.copy(), [], []
+    for _ in range(400):
+        square = np.mean((y - X @ theta) ** 2)
+        gaps.append(squared_error_gap(theta, slope - gram @ theta, square, penalty, curvature))
+        values.append(square / 2 + l1 @ np.abs(theta) + l2 * theta @ theta / 2)
+        descend(gram, curvature, penalty, theta, left, 1, 0.0)
+    above = np.array(values) - values[-1]
+    assert (np.array(gaps) >= above - 1e-12 * values[-1]).all()
+    assert gaps[-1] <= 1e-8 * values[-1]
