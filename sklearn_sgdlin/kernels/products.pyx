@@ -109,9 +109,11 @@ cdef inline void write_transposed(const number* x, Py_ssize_t row_stride, Py_ssi
 
 cdef inline void write_column(const number* x, Py_ssize_t stride, double shift, int n_rows,
                               unaliased z) noexcept nogil:
-    """z = x - shift for a column."""
+    """z = x - shift for a column; memory is asked for what the next tile begins with."""
     cdef Py_ssize_t i
     if stride == 1:
+        for i in range(0, min(n_rows, NARROW_ROWS), 8):
+            prefetch(x + n_rows + i)
         for i in range(n_rows):
             z[i] = x[i] - shift
     else:
