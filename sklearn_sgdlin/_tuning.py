@@ -143,7 +143,7 @@ class Tuning:
 
     # Rows. With at least so many, and a loss without curvature, interior-point steps take only the
     # rows near a kink, which the optimum of a sample tells; with fewer, the sample and two more
-    # passes cost more than they save. Measured: 1.2 to 1.7 times the time just beyond, and the same
+    # passes cost more than they save. Measured: 1.2 to 1.9 times the time just beyond, and the same
     # time with 3 columns.
     # Measured by: min_reduced_rows
     min_reduced_rows: int = 10_000

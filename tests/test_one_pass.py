@@ -33,6 +33,10 @@ def mixed(X):
     return frame.astype({"c0": "float32", "c1": "int16", "c2": "Int64"})
 
 
+def readable_types(X):
+    return frame_of_blocks(X).astype({"c0": "float32", "c1": "int32", "c2": "int64"})
+
+
 def reversed_view(X):
     return np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1]
 
@@ -56,6 +60,7 @@ LAYOUTS = {
     "pandas, one block": pd.DataFrame,
     "pandas, many blocks": frame_of_blocks,
     "pandas, several types": mixed,
+    "pandas, several types that are read as they are": readable_types,
     "pandas, nullable": lambda X: frame_of_blocks(X).astype("Float64"),
     "pandas, Arrow": lambda X: frame_of_blocks(X).convert_dtypes(dtype_backend="pyarrow"),
     "polars": lambda X: pl.DataFrame(X),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
-from ..kernels.products import NUMBERS
+from ..kernels.products import NUMBERS, read_columns
 from ..linalg.blocks import csr_row_slice
 
 
@@ -25,6 +25,8 @@ class Frame:
     shape : tuple of int
     columns : list
         Arrays that share the memory of the frame, or its columns where there is no such array.
+    places : Places or None
+        Of the columns, if all of them are arrays that compiled loops read as they are.
     """
 
     def __init__(self, frame):
@@ -33,9 +35,15 @@ class Frame:
             self.columns = [_pandas_view(frame.iloc[:, j]) for j in range(self.shape[1])]
         else:
             self.columns = [_polars_view(column) for column in frame.get_columns()]
+        self.places = None
+        if all(map(is_readable, self.columns)):
+            self.places = Places.of_columns(self.columns)
 
     def read(self, part, out):
-        """Write the rows of a slice."""
+        """Write the rows of a slice into an array in Fortran order."""
+        if self.places is not None:
+            read_columns(self.places.from_row(part.start), out)
+            return
         for j, column in enumerate(self.columns):
             out[:, j] = _values(column, part)
 
@@ -115,10 +123,7 @@ class Places(NamedTuple):
     def of(cls, X):
         """Return the places of the columns of an array or a `Frame`, or None for a copy to read."""
         if isinstance(X, Frame):
-            if not all(map(is_readable, X.columns)):
-                return None
-            places = [(_address(x), x.strides[0], NUMBERS.index(x.dtype)) for x in X.columns]
-            return cls(*np.array(places, dtype=np.intp).T.copy(), False)
+            return X.places
         if not is_readable(X):
             return None
         from_row, from_column = X.strides
@@ -126,6 +131,12 @@ class Places(NamedTuple):
         kind = NUMBERS.index(X.dtype)
         strides, types = np.full_like(addresses, from_row), np.full_like(addresses, kind)
         return cls(addresses, strides, types, abs(from_column) <= abs(from_row))
+
+    @classmethod
+    def of_columns(cls, columns):
+        """Return the places of arrays of one dimension."""
+        places = [(_address(x), x.strides[0], NUMBERS.index(x.dtype)) for x in columns]
+        return cls(*np.array(places, dtype=np.intp).T.copy(), False)
 
     def from_row(self, start):
         """Return the places of the rows from `start` on."""

@@ -109,9 +109,11 @@ cdef inline void write_transposed(const number* x, Py_ssize_t row_stride, Py_ssi
 
 cdef inline void write_column(const number* x, Py_ssize_t stride, double shift, int n_rows,
                               unaliased z) noexcept nogil:
-    """z = x - shift for a column."""
+    """z = x - shift for a column; memory is asked for what the next tile begins with."""
     cdef Py_ssize_t i
     if stride == 1:
+        for i in range(0, min(n_rows, NARROW_ROWS), 8):
+            prefetch(x + n_rows + i)
         for i in range(n_rows):
             z[i] = x[i] - shift
     else:
@@ -140,11 +142,24 @@ cdef inline void write_numbers(const number* x, Source source, Py_ssize_t start,
         i += BLOCK
 
 
+cdef inline void write_any(Source source, Py_ssize_t start, Py_ssize_t j,
+                           Tile tile) noexcept nogil:
+    """Do what `write_numbers` does, for numbers of the type of column j."""
+    cdef const void* first = <const void*> source.addresses[j]
+    if source.types[j] == DOUBLE:
+        write_numbers(<const double*> first, source, start, j, tile)
+    elif source.types[j] == FLOAT:
+        write_numbers(<const float*> first, source, start, j, tile)
+    elif source.types[j] == INT:
+        write_numbers(<const int*> first, source, start, j, tile)
+    else:
+        write_numbers(<const long long*> first, source, start, j, tile)
+
+
 cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noexcept nogil:
     """Copy rows from `start` on, and their targets, into a tile."""
     cdef Py_ssize_t i, j, n_features = source.n_features, n_targets = source.n_targets
     cdef const double* y = source.targets + start * n_targets
-    cdef const void* first
     for i in range(tile.n_rows):
         tile.roots[i] = 1
         if source.sample_weight != NULL:
@@ -155,15 +170,7 @@ cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noex
                 y[i * n_targets + j] - source.shift[n_features + j]
             )
     for j in range(1 if source.by_rows else n_features):
-        first = <const void*> source.addresses[j]
-        if source.types[j] == DOUBLE:
-            write_numbers(<const double*> first, source, start, j, tile)
-        elif source.types[j] == FLOAT:
-            write_numbers(<const float*> first, source, start, j, tile)
-        elif source.types[j] == INT:
-            write_numbers(<const int*> first, source, start, j, tile)
-        else:
-            write_numbers(<const long long*> first, source, start, j, tile)
+        write_any(source, start, j, tile)
     if tile.row_step == 1 and source.sample_weight != NULL:
         for j in range(n_features):
             for i in range(tile.n_rows):
@@ -373,3 +380,25 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
             start += tile_rows
         if narrow:
             exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], True)
+
+
+def read_columns(columns, double[:, :] out):
+    """Write rows of columns that lie apart in memory into a float64 array in Fortran order.
+
+    Parameters
+    ----------
+    columns : see `add_cross_products`
+    out : array of shape (n_rows, n_features)
+    """
+    cdef const Py_ssize_t[::1] addresses = columns[0]
+    cdef const Py_ssize_t[::1] strides = columns[1]
+    cdef const Py_ssize_t[::1] types = columns[2]
+    cdef double[::1] shift = np.zeros(addresses.shape[0])
+    cdef Source source = Source(addresses.shape[0], 0, &addresses[0], &strides[0], &types[0], False,
+                                &shift[0], NULL, NULL)
+    cdef Tile tile = Tile(<int> out.shape[0], &out[0, 0], 1, out.strides[1] // sizeof(double),
+                          NULL, 0, 0, NULL)
+    cdef Py_ssize_t j
+    with nogil:
+        for j in range(source.n_features):
+            write_any(source, 0, j, tile)
