@@ -1,9 +1,12 @@
 """The estimator that chooses its penalty by cross-validation."""
 
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, _safe_indexing, check_scalar
@@ -20,12 +23,13 @@ from sklearn.utils.metadata_routing import (
 )
 
 from ._alpha_path import AlphaPaths, Data
-from ._regressor import SGDLinearRegressor
+from ._regressor import MatrixLike, SGDLinearRegressor, _fit_method
 from ._validation import validated
 from .linalg.blas import blas_threads
 
 # Parameters of SGDLinearRegressor that are chosen here, or have no meaning beside folds.
 NOT_SHARED = {
+    "half_life",
     "penalty",
     "alpha",
     "l1_ratio",
@@ -228,31 +232,31 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        alphas=100,
-        l1_ratio=0.5,
-        eps=1e-3,
-        cv=None,
-        scoring=None,
-        one_standard_error=False,
-        loss="squared_error",
-        epsilon=0.1,
-        quantile=0.5,
-        positive=False,
-        fit_intercept=True,
-        solver="auto",
-        learning_rate="auto",
-        schedule="adaptive",
-        power_t=0.25,
-        update="implicit",
-        precondition=True,
-        average=True,
-        max_iter=1000,
-        tol=1e-2,
-        n_iter_no_change=5,
-        shuffle=True,
-        random_state=None,
-        verbose=0,
-    ):
+        alphas: int | ArrayLike = 100,
+        l1_ratio: float | ArrayLike = 0.5,
+        eps: float = 1e-3,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        one_standard_error: bool = False,
+        loss: str = "squared_error",
+        epsilon: float = 0.1,
+        quantile: float = 0.5,
+        positive: bool = False,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        schedule: Literal["adaptive", "constant", "invscaling"] = "adaptive",
+        power_t: float = 0.25,
+        update: Literal["implicit", "explicit"] = "implicit",
+        precondition: bool = True,
+        average: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-2,
+        n_iter_no_change: int = 5,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.alphas = alphas
         self.l1_ratio = l1_ratio
         self.eps = eps
@@ -278,8 +282,10 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, **params):
+    @_fit_method
+    def fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> Self:
         """Choose the penalty, and fit the model to all rows.
 
         Parameters
@@ -324,9 +330,10 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
 
     predict = SGDLinearRegressor.predict
     _linear = SGDLinearRegressor._linear
+    _dense_coef = SGDLinearRegressor._dense_coef
     _unchanged_on_error = SGDLinearRegressor._unchanged_on_error
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Return how metadata of `fit` reach the splitter and the scorer.
 
         Returns

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_sgdlin
-from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
+from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor, SGDLinearRegressorCV
 from sklearn_sgdlin._stop import StopRule
 from tests.data import load
 
@@ -58,7 +58,10 @@ def test_public_names():
     assert seen == set(sklearn_sgdlin.__all__)
 
 
-@pytest.mark.parametrize("public", [SGDLinearRegressor, LossCurveDisplay])
+PUBLIC = [SGDLinearRegressor, SGDLinearRegressorCV, LossCurveDisplay]
+
+
+@pytest.mark.parametrize("public", PUBLIC)
 def test_public_signatures_are_typed(public):
     own = [name for name in vars(public) if not name.startswith(("_", "set_"))]
     for method in [public.__init__, *(getattr(public, name) for name in own)]:
