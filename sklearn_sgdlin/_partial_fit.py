@@ -7,14 +7,17 @@ optimum on all rows seen. Otherwise it is an average of SGD iterates, see `metho
 from math import inf
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from ._choose_stream import StreamFacts, choose_for_stream
-from .linalg.blas import blas_threads
+from .linalg.blas import OneThread, blas_threads
 from .methods.active_set import penalised_least_squares
 from .methods.averaged_sgd import Chunk, sweep_chunk
+from .methods.sparse_sgd import sweep_sparse_chunk
 from .model.cross_products import CrossProducts
 from .model.loss import SQUARED_ERROR
 from .model.settings import constant_model
+from .model.sparse_state import SparseState
 from .model.state import MultiTargetState, State
 
 # Number of rows up to which a stream returns the mean of y. Two values of a column may be almost
@@ -41,14 +44,17 @@ def stream(settings, X, y, sample_weight, state, seed) -> State | MultiTargetSta
     seed : int
         Used for the first chunk; later ones have that of the state.
     """
-    with blas_threads(*X.shape, settings.tuning):
+    update, threads = _update, blas_threads(*X.shape, settings.tuning)
+    if _by_entries(settings, X, state):
+        update, threads = _update_of_entries, OneThread()
+    with threads:
         if y.ndim == 1:
-            return _update(settings, Chunk(X, y, sample_weight), state, seed)
+            return update(settings, Chunk(X, y, sample_weight), state, seed)
         states = (None,) * y.shape[1] if state is None else state.states
         columns = np.ascontiguousarray(y.T)
         return MultiTargetState(
             tuple(
-                _update(settings, Chunk(X, column, sample_weight), one, seed)
+                update(settings, Chunk(X, column, sample_weight), one, seed)
                 for column, one in zip(columns, states, strict=True)
             )
         )
@@ -106,14 +112,35 @@ def _update(settings, chunk, state, seed):
     return state._replace(cross_products=cross_products)
 
 
+def _by_entries(settings, X, state):
+    """Return whether a chunk changes the columns of its entries only; see `SparseState`."""
+    if state is not None and state.sparse:
+        return True
+    wide = X.shape[1] > settings.tuning.max_stream_features
+    summed_up = state is not None and state.has_products
+    return issparse(X) and wide and not summed_up and settings.precondition
+
+
+def _update_of_entries(settings, chunk, state, seed):
+    """Return the state after a chunk of sparse rows with many columns, with one target."""
+    if not issparse(chunk.X):
+        chunk = chunk._replace(X=csr_array(chunk.X))
+    if state is None:
+        mean = np.average(chunk.y, weights=chunk.sample_weight)
+        state = SparseState.first(chunk.X.shape[1], _first_intercept(settings, chunk, mean), seed)
+    elif not state.sparse:
+        state = SparseState.of(state)
+    state = sweep_sparse_chunk(settings, chunk, state)
+    if state.target.rows <= ROWS_WITHOUT_SLOPE and settings.implicit:
+        mean = float(state.target.mean[0]) if settings.fit_intercept else 0.0
+        return state.with_constant_model(mean)
+    return state
+
+
 def _first_state(settings, chunk, cross_products, seed):
     """Return the state before the first chunk: a constant model, and no steps."""
-    model = constant_model(settings, cross_products.moments)
-    if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
-        # A robust loss starts from the quantile of y, because an outlier moves the mean.
-        y, weight = chunk.y, chunk.sample_weight
-        counted = y if weight is None or not weight.any() else y[weight > 0]
-        model = model[0], float(np.quantile(counted, settings.loss.level))
+    coef, mean = constant_model(settings, cross_products.moments)
+    model = coef, _first_intercept(settings, chunk, mean)
     return State(
         cross_products,
         *model,
@@ -123,9 +150,21 @@ def _first_state(settings, chunk, cross_products, seed):
         average_rows=0.0,
         residuals=np.empty((2, 0)),
         fitted=False,
-        grown_at=np.zeros(len(model[0])),
+        grown_at=np.zeros(len(coef)),
         seed=seed,
     )
+
+
+def _first_intercept(settings, chunk, mean):
+    """Return the intercept of the constant model that a stream begins with."""
+    if not (settings.precondition and settings.fit_intercept):
+        return 0.0
+    if settings.loss.bound == inf:
+        return float(mean)
+    # A robust loss starts from the quantile of y, because an outlier moves the mean.
+    y, weight = chunk.y, chunk.sample_weight
+    counted = y if weight is None or not weight.any() else y[weight > 0]
+    return float(np.quantile(counted, settings.loss.level))
 
 
 def _optimum(settings, cross_products, state):

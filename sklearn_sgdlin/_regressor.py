@@ -815,11 +815,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 "The coefficients are too large for dtype('float64'). Rescale X, y or "
                 "sample_weight."
             )
-        self._state = state
-        if self.average:
-            self.coef_, self.intercept_ = state.returned_coef.copy(), state.returned_intercept
-        else:
-            self.coef_, self.intercept_ = state.coef.copy(), state.intercept
+        self._state = state = state.settled()
+        self.coef_, self.intercept_ = state.model(self.average)
         self.t_ = state.steps
 
     def _publish_history(self, history):

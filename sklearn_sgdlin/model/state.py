@@ -87,6 +87,18 @@ class State(NamedTuple):
             seed=seed,
         )
 
+    sparse = False
+
+    def model(self, average):
+        """Return copies of coef, and intercept, of the returned model or of the last iterate."""
+        if average:
+            return self.returned_coef.copy(), self.returned_intercept
+        return self.coef.copy(), self.intercept
+
+    def settled(self):
+        """Return the state itself; see `SparseState`."""
+        return self
+
     @property
     def moments(self):
         """Moments of the columns of X and of y, which is the last."""
@@ -199,6 +211,21 @@ class MultiTargetState:
     def returned_intercept(self):
         """Intercepts that the user gets, of shape (n_targets,)."""
         return np.array([state.returned_intercept for state in self.states])
+
+    @property
+    def sparse(self):
+        """Whether the states are `SparseState`."""
+        return self.states[0].sparse
+
+    def model(self, average):
+        """Return coef and intercept of the returned models or of the last iterates."""
+        if average:
+            return self.returned_coef, self.returned_intercept
+        return self.coef, self.intercept
+
+    def settled(self):
+        """Return the states, with what is not written yet; see `SparseState`."""
+        return MultiTargetState(tuple(state.settled() for state in self.states))
 
     @property
     def steps(self):

@@ -61,6 +61,16 @@ class StatesAfterFit:
             seed=self.seed,
         )
 
+    sparse = False
+
+    def model(self, average):
+        """Return copies of the coefficients and intercepts; all are the optimum."""
+        return self.coef.copy(), self.intercept
+
+    def settled(self):
+        """Return the states themselves; see `SparseState`."""
+        return self
+
     @property
     def returned_coef(self):
         """Coefficients that the user gets, of shape (n_targets, n_features)."""

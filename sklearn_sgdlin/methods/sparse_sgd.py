@@ -1,0 +1,145 @@
+"""Averaged SGD over a chunk of sparse rows, at the cost of their entries.
+
+The columns in which the chunk has entries become a problem of their own, on which `sweep_chunk`
+takes its steps. All other columns stay as they are: columns are not centred, but for those that
+most rows have an entry in; a row takes the penalty's step in its own columns only, at a multiple
+that makes up for the rows without an entry (as in Hogwild: Niu, Recht, Ré & Wright, 2011); and a
+coefficient is averaged over the rows with an entry in its column.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..model.cross_products import CrossProducts
+from ..model.moments import Moments
+from ..model.sparse_state import Update
+from ..model.state import FEW_ROWS_PER_COORDINATE, VARIANCE_GROWTH, State
+from .averaged_sgd import Chunk, sweep_chunk
+from .column_sample import ColumnSample
+
+
+def sweep_sparse_chunk(settings, chunk, state):
+    """Return the state after one SGD step per row, with an update that is still to be written.
+
+    Parameters
+    ----------
+    settings : Settings
+    chunk : Chunk
+        Its X is a CSR matrix.
+    state : SparseState
+
+    Raises
+    ------
+    ValueError
+        Where values are not finite, or their squares are not.
+    """
+    numbers, X = _compressed(chunk.X, state.far)
+    y, sample_weight = chunk.y, chunk.sample_weight
+    of_entries = None
+    if sample_weight is not None:
+        of_entries = np.repeat(sample_weight, np.diff(X.indptr))
+    before = state.columns.take(numbers)
+    with np.errstate(over="ignore", invalid="ignore"):  # Moments.check raises the error.
+        after = before.with_entries(X.indices, X.data.astype(np.float64), of_entries)
+        target = state.target.merge(Moments.of(y[:, np.newaxis], sample_weight, "y"))
+        moments = after.moments(target)
+    moments.of_columns(slice(-1)).check([chunk.X])
+    n_columns = state.n_columns + int(np.count_nonzero((before.weight == 0) & (after.weight > 0)))
+
+    sample = ColumnSample.of(state, before.weight, after.weight, target, len(y), n_columns)
+    shrunk, (intercept, returned_intercept) = _shrunk_where_grown(state, before, after, moments)
+    swept = sweep_chunk(
+        settings,
+        Chunk(X, y, sample_weight),
+        State(
+            CrossProducts(moments, None),
+            shrunk.coef,
+            intercept,
+            shrunk.returned_coef,
+            returned_intercept,
+            rows_seen=state.rows_seen,
+            steps=state.steps,
+            average_rows=state.average_rows,
+            residuals=state.residuals,
+            fitted=state.fitted,
+            grown_at=np.zeros(len(numbers)),
+            seed=state.seed,
+        ),
+        moments,
+        sample,
+    )
+    after = after._replace(coef=swept.coef, returned_coef=swept.returned_coef)
+    update = Update(numbers, before, after)
+    if swept.average_rows < state.average_rows + len(y):  # the average was restarted
+        update = _restarted(state.columns, update)
+    is_far = moments.mean[:-1] != 0
+    return replace(
+        state,
+        far=numbers[is_far],
+        n_columns=n_columns,
+        target=target,
+        intercept=swept.intercept,
+        returned_intercept=swept.returned_intercept,
+        rows_seen=swept.rows_seen,
+        steps=swept.steps,
+        average_rows=swept.average_rows,
+        residuals=swept.residuals,
+        update=update,
+    )
+
+
+def _compressed(X, far):
+    """Return the numbers of the columns with entries, and of far ones, and X in these alone."""
+    ordered = np.sort(np.append(X.indices, far.astype(X.indices.dtype)))
+    numbers = ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
+    if len(numbers) == 0:
+        numbers = np.zeros(1, dtype=X.indices.dtype)
+    numbers = numbers.astype(np.intp)
+    place = np.empty(X.shape[1], dtype=X.indices.dtype)  # only those of these columns are written
+    place[numbers] = np.arange(len(numbers), dtype=place.dtype)
+    shape = X.shape[0], len(numbers)
+    return numbers, csr_array((X.data, place[X.indices], X.indptr), shape=shape)
+
+
+def _shrunk_where_grown(state, before, after, moments):
+    """Return the columns with coefficients shrunk where entries have grown, and the intercepts.
+
+    See `State.rescaled_to`. Of columns that are not centred the mean square of the entries counts,
+    because the share of rows with an entry does not change how large a prediction may be.
+    """
+    intercepts = state.intercept, state.returned_intercept
+    known = before.weight > 0
+    if not known.any():
+        return before, intercepts
+    far = moments.mean[:-1] != 0
+    old, new = (
+        np.divide(
+            np.where(far, part.sum_of_squares, part.square),
+            part.weight,
+            out=np.zeros(len(known)),
+            where=known,
+        )
+        for part in (before, after)
+    )
+    few_rows = moments.rows < FEW_ROWS_PER_COORDINATE * (state.n_columns + 1)
+    grown = new > np.where(far & few_rows, 1.0, VARIANCE_GROWTH) * old
+    if not grown.any():
+        return before, intercepts
+    lost = np.where(grown, 1 - np.divide(old, new, out=np.ones(len(old)), where=grown), 0.0)
+    mean = np.where(far, before.mean, 0.0)
+    parts = lost * before.coef, lost * before.returned_coef
+    shrunk = before._replace(
+        coef=before.coef - parts[0], returned_coef=before.returned_coef - parts[1]
+    )
+    return shrunk, [b + float(mean @ part) for b, part in zip(intercepts, parts, strict=True)]
+
+
+def _restarted(columns, update):
+    """Return an update of all columns that lets the averages begin at the last iterate."""
+    numbers = np.arange(len(columns.coef))
+    after = columns._replace(returned_coef=columns.coef).take(numbers)
+    for array, values in zip(after, update.columns, strict=True):
+        array[update.numbers] = values
+    return Update(numbers, columns.take(numbers), after)
