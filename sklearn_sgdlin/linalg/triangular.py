@@ -8,7 +8,6 @@ products has half as many digits for the smallest ones.
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dtpqrt, dtrtrs
 
-from .blas import transposed_product
 from .factorization import RANK_TOLERANCE
 
 # Columns of a panel of the blocked QR decomposition, LAPACK's block size `nb`. Smaller panels leave
@@ -70,18 +69,19 @@ def append_rows(factor, rows):
     return dtpqrt(0, n_panel, factor, rows, overwrite_a=True, overwrite_b=True)[0]
 
 
-def factor_by_products(rows, n_first):
-    """Return a triangular factor of rows by Cholesky, or None where that would lose digits.
+def factor_by_products(products, n_first):
+    """Return a triangular factor of products by Cholesky, or None where that would lose digits.
 
     Only the first `n_first` columns must be independent. Of the columns after them the factor has
     the products with the first ones and with themselves, but not with each other.
 
     Parameters
     ----------
-    rows : ndarray of shape (n_rows, n_columns)
+    products : ndarray of shape (n_columns, n_columns)
+        Of the columns of some rows; those of columns after the first ones need no others than
+        their squares and the products with the first ones in the last columns.
     n_first : int
     """
-    products = transposed_product(rows, rows)
     norm = np.sqrt(products.diagonal())
     inverse_norm = _inverse_or_zero(norm)
     first = products[:n_first, :n_first]

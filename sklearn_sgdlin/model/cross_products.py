@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ..kernels.dense import standardise
+from ..linalg.blas import transposed_product
 from ..linalg.blocks import chunk_rows, csr_row_slice, slices, with_last
 from ..linalg.least_squares import LeastSquares, ridge_least_squares
 from ..linalg.triangular import append_rows, factor_by_products, factor_of_products
@@ -95,20 +96,22 @@ class CrossProducts:
         n_columns = 1 + len(shift)
         factor = np.zeros((n_columns, n_columns), order="F")
         step = min(chunk_rows(n_columns), n_rows)
-        shifted, by_products = np.ones((step, n_features + 1)), True
+        buffer, by_products = np.empty((step, n_features + 1)), True
         for part in slices(n_rows, step):
             n = part.stop - part.start
-            _write_shifted(X, part, shift[:n_features], shifted[:n])
-            rows = np.ones((n, n_columns), order="F")
-            rows[:, 1 : n_features + 1] = shifted[:n, :-1]
-            rows[:, n_features + 1 :] = targets[:, part].T - shift[n_features:]
+            shifted, responses = buffer[:n], targets[:, part] - shift[n_features:, np.newaxis]
+            _write_shifted(X, part, shift[:n_features], shifted)
             if sample_weight is not None:
-                rows *= np.sqrt(sample_weight[part])[:, np.newaxis]
+                root = np.sqrt(sample_weight[part])
+                shifted *= root[:, np.newaxis]
+                responses *= root
             by_products = by_products and n >= tuning.min_product_rows_per_column * n_columns
-            chunk_factor = factor_by_products(rows, n_features + 1) if by_products else None
+            chunk_factor = None
+            if by_products:
+                chunk_factor = factor_by_products(_products(shifted, responses), n_features + 1)
             # Where the columns of one chunk are nearly dependent, those of the next ones are, too.
             by_products = chunk_factor is not None
-            factor = append_rows(factor, chunk_factor if by_products else rows)
+            factor = append_rows(factor, chunk_factor if by_products else _rows(shifted, responses))
         weight = float(n_rows if sample_weight is None else sample_weight.sum())
         n_rows = n_rows if sample_weight is None else np.count_nonzero(sample_weight)
         triangle = np.asfortranarray(factor[1:, 1:])
@@ -223,9 +226,37 @@ def _approximate_mean(X, targets, sample_weight):
     return joint_moments(X, targets[:, part], weight).mean
 
 
+def _products(shifted, responses):
+    """Return the products of a column of ones, all columns of X and the targets.
+
+    Parameters
+    ----------
+    shifted : ndarray of shape (n_rows, n_features + 1)
+        Its last column is that of ones.
+    responses : ndarray of shape (n_targets, n_rows)
+        Of their products with each other only the squares are returned, the others are 0.
+    """
+    n_columns = shifted.shape[1] + len(responses)
+    products = np.zeros((n_columns, n_columns))
+    first = shifted.shape[1]
+    products[:first, :first] = transposed_product(shifted, shifted)
+    products[:first, first:] = transposed_product(shifted, responses.T)
+    products.flat[first * (n_columns + 1) :: n_columns + 1] = [y @ y for y in responses]
+    order = np.append(first - 1, np.delete(np.arange(n_columns), first - 1))
+    return products[order][:, order]
+
+
+def _rows(shifted, responses):
+    """Return a column of ones, all columns of X and the targets in Fortran order; see `_products`."""
+    columns = [shifted[:, -1:], shifted[:, :-1], responses.T]
+    rows = np.empty((len(shifted), sum(part.shape[1] for part in columns)), order="F")
+    return np.concatenate(columns, axis=1, out=rows)
+
+
 def _write_shifted(X, part, shift, out):
-    """Write rows of X minus a shift into a dense array, whose last column stays 1."""
+    """Write rows of X minus a shift, followed by a one, into a dense array."""
     if issparse(X):
         np.subtract(csr_row_slice(X, part).toarray(), shift, out=out[:, :-1])
+        out[:, -1] = 1.0
     else:
         standardise(X, part.start, part.stop, shift, np.ones(len(shift) + 1), out)
