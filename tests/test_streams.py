@@ -362,3 +362,25 @@ def test_explicit_steps_where_the_constant_costs_nothing(rng, loss):
     for start in range(0, 400, 4):
         model.partial_fit(X[start : start + 4], y[start : start + 4])
     assert np.abs(model.predict(X)).max() < 0.1
+
+
+@pytest.mark.parametrize("options", [
+    {"loss": "squared_error", "solver": "sgd"},
+    {"loss": "huber", "epsilon": 1.35},
+    {"loss": "quantile"},
+    {"loss": "epsilon_insensitive"},
+])  # fmt: skip
+@pytest.mark.parametrize("outliers", [0.0, 0.1])
+def test_one_pass_loses_little_of_what_the_rows_tell(rng, options, outliers):
+    excesses = []
+    for _ in range(3):
+        X, y = make(rng, 1000, 10)
+        y /= np.std(y - X @ np.linalg.lstsq(X, y)[0])
+        if options["loss"] != "squared_error":
+            y += 30 * (rng.random(1000) < outliers)
+        model = learn(X, y, 100, SGDLinearRegressor(random_state=0, **options))
+        optimum = SGDLinearRegressor(**options | {"solver": "auto"}, tol=1e-5).fit(X, y)
+        loss = make_loss(options["loss"], options.get("epsilon", 0.1))
+        least = loss.value(y - optimum.predict(X)).mean()
+        excesses.append(loss.value(y - model.predict(X)).mean() / least - 1)
+    assert np.mean(excesses) < 0.015  # 100 rows a column; the expected excess is 1 / 3 of 1 / 100

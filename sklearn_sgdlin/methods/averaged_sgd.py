@@ -14,14 +14,15 @@ from ..data.problem import Problem
 from ..model.moments import Moments
 from ..model.settings import constant_model, raise_if_diverged, sweep_rng, target_variance
 
-# Power p of the weights t**p of the iterates in the average (polynomial decay). With 2 the last
-# third of the rows has 70 % of the weight. A larger power would average out less noise, a smaller
-# one would keep more of the first iterates, which are far from the optimum.
-AVERAGE_DECAY = 2.0
+# Power p of the weights t**p of the iterates in the average (polynomial decay). The variance of such
+# an average is (1 + p)**2 / (1 + 2 p) times that of the mean: 4/3 with 1, 9/5 with 2. A smaller
+# power would keep more of the first iterates, which are far from the optimum.
+AVERAGE_DECAY = 1.0
 
 # Power of t by which the "adaptive" learning rate falls where iterates are averaged. The average
-# removes most of the noise, so the rate may fall slowly, and iterates can still follow the data.
-AVERAGED_RATE_POWER = 0.33
+# removes most of the noise, so the rate may fall slowly, and iterates can still follow the data. A
+# loss with a bounded multiplier has a bias in proportion to the rate, which a smaller power leaves.
+AVERAGED_RATE_POWER = 0.4
 
 # The same power with a penalty. Coefficients at a kink or a bound are cut off on one side, so that
 # their noise does not average out; a rate that falls faster leaves less of it.
@@ -56,7 +57,7 @@ RESTART_MIN_ROWS = 30
 # rows per coordinate after which a more extreme level of the user is approached. In a tail there
 # are too few rows to learn slopes from.
 INITIAL_LEVEL_MARGIN = 0.2
-LEVEL_ROWS = 70
+LEVEL_ROWS = 40
 
 
 class Chunk(NamedTuple):

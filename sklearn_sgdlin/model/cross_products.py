@@ -247,7 +247,7 @@ def _products(shifted, responses):
 
 
 def _rows(shifted, responses):
-    """Return a column of ones, all columns of X and the targets in Fortran order; see `_products`."""
+    """Return the same columns as `_products` as one array in Fortran order."""
     columns = [shifted[:, -1:], shifted[:, :-1], responses.T]
     rows = np.empty((len(shifted), sum(part.shape[1] for part in columns)), order="F")
     return np.concatenate(columns, axis=1, out=rows)
