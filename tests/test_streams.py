@@ -364,23 +364,19 @@ def test_explicit_steps_where_the_constant_costs_nothing(rng, loss):
     assert np.abs(model.predict(X)).max() < 0.1
 
 
-@pytest.mark.parametrize("options", [
-    {"loss": "squared_error", "solver": "sgd"},
-    {"loss": "huber", "epsilon": 1.35},
-    {"loss": "quantile"},
-    {"loss": "epsilon_insensitive"},
-])  # fmt: skip
-@pytest.mark.parametrize("outliers", [0.0, 0.1])
-def test_one_pass_loses_little_of_what_the_rows_tell(rng, options, outliers):
+@pytest.mark.parametrize(
+    ("loss", "outliers"),
+    [("squared_error", 0), ("huber", 0.1), ("quantile", 0), ("epsilon_insensitive", 0)],
+)
+def test_one_pass_of_sgd_loses_little_of_what_the_rows_tell(rng, loss, outliers):
+    options, value = {"loss": loss, "epsilon": 1.0}, make_loss(loss, 1.0).value
     excesses = []
     for _ in range(3):
         X, y = make(rng, 1000, 10)
         y /= np.std(y - X @ np.linalg.lstsq(X, y)[0])
-        if options["loss"] != "squared_error":
-            y += 30 * (rng.random(1000) < outliers)
-        model = learn(X, y, 100, SGDLinearRegressor(random_state=0, **options))
-        optimum = SGDLinearRegressor(**options | {"solver": "auto"}, tol=1e-5).fit(X, y)
-        loss = make_loss(options["loss"], options.get("epsilon", 0.1))
-        least = loss.value(y - optimum.predict(X)).mean()
-        excesses.append(loss.value(y - model.predict(X)).mean() / least - 1)
-    assert np.mean(excesses) < 0.015  # 100 rows a column; the expected excess is 1 / 3 of 1 / 100
+        y += 30 * (rng.random(1000) < outliers)
+        model = learn(X, y, 100, SGDLinearRegressor(solver="sgd", random_state=0, **options))
+        optimum = SGDLinearRegressor(tol=1e-5, **options).fit(X, y)
+        least = value(y - optimum.predict(X)).mean()
+        excesses.append(value(y - model.predict(X)).mean() / least - 1)
+    assert np.mean(excesses) < 0.009  # with 100 rows a column

@@ -14,9 +14,9 @@ from ..data.problem import Problem
 from ..model.moments import Moments
 from ..model.settings import constant_model, raise_if_diverged, sweep_rng, target_variance
 
-# Power p of the weights t**p of the iterates in the average (polynomial decay). The variance of such
-# an average is (1 + p)**2 / (1 + 2 p) times that of the mean: 4/3 with 1, 9/5 with 2. A smaller
-# power would keep more of the first iterates, which are far from the optimum.
+# Power p of the weights t**p of the iterates in the average (polynomial decay). The variance of
+# such an average is (1 + p)**2 / (1 + 2 p) times that of the mean: 4/3 with 1, 9/5 with 2. A
+# smaller power would keep more of the first iterates, which are far from the optimum.
 AVERAGE_DECAY = 1.0
 
 # Power of t by which the "adaptive" learning rate falls where iterates are averaged. The average
