@@ -214,7 +214,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         with ``average=False`` (with `early_stopping` or ``tol=None``: at all); "constant": never;
         "invscaling": ``learning_rate / t**power_t`` at row t.
 
-        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.33``,
+        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.4``,
         to the power 0.75 with a penalty or `positive`, and constant with ``average=False``, so
         that the last iterate follows a drift. There a step of a loss that bounds its derivative
         is as long as the latest residuals are large.
