@@ -157,6 +157,7 @@ def test_to_look_at_a_model_changes_no_bit(rng, options):
     for start in (0, 1, 2, *range(50, 300, 50)):
         looked.partial_fit(X[start : start + 50], y[start : start + 50]).predict(X[:1])
         alone.partial_fit(X[start : start + 50], y[start : start + 50])
+    assert "model" not in vars(looked._learned)  # a copy of all columns, for those who ask for it
     for ours, theirs in zip(numbers_of(looked), numbers_of(alone), strict=True):
         assert_array_equal(ours, theirs)
     assert looked.loss_curve_ == alone.loss_curve_
