@@ -3,6 +3,7 @@
 Each of many streams is read in chunks: the model predicts a chunk, then learns from it. Its loss is
 compared with that of predicting the running mean (the running median where the loss is robust).
 And a grid of streams with "quantile" and "huber" shows how near the last model is to the optimum.
+`stream_peers.py` compares with other models that learn from streams.
 
     python benchmarks/streams.py [--quick]
 """

@@ -11,9 +11,17 @@ import numpy as np
 
 from ._choose_stream import StreamFacts, choose_for_stream
 from .data.chunk import joined
-from .linalg.blas import blas_threads
-from .methods.stream import merged_states, solved, summed_up, walked
+from .linalg.blas import OneThread, blas_threads
+from .methods.stream import (
+    by_entries,
+    merged_states,
+    solved,
+    summed_up,
+    walked,
+    walked_by_entries,
+)
 from .model.loss import SQUARED_ERROR
+from .model.sparse_state import SparseState
 from .model.state import MultiTargetState, State
 
 # Share of the rows seen that the model of the progressive loss may lack. Its excess over the noise
@@ -117,13 +125,16 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
         choice = _choice(settings, chunk.X.shape[1], chunk.y.shape[1:], state)
     if choice.solver == "newton-cholesky" and given is None and learned is not None:
         return _collected(settings, choice, chunk, learned)
-    with _threads(settings, *chunk.X.shape[::-1]):
+    learn, threads = walked, _threads(settings, *chunk.X.shape[::-1])
+    if by_entries(settings, chunk, state):
+        learn, threads = walked_by_entries, OneThread()
+    with threads:
         if given is not None:
             state = _given(choice, learned, given, seed)
         if choice.solver == "newton-cholesky":
             state = _solved(settings, _each_target(summed_up, settings, chunk, state, seed))
         else:
-            state = _each_target(walked, settings, chunk, state, seed)
+            state = _each_target(learn, settings, chunk, state, seed)
     return Learned(settings, choice, state)
 
 
@@ -138,8 +149,8 @@ def merged(settings, learned, other) -> Learned:
     """
     states = [_states(one.settled) for one in (learned, other)]
     states = [merged_states(settings, *pair) for pair in zip(*states, strict=True)]
-    state = states[0] if isinstance(learned.settled, State) else MultiTargetState(tuple(states))
     coef = learned.progressive_model[0]
+    state = states[0] if coef.ndim == 1 else MultiTargetState(tuple(states))
     choice = _choice(settings, coef.shape[-1], coef.shape[:-1], state)
     if choice.solver == "newton-cholesky":
         with _threads(settings, coef.shape[-1], 0):
@@ -231,7 +242,7 @@ def _solved(settings, state):
 
 
 def _states(state):
-    return (state,) if isinstance(state, State) else state.states
+    return (state,) if isinstance(state, State | SparseState) else state.states
 
 
 def _returned(settings, state):

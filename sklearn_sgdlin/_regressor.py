@@ -214,7 +214,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         with ``average=False`` (with `early_stopping` or ``tol=None``: at all); "constant": never;
         "invscaling": ``learning_rate / t**power_t`` at row t.
 
-        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.33``,
+        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.4``,
         to the power 0.75 with a penalty or `positive`, and constant with ``average=False``, so
         that the last iterate follows a drift. There a step of a loss that bounds its derivative
         is as long as the latest residuals are large.
@@ -662,7 +662,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         Where both know the sums over all their rows (see `average`), they are added up, and the
         model is the optimum of all these rows. Otherwise models are averaged by their numbers of
-        rows, the last iterates too. `loss_curve_` and what else tells of the course of a fit or a
+        rows, the last iterates too; of sparse rows with more than 1000 columns, by those with an
+        entry in the column. `loss_curve_` and what else tells of the course of a fit or a
         stream stay those of this model, but for `solver_`, `solver_reason_` and `t_`.
 
         Parameters
@@ -818,7 +819,19 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             ) from error
 
     def _linear(self, X):
-        return X @ self._dense_coef().T + self.intercept_
+        coef, intercept = (
+            self._learned.own_model  # which costs no copy
+            if self._nobody_has_looked()
+            else (self._dense_coef(), self.intercept_)
+        )
+        return X @ coef.T + intercept
+
+    def _nobody_has_looked(self):
+        """Whether nobody can have changed the model in place, or set it."""
+        learned = vars(self).get("_learned")
+        if vars(self).keys() & {"coef_", "intercept_"}:
+            return False
+        return learned is None or "model" not in vars(learned)
 
     def _dense_coef(self):
         return self.coef_.toarray() if issparse(self.coef_) else self.coef_
@@ -1062,12 +1075,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         shape : tuple of int
             That of `coef_` for the data.
         """
-        learned = vars(self).get("_learned")
-        if not vars(self).keys() & {"coef_", "intercept_"} and (
-            # Nobody can have changed a model in place that nobody has looked at.
-            learned is None or "model" not in vars(learned)
-        ):
+        if self._nobody_has_looked():
             return None
+        learned = vars(self).get("_learned")
         coef = self._dense_coef() if hasattr(self, "coef_") else np.zeros(shape)
         coef = np.array(coef, dtype=float)
         intercept = np.array(getattr(self, "intercept_", np.zeros(shape[:-1])), dtype=float)

@@ -25,7 +25,7 @@ def shortening(outside, softness, loss):
 
 
 def shrink(theta, rate, objective):
-    """The proximal step of the penalty, within its bounds."""
+    """The proximal step of the penalty, within its bounds; one rate, or one of each coordinate."""
     size = np.maximum(np.abs(theta) - rate * objective.l1, 0.0) / (1 + rate * objective.l2)
     return np.maximum(np.sign(theta) * size, objective.floor)
 
@@ -47,7 +47,9 @@ def sweep(
     """Visit the rows in the given order; return the last iterate and the mean of the path.
 
     The penalty has its turn after `penalty_every` rows, the average and the rate after
-    `average_every`, and all at the `restarts`, numbers of steps after which a tile ends.
+    `average_every`, and all at the `restarts`, numbers of steps after which a tile ends. Where
+    `penalty_every` is 0, each row takes the penalty's step at once, in the columns of its entries
+    that are not zero and in proportion to z**2.
     """
     learning_rate, power_t, implicit, mean_norm = schedule
     loss, mean, since, penalty_rate = objective.loss, np.zeros_like(theta), 0, 0.0
@@ -59,12 +61,16 @@ def sweep(
         outside = outside_of(y[row] - z @ theta, loss)
         theta = theta + rate * h * multiplier(outside, softness, loss) * z
         shorter = shortening(outside, softness, loss) if implicit and h > 0 else 1.0
-        if implicit and loss.bound == np.inf:
+        before = theta
+        if penalty_every == 0:
+            paid = shrink(theta, rate * h * shorter * z**2, objective)
+            before = theta = np.where(np.append(X[row] != 0, False), paid, theta)
+        elif implicit and loss.bound == np.inf:
             shorter *= z[:-1] @ z[:-1] / mean_norm
         penalty_rate += rate * h * shorter
         since += 1
         ends = since == average_every or steps in restarts or steps == len(order)
-        if ends or since % penalty_every == 0:
+        if penalty_every and (ends or since % penalty_every == 0):
             before, theta = theta, shrink(theta, penalty_rate, objective)
             penalty_rate = 0.0
         if ends:

@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -40,6 +41,7 @@ MODELS = {
     "early stopping": ({"early_stopping": True, "scoring": "r2"}, "fit"),
     "stream": ({}, "partial_fit"),
     "stream, rate": ({"learning_rate": 0.1, "loss": "huber"}, "partial_fit"),
+    "stream, sparse": ({}, "partial_fit"),
 }
 
 
@@ -56,6 +58,8 @@ def data():
 def test_a_saved_model_goes_on_as_if_it_had_not_been(data, name, n_targets, saved):
     (options, method), (X, y) = MODELS[name], data
     y = y if n_targets == 1 else np.column_stack([y, -y])
+    if name == "stream, sparse":
+        X = csr_array((X.ravel(), 500 * np.tile([0, 1, 2], 60), np.arange(0, 181, 3)), (60, 1001))
     model = getattr(SGDLinearRegressor(random_state=0, **options), method)(X, y)
     twin = SAVED[saved](model)
     assert_array_equal(twin.predict(X), model.predict(X))

@@ -94,6 +94,27 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
         np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12 * scale)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_sparse_rows_that_pay_the_penalty_of_their_columns(rng, loss, penalty, schedule):
+    rows, objective = problem(rng, 300, 12, LOSSES[loss], penalty, weighted=True)
+    sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.scaling)
+    sparse.penalty_every = 0
+    rule, order, start = SCHEDULES[schedule], sparse.order(rng), rng.normal(size=13)
+    if penalty != "none":
+        start[:-1] = np.maximum(start[:-1], objective.floor[:-1])
+    sequence, ends = visited(sparse, order)
+    expected = reference_sweep.sweep(
+        rows.X, rows.y, rows.sample_weight, sequence, rows.scaling, objective, rule, 10, start,
+        16, 0, ends,
+    )  # fmt: skip
+    theta, mean, _ = sparse.sweep(order, objective, rule, 10, start)
+    scale = np.abs(expected[0]).max()
+    np.testing.assert_allclose(theta, expected[0], rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12 * scale)
+
+
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 def test_average_of_a_stream_is_the_same_for_sparse_rows(rng, index):
     rows, objective = problem(rng, 500, 8, LOSSES["squared_error"])

@@ -85,7 +85,7 @@ cdef struct Penalty:                # of each coordinate, see `model/objective.p
     const double* l2
     const double* floor
     bint any                        # whether there is one
-    Py_ssize_t every                # steps between two of the penalty, a power of two
+    Py_ssize_t every                # steps between two of the penalty, a power of two, or 0: `pay`
     double rate                     # of the next one: the sum over the rows since the last
 
 

@@ -120,6 +120,29 @@ cdef inline void add_step(const floating* data, const integer* indices, Py_ssize
         c.mean -= mean_step * z
 
 
+cdef inline double pay(const floating* data, const integer* indices, Py_ssize_t n_entries,
+                       Coordinate* coordinates, double shift, double per_mean, double rate,
+                       Penalty penalty) noexcept nogil:
+    """Take the penalty's step in the columns of a row, in proportion to z**2; see `sweep`.
+
+    Return by how much theta . offset has grown.
+    """
+    cdef Py_ssize_t k, j
+    cdef Coordinate* c
+    cdef double z, share, t, change, along = 0
+    for k in range(n_entries):
+        j = indices[k]
+        c = coordinates + j
+        z = c.scale * data[k] - c.offset
+        share = rate * z * z
+        t = c.theta - shift * c.offset
+        change = shrink(t, share * penalty.l1[j], share * penalty.l2[j], penalty.floor[j]) - t
+        c.theta += change
+        c.mean -= per_mean * change
+        along += change * c.offset
+    return along
+
+
 cdef void sweep_rows(const floating* data, const integer* indices, const integer* indptr,
                      Targets targets, Columns columns, Sweep* sweep,
                      Visits visits) noexcept nogil:
@@ -175,13 +198,17 @@ cdef void sweep_rows(const floating* data, const integer* indices, const integer
 
         rate_h = rate if targets.sample_weight == NULL else rate * targets.sample_weight[row]
         step = step_of_row(targets.y[row] - prediction, norm, rate_h, loss, rule)
-        if penalty.any:
+        if penalty.any and penalty.every > 0:
             penalty.rate += rate_of_penalty(step, norm - intercept_norm, loss, rule)
         add_step(data + indptr[row], indices + indptr[row], n_entries, coordinates, step.length,
                  averaging * step.length / mean_scale)
         along += step.length * stored.crossing
         shift += step.length
         theta[n_features] += step.length * intercept_scale
+        if penalty.any and penalty.every == 0:
+            along += pay(data + indptr[row], indices + indptr[row], n_entries, coordinates, shift,
+                         averaging / mean_scale, rate_of_penalty(step, rule.mean_norm, loss, rule),
+                         penalty)
 
         n_since += 1
         weight = 0
@@ -196,7 +223,7 @@ cdef void sweep_rows(const floating* data, const integer* indices, const integer
             rows_seen += n_since
             n_since = 0
             rate = rate_after(rows_seen, rule)
-        if penalty.any and n_since % penalty.every == 0:
+        if penalty.any and penalty.every > 0 and n_since % penalty.every == 0:
             along = 0
             for j in range(n_features):
                 c = coordinates + j
@@ -223,7 +250,8 @@ def sweep(const floating[::1] data, const integer[::1] indices, const integer[::
     """Stochastic gradient steps for the rows of a CSR matrix, in place; see `dense.pyx`.
 
     The penalty's step touches every coordinate, so `penalty_every` of the plan, a power of two, is
-    larger than for dense rows; the average waits for it.
+    larger than for dense rows; the average waits for it. If it is 0, each row takes the penalty's
+    step in its own columns, z**2 times the penalty of the plan.
 
     Parameters
     ----------

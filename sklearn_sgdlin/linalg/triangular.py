@@ -77,24 +77,26 @@ def append_factor(factor, other):
     return dtpqrt(n_columns, n_panel, factor, other, overwrite_a=True, overwrite_b=True)[0]
 
 
-def factor_by_products(rows, n_first):
+def factor_by_products(first, others):
     """Return a triangular factor of rows by Cholesky, or None where that would lose digits.
 
-    Only the first `n_first` columns must be independent. Of the columns after them the factor has
-    the products with the first ones and with themselves, but not with each other.
+    Only the first columns must be independent. Of the other columns the factor has the products
+    with the first ones and with themselves, but not with each other.
 
     Parameters
     ----------
-    rows : ndarray of shape (n_rows, n_columns)
-    n_first : int
+    first : ndarray of shape (n_rows, n_first)
+        Its last column is the first one of the factor.
+    others : ndarray of shape (n_others, n_rows)
+        The columns after those.
     """
-    products = transposed_product(rows, rows)
+    products, n_first = _products(first, others), first.shape[1]
     norm = np.sqrt(products.diagonal())
     inverse_norm = _inverse_or_zero(norm)
-    first = products[:n_first, :n_first]
-    first = first * np.multiply.outer(inverse_norm[:n_first], inverse_norm[:n_first])
-    first.flat[:: n_first + 1] = 1.0
-    cholesky, failed = dpotrf(first.T, overwrite_a=True)
+    normalised = products[:n_first, :n_first]
+    normalised = normalised * np.multiply.outer(inverse_norm[:n_first], inverse_norm[:n_first])
+    normalised.flat[:: n_first + 1] = 1.0
+    cholesky, failed = dpotrf(normalised.T, overwrite_a=True)
     if failed or (cholesky.diagonal() ** 2 <= WELL_CONDITIONED).any():
         return None
     factor = np.zeros(products.shape, order="F")
@@ -104,11 +106,23 @@ def factor_by_products(rows, n_first):
     square = products.diagonal()[n_first:] - (factor[:n_first, n_first:] ** 2).sum(axis=0)
     if (square <= WELL_CONDITIONED * products.diagonal()[n_first:]).any():
         coef, _ = dtrtrs(cholesky, factor[:n_first, n_first:])
-        residual = rows[:, n_first:] - rows[:, :n_first] @ (inverse_norm[:n_first] * coef.T).T
-        square = (residual**2).sum(axis=0)
-    others = range(n_first, len(factor))
-    factor[others, others] = np.sqrt(np.maximum(square, 0.0))
+        coef *= inverse_norm[:n_first, np.newaxis]
+        residual = others - coef[1:].T @ first[:, :-1].T - coef[:1].T * first[:, -1]
+        square = (residual**2).sum(axis=1)
+    last = range(n_first, len(factor))
+    factor[last, last] = np.sqrt(np.maximum(square, 0.0))
     return factor
+
+
+def _products(first, others):
+    """Return the products of all columns; of others with each other only the squares, else 0."""
+    n_first, n_columns = first.shape[1], first.shape[1] + len(others)
+    products = np.zeros((n_columns, n_columns))
+    products[:n_first, :n_first] = transposed_product(first, first)
+    products[:n_first, n_first:] = transposed_product(first, others.T)
+    products.flat[n_first * (n_columns + 1) :: n_columns + 1] = [y @ y for y in others]
+    order = np.append(n_first - 1, np.delete(np.arange(n_columns), n_first - 1))
+    return products[order][:, order]
 
 
 def factor_of_products(products):

@@ -13,14 +13,15 @@ from ..data.problem import Problem
 from ..model.moments import Moments
 from ..model.settings import constant_model, raise_if_diverged, sweep_rng, target_variance
 
-# Power p of the weights t**p of the iterates in the average (polynomial decay). With 2 the last
-# third of the rows has 70 % of the weight. A larger power would average out less noise, a smaller
-# one would keep more of the first iterates, which are far from the optimum.
-AVERAGE_DECAY = 2.0
+# Power p of the weights t**p of the iterates in the average (polynomial decay). The variance of
+# such an average is (1 + p)**2 / (1 + 2 p) times that of the mean: 4/3 with 1, 9/5 with 2. A
+# smaller power would keep more of the first iterates, which are far from the optimum.
+AVERAGE_DECAY = 1.0
 
 # Power of t by which the "adaptive" learning rate falls where iterates are averaged. The average
-# removes most of the noise, so the rate may fall slowly, and iterates can still follow the data.
-AVERAGED_RATE_POWER = 0.33
+# removes most of the noise, so the rate may fall slowly, and iterates can still follow the data. A
+# loss with a bounded multiplier has a bias in proportion to the rate, which a smaller power leaves.
+AVERAGED_RATE_POWER = 0.4
 
 # The same power with a penalty. Coefficients at a kink or a bound are cut off on one side, so that
 # their noise does not average out; a rate that falls faster leaves less of it.
@@ -55,10 +56,10 @@ RESTART_MIN_ROWS = 30
 # rows per coordinate after which a more extreme level of the user is approached. In a tail there
 # are too few rows to learn slopes from.
 INITIAL_LEVEL_MARGIN = 0.2
-LEVEL_ROWS = 70
+LEVEL_ROWS = 40
 
 
-def sweep_chunk(settings, chunk, state, moments):
+def sweep_chunk(settings, chunk, state, moments, sample=None):
     """Return the state after one SGD step per row of a chunk, with the average of the iterates.
 
     Steps are taken in the scaling of all rows seen, and models are passed on in the units of the
@@ -73,6 +74,8 @@ def sweep_chunk(settings, chunk, state, moments):
         After the chunks before; its models are the start.
     moments : Moments
         Of the columns of X and of y in all rows seen, including the chunk.
+    sample : ColumnSample, default=None
+        Of the columns of the stream, where the chunk has only some of them.
     """
     if settings.precondition and moments.weight != moments.rows:
         chunk, moments = _with_mean_weight_one(chunk, moments)
@@ -80,25 +83,33 @@ def sweep_chunk(settings, chunk, state, moments):
     if settings.precondition:
         state = state.rescaled_to(moments, settings.fit_intercept)
     rows, n_rows = Problem.of(settings, *chunk, moments).rows, len(chunk.y)
+    n_coordinates = rows.n_coordinates if sample is None else sample.n_columns + 1
+    averaged = None if sample is None else sample.average_rows
     (part,) = rows.parts
     blocks, within = part.order(sweep_rng(settings, state.seed, before) if n_rows > 1 else None)
     block_rows = n_rows / len(blocks)
-    for piece in _pieces(blocks, block_rows, before, CONSTANT_RATE_ROWS * rows.n_coordinates):
+    for piece in _pieces(blocks, block_rows, before, CONSTANT_RATE_ROWS * n_coordinates):
         if settings.precondition and settings.loss.bound < inf:
             state = _with_residuals(settings, part, piece[:RESIDUAL_WINDOW], state)
-        problem, step_rule = _problem(settings, chunk, state, moments, len(piece) * block_rows)
+        n_piece = len(piece) * block_rows
+        problem, step_rule = _problem(settings, chunk, state, moments, n_piece, sample)
         scaling = problem.rows.scaling
-        theta, average, average_rows = problem.rows.parts[0].sweep(
+        returned = scaling.to_scaled(state.returned_coef, state.returned_intercept)
+        average_rows = state.average_rows if sample is None else 0.0
+        theta, average, n_averaged = problem.rows.parts[0].sweep(
             (piece, within),
             problem.objective,
             step_rule,
             state.rows_seen,
             scaling.to_scaled(state.coef, state.intercept),
-            scaling.to_scaled(state.returned_coef, state.returned_intercept),
-            average_rows=state.average_rows,
+            returned,
+            average_rows=average_rows,
             forget=AVERAGE_DECAY,
         )
-        n_steps = round(average_rows - state.average_rows)
+        n_steps = round(n_averaged - average_rows)
+        if sample is not None:
+            averaged = averaged if state.average_rows else np.zeros(len(averaged))
+            average, averaged = sample.averaged(average, returned, n_steps, averaged, AVERAGE_DECAY)
         state = state.with_last_iterate(*scaling.to_original(theta), n_steps, n_steps)
         state = state.with_returned(*scaling.to_original(average))
     if not settings.implicit:
@@ -182,23 +193,32 @@ def _spreads(residuals, level):
     return np.maximum(deviation, np.abs(ordered[:, int(level * (n - 1))]))
 
 
-def _problem(settings, chunk, state, moments, n_rows):
+def _posed(settings, chunk, moments, sample, size=None):
+    """Return the problem of a chunk, see `Problem.of`, with the penalty of its sample."""
+    problem = Problem.of(settings, *chunk, moments, size)
+    if sample is None:
+        return problem
+    return sample.problem(problem, settings.fit_intercept)
+
+
+def _problem(settings, chunk, state, moments, n_rows, sample):
     """Return the problem of the next `n_rows` rows of a chunk, and its step rule.
 
     Steps of a loss with a bounded multiplier are in units of the spread of the residuals, once
     there are any.
     """
     if not state.residuals.size or settings.loss.bound == inf:
-        problem = Problem.of(settings, *chunk, moments)
-        return problem, _step_rule(settings, problem, state.rows_seen)
+        problem = _posed(settings, chunk, moments, sample)
+        return problem, _step_rule(settings, problem, state.rows_seen, sample)
     if not state.fitted:
         # An extreme quantile level is approached from a moderate one.
-        rows_at_margin = LEVEL_ROWS * (chunk.X.shape[1] + 1)
+        n_columns = chunk.X.shape[1] if sample is None else sample.n_columns
+        rows_at_margin = LEVEL_ROWS * (n_columns + 1)
         margin = INITIAL_LEVEL_MARGIN * min(1.0, (rows_at_margin / (state.rows_seen + 1)) ** 2)
         settings = replace(settings, loss=settings.loss.with_level_clipped(margin))
     spread = ROBUST_STEP * float(_spreads(state.residuals, settings.loss.level)[0])
-    problem = Problem.of(settings, *chunk, moments, spread)
-    step_rule = rate, power_t, implicit, _ = _step_rule(settings, problem, state.rows_seen)
+    problem = _posed(settings, chunk, moments, sample, spread)
+    step_rule = rate, power_t, implicit, _ = _step_rule(settings, problem, state.rows_seen, sample)
     mean_multiplier = (settings.loss.lower + settings.loss.upper) / 2
     if mean_multiplier and implicit:
         # An implicit step ends at a residual of zero if it would change the sign of the residual.
@@ -207,15 +227,21 @@ def _problem(settings, chunk, state, moments, n_rows):
         shift = mean_multiplier * (rate * (state.rows_seen + 1 + n_rows / 2) ** -power_t)
         weight = chunk.sample_weight
         shifted = chunk._replace(y=chunk.y + (shift if weight is None else shift * weight))
-        problem = Problem.of(settings, *shifted, moments, spread)
+        problem = _posed(settings, shifted, moments, sample, spread)
     return problem, step_rule
 
 
-def _step_rule(settings, problem, rows_seen):
+def _step_rule(settings, problem, rows_seen, sample):
     """Return the step rule of a problem, with a falling rate where iterates are averaged."""
-    rate, power_t, *others = problem.step_rule(settings, settings.learning_rate)
-    first_rows = CONSTANT_RATE_ROWS * problem.rows.n_coordinates
+    rate, power_t, implicit, norm = problem.step_rule(settings, settings.learning_rate)
+    n_coordinates = problem.rows.n_coordinates
+    if sample is not None:
+        n_coordinates = sample.n_columns + 1
+        # The mean of ||z||**2 is 1 with all columns of the stream, not with those of the chunk.
+        norm = sample.mean_norm(problem, settings.fit_intercept) or 1.0
+        rate /= norm + problem.rows.scaling.scale[-1] ** 2
+    first_rows = CONSTANT_RATE_ROWS * n_coordinates
     if settings.schedule == "adaptive" and settings.average and rows_seen >= first_rows:
         power_t = PENALISED_RATE_POWER if problem.objective.penalised else AVERAGED_RATE_POWER
         rate *= first_rows**power_t
-    return rate, power_t, *others
+    return rate, power_t, implicit, norm

@@ -8,12 +8,15 @@ from dataclasses import replace
 from math import inf
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from ..model.cross_products import CrossProducts
 from ..model.settings import constant_model
+from ..model.sparse_state import SparseState
 from ..model.state import State
 from .averaged_sgd import sweep_chunk
 from .penalised_products import penalised_least_squares
+from .sparse_sgd import sweep_sparse_chunk
 
 # Number of rows up to which a stream returns the mean of y. Two values of a column may be almost
 # the same, and the slope between them then is anything; from three rows on a ridge limits it.
@@ -71,6 +74,8 @@ def walked(settings, chunk, state, seed):
     if settings.half_life is not None:
         settings = replace(settings, shuffle=False)  # rows are forgotten in their order
         pieces = chunk.pieces(max(1, int(HALF_LIFE_SHARE * settings.half_life)))
+    if state is not None and state.sparse:
+        state = state.dense()
     for piece in pieces:
         state, cross_products, n_rows = _with_chunk(settings, piece, state, seed, False)
         moments = cross_products.moments
@@ -84,8 +89,37 @@ def walked(settings, chunk, state, seed):
     return state
 
 
+def by_entries(settings, chunk, state):
+    """Return whether a chunk changes the columns of its entries only; see `SparseState`.
+
+    To forget, and to take steps in the units of the data, would change all columns.
+    """
+    if not settings.precondition or settings.half_life is not None:
+        return False
+    wide = chunk.X.shape[1] > settings.tuning.max_stream_features
+    if state is None:
+        return wide and issparse(chunk.X)
+    return state.sparse or (wide and issparse(chunk.X) and not state.has_products)
+
+
+def walked_by_entries(settings, chunk, state, seed):
+    """Return the state after a chunk of sparse rows with many columns; see `summed_up`."""
+    if not issparse(chunk.X):
+        chunk = chunk._replace(X=csr_array(chunk.X))
+    if state is None:
+        mean = np.average(chunk.y, weights=chunk.sample_weight)
+        state = SparseState.first(chunk.X.shape[1], _first_intercept(settings, chunk, mean), seed)
+    state = sweep_sparse_chunk(settings, chunk, SparseState.of(state))
+    if state.target.rows <= ROWS_WITHOUT_SLOPE and settings.implicit and not state.fitted:
+        mean = float(state.target.mean[0]) if settings.fit_intercept else 0.0
+        return state.with_model(np.zeros(chunk.X.shape[1]), mean)
+    return state
+
+
 def merged_states(settings, state, other):
     """Return the state after the rows of two states; its models are the means by rows."""
+    if state.sparse or other.sparse:
+        return SparseState.of(state).merge(SparseState.of(other))
     cross_products = state.cross_products.merge(other.cross_products)
     rows, informative = cross_products.moments.rows, 0.0
     for part in (state, other):
@@ -169,12 +203,8 @@ def _effective_rows(n_rows, half_life):
 
 def _first_state(settings, chunk, cross_products, seed):
     """Return the state before the first chunk: a constant model, and no steps."""
-    model = constant_model(settings, cross_products.moments)
-    if settings.precondition and settings.fit_intercept and settings.loss.bound < inf:
-        # A robust loss starts from the quantile of y, because an outlier moves the mean.
-        y, weight = chunk.y, chunk.sample_weight
-        counted = y if weight is None or not weight.any() else y[weight > 0]
-        model = model[0], float(np.quantile(counted, settings.loss.level))
+    coef, mean = constant_model(settings, cross_products.moments)
+    model = coef, _first_intercept(settings, chunk, mean)
     return State(
         cross_products,
         *model,
@@ -184,9 +214,21 @@ def _first_state(settings, chunk, cross_products, seed):
         average_rows=0.0,
         residuals=np.empty((2, 0)),
         fitted=False,
-        grown_at=np.zeros(len(model[0])),
+        grown_at=np.zeros(len(coef)),
         seed=seed,
     )
+
+
+def _first_intercept(settings, chunk, mean):
+    """Return the intercept of the constant model that a stream begins with."""
+    if not (settings.precondition and settings.fit_intercept):
+        return 0.0
+    if settings.loss.bound == inf:
+        return float(mean)
+    # A robust loss starts from the quantile of y, because an outlier moves the mean.
+    y, weight = chunk.y, chunk.sample_weight
+    counted = y if weight is None or not weight.any() else y[weight > 0]
+    return float(np.quantile(counted, settings.loss.level))
 
 
 def _ridge(n_rows, n_coordinates):

@@ -101,20 +101,22 @@ class CrossProducts:
         n_columns = 1 + len(shift)
         factor = np.zeros((n_columns, n_columns), order="F")
         step = min(chunk_rows(n_columns), n_rows)
-        shifted, by_products = np.ones((step, n_features + 1)), True
+        buffer, by_products = np.empty((step, n_features + 1)), True
         for part in slices(n_rows, step):
             n = part.stop - part.start
-            _write_shifted(X, part, shift[:n_features], shifted[:n])
-            rows = np.ones((n, n_columns), order="F")
-            rows[:, 1 : n_features + 1] = shifted[:n, :-1]
-            rows[:, n_features + 1 :] = targets[:, part].T - shift[n_features:]
+            shifted, responses = buffer[:n], targets[:, part] - shift[n_features:, np.newaxis]
+            _write_shifted(X, part, shift[:n_features], shifted)
             if sample_weight is not None:
-                rows *= np.sqrt(sample_weight[part])[:, np.newaxis]
+                root = np.sqrt(sample_weight[part])
+                shifted *= root[:, np.newaxis]
+                responses *= root
             by_products = by_products and n >= tuning.min_product_rows_per_column * n_columns
-            chunk_factor = factor_by_products(rows, n_features + 1) if by_products else None
+            chunk_factor = None
+            if by_products:
+                chunk_factor = factor_by_products(shifted, responses)
             # Where the columns of one chunk are nearly dependent, those of the next ones are, too.
             by_products = chunk_factor is not None
-            factor = append_rows(factor, chunk_factor if by_products else rows)
+            factor = append_rows(factor, chunk_factor if by_products else _rows(shifted, responses))
         weight = float(n_rows if sample_weight is None else sample_weight.sum())
         n_rows = n_rows if sample_weight is None else np.count_nonzero(sample_weight)
         triangle = np.asfortranarray(factor[1:, 1:])
@@ -261,9 +263,17 @@ def _approximate_mean(X, targets, sample_weight):
     return joint_moments(X, targets[:, part], weight).mean
 
 
+def _rows(shifted, responses):
+    """Return the columns in the order of `factor_by_products` as one array in Fortran order."""
+    columns = [shifted[:, -1:], shifted[:, :-1], responses.T]
+    rows = np.empty((len(shifted), sum(part.shape[1] for part in columns)), order="F")
+    return np.concatenate(columns, axis=1, out=rows)
+
+
 def _write_shifted(X, part, shift, out):
-    """Write rows of X minus a shift into a dense array, whose last column stays 1."""
+    """Write rows of X minus a shift, followed by a one, into a dense array."""
     if issparse(X):
         np.subtract(csr_row_slice(X, part).toarray(), shift, out=out[:, :-1])
+        out[:, -1] = 1.0
     else:
         standardise(X, part.start, part.stop, shift, np.ones(len(shift) + 1), out)

@@ -89,7 +89,7 @@ def constant_model(settings, moments):
 
 def sweep_rng(settings, seed, rows_seen):
     """Return the random generator of the sweep after `rows_seen` steps; None without shuffling."""
-    return np.random.default_rng((seed, rows_seen)) if settings.shuffle else None
+    return np.random.default_rng((seed, int(rows_seen))) if settings.shuffle else None
 
 
 class DivergedError(ArithmeticError):

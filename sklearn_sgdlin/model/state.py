@@ -71,6 +71,8 @@ class State(NamedTuple):
     grown_at: np.ndarray
     seed: int
 
+    sparse = False
+
     @classmethod
     def after_fit(cls, cross_products, coef, intercept, *, rows_seen, steps, seed):
         """Return the state after an epoch of a fit, whose model is returned as it is."""
@@ -226,6 +228,11 @@ class MultiTargetState:
     def returned_intercept(self):
         """Intercepts that the user gets, of shape (n_targets,)."""
         return np.array([state.returned_intercept for state in self.states])
+
+    @property
+    def sparse(self):
+        """Whether the states are `SparseState`."""
+        return self.states[0].sparse
 
     @property
     def steps(self):

@@ -38,6 +38,7 @@ class StatesAfterFit:
     seed: int
 
     steps = 0
+    sparse = False
 
     @cached_property
     def states(self):

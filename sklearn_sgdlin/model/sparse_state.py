@@ -1,0 +1,161 @@
+"""State of a stream of sparse rows, of which a chunk changes the columns of its entries only."""
+
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from .cross_products import CrossProducts
+from .moments import Moments
+from .sparse_columns import Columns, ColumnVersion
+from .state import State
+
+
+class SparseState(NamedTuple):
+    """What a stream of sparse rows with many columns passes on, for one target; never modified.
+
+    Attributes
+    ----------
+    version : ColumnVersion
+        Of the columns.
+    far : ndarray of int
+        Numbers of the columns that are centred; they take part in every chunk.
+    n_columns : int
+        Number of columns that had an entry.
+    target : Moments
+        Of y.
+    intercept, returned_intercept, rows_seen, steps, average_rows, residuals, fitted, seed
+        As in `State`.
+    """
+
+    version: ColumnVersion
+    far: np.ndarray
+    n_columns: int
+    target: Moments
+    intercept: float
+    returned_intercept: float
+    rows_seen: int
+    steps: int
+    average_rows: float
+    residuals: np.ndarray
+    fitted: bool
+    seed: int
+
+    sparse = True
+    has_products = False
+
+    @classmethod
+    def first(cls, n_features, intercept, seed):
+        """Return the state before the first chunk: a constant model, and no columns."""
+        return cls(
+            ColumnVersion(Columns(*(np.zeros(n_features) for _ in Columns._fields))),
+            far=np.empty(0, dtype=np.intp),
+            n_columns=0,
+            target=Moments(0, 0.0, np.zeros(1), np.zeros(1)),
+            intercept=intercept,
+            returned_intercept=intercept,
+            rows_seen=0,
+            steps=0,
+            average_rows=0.0,
+            residuals=np.empty((2, 0)),
+            fitted=False,
+            seed=seed,
+        )
+
+    @classmethod
+    def of(cls, state):
+        """Return the state that goes on from a `State`, of dense rows or a fit."""
+        if state.sparse:
+            return state
+        moments, names = state.moments, set(cls._fields) & set(State._fields)
+        columns = moments.of_columns(slice(-1))
+        return cls(
+            version=None,
+            far=None,
+            n_columns=0,
+            target=moments.of_columns(slice(-1, None)),
+            **{name: getattr(state, name) for name in names},
+        )._with_columns(
+            Columns(
+                np.full(len(state.coef), moments.weight),
+                columns.mean.copy(),
+                columns.sum_of_squares.copy(),
+                state.coef.copy(),
+                state.returned_coef.copy(),
+            )
+        )
+
+    def dense(self):
+        """Return the `State` that goes on from this one, whose chunks change all columns."""
+        columns, names = self.version.columns, set(self._fields) & set(State._fields)
+        return State(
+            CrossProducts(columns.moments(self.target), None),
+            coef=columns.coef,
+            returned_coef=columns.returned_coef,
+            grown_at=np.zeros(len(columns.coef)),
+            **{name: getattr(self, name) for name in names},
+        )
+
+    def merge(self, other):
+        """Return the state after the rows of both.
+
+        Coefficients are the means by the weight of the rows with an entry in their column, those
+        of centred columns and intercepts the means by the number of rows.
+        """
+        ours, theirs = self.version.columns, other.version.columns
+        target = self.target.merge(other.target)
+        columns = ours.with_moments(*theirs[:3])
+        of_rows = other.target.rows / target.rows
+        share = np.divide(
+            theirs.weight, columns.weight, out=np.zeros(len(ours.coef)), where=columns.weight > 0
+        )
+        share[columns.moments_of_scaling(target).mean[:-1] != 0] = of_rows
+        models = {
+            name: (1 - share) * getattr(ours, name) + share * getattr(theirs, name)
+            for name in ("coef", "returned_coef")
+        }
+        return self._replace(
+            target=target,
+            intercept=(1 - of_rows) * self.intercept + of_rows * other.intercept,
+            returned_intercept=(1 - of_rows) * self.returned_intercept
+            + of_rows * other.returned_intercept,
+            rows_seen=self.rows_seen + other.rows_seen,
+            steps=self.steps + other.steps,
+            average_rows=self.average_rows + other.average_rows,
+            residuals=np.hstack([self.residuals, other.residuals]),
+            fitted=self.fitted and other.fitted,
+        )._with_columns(columns._replace(**models))
+
+    def with_model(self, coef, intercept):
+        """Return the state with another model, for the last iterate as well."""
+        columns = self.version.columns._replace(coef=coef, returned_coef=coef.copy())
+        state = self._replace(version=ColumnVersion(columns))
+        return state._replace(intercept=intercept, returned_intercept=intercept)
+
+    def _with_columns(self, columns):
+        """Return the state with all columns, and what follows from them."""
+        far = np.empty(0, dtype=np.intp)
+        if self.target.weight:
+            far = np.flatnonzero(columns.moments_of_scaling(self.target).mean[:-1])
+        n_columns = int(np.count_nonzero(columns.weight))
+        return self._replace(version=ColumnVersion(columns), far=far, n_columns=n_columns)
+
+    @property
+    def coef(self):
+        """The last iterate of SGD, in the units of the data; see `ColumnVersion.arrays`."""
+        return self.version.arrays.coef
+
+    @property
+    def returned_coef(self):
+        """The average of the iterates; see `ColumnVersion.arrays`."""
+        return self.version.arrays.returned_coef
+
+    @property
+    def finite(self):
+        """Whether all coefficients and intercepts are finite, if those before the chunk were."""
+        columns = self.version.latest
+        return (
+            isfinite(self.intercept)
+            and isfinite(self.returned_intercept)
+            and bool(np.isfinite(columns.coef).all() and np.isfinite(columns.returned_coef).all())
+        )
