@@ -334,7 +334,11 @@ def test_all_targets_share_one_pass(rng, monkeypatch, container):
     read = []
     add = one_pass.add_cross_products
     monkeypatch.setattr(
-        one_pass, "add_cross_products", lambda X, *args: read.append(len(X)) or add(X, *args)
+        one_pass,
+        "add_cross_products",
+        lambda columns, targets, *args: (
+            read.append(len(targets[0])) or add(columns, targets, *args)
+        ),
     )
     monkeypatch.setattr(Rows, "chunks", None)
     monkeypatch.setattr(Rows, "products", None)

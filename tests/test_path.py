@@ -59,7 +59,7 @@ def test_a_path_serves_every_loss():
 
 def test_products_of_columns_are_summed_up_once(monkeypatch):
     passes = []
-    monkeypatch.setattr(one_pass, "_sums_of_range", _counted(one_pass._sums_of_range, passes))
+    monkeypatch.setattr(one_pass, "sums_of_rows", _counted(one_pass.sums_of_rows, passes))
     X, y = data(80, 10)
     epochs = list(path(settings_of(), X, y, None, 0))
     assert len(epochs) == len(PENALTIES)
