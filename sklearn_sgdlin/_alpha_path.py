@@ -1,28 +1,29 @@
 """Scores of the models of every split of a cross-validation, for every alpha.
 
 Where products of columns are all there is to know, one pass over X serves every model of every
-split. Otherwise the models of a split are found one after the other, each from the one before, from
-what the alphas share: products of rows, a working set of columns, or no more than the start.
+split. Otherwise the models of a split are found one after the other, from what the alphas share:
+products of rows, products of a set of dense columns, or what a `path` of fits shares.
 """
 
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from time import perf_counter
 
 import numpy as np
 from scipy.sparse import issparse
 
 from ._alpha_grid import alpha_grid, slope_and_curvature
-from .data.problem import Problem
-from .data.row_ranges import in_threads, rows_in_memory
+from ._path import path
+from ._report import History
+from .data.row_ranges import in_threads
 from .data.split_products import products_of_rows, split_sums
 from .methods.column_path import ColumnPath
 from .methods.gram_path import GramPath
 from .methods.kernel_path import kernel_solutions, row_products
-from .methods.working_set_path import working_set_models
 from .model.loss import SQUARED_ERROR
-from .model.moments import joint_moments
+from .model.settings import DivergedError
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def route(settings, shape, sparse, l1_ratio):
 
     Returns
     -------
-    route : {"products", "kernel", "columns", "sparse columns", "fits"}
+    route : {"products", "kernel", "columns", "fits"}
     """
     n_rows, n_features = shape
     tuning = settings.tuning
@@ -75,10 +76,11 @@ def route(settings, shape, sparse, l1_ratio):
     few = n_features <= tuning.cheap_hessian_features
     if few or (not sparse and n_features <= min(n_rows, tuning.max_hessian_features)):
         return "products"
+    if sparse:
+        return "fits"
     if l1_ratio > 0 or settings.positive:
-        return "sparse columns" if sparse else "columns"
-    few = n_rows <= min(n_features, tuning.max_row_system_rows)
-    return "kernel" if few and not sparse else "fits"
+        return "columns"
+    return "kernel" if n_rows <= min(n_features, tuning.max_row_system_rows) else "fits"
 
 
 class AlphaPaths:
@@ -176,12 +178,11 @@ class AlphaPaths:
         models_of = {
             "kernel": self._models_by_kernel,
             "columns": self._models_by_columns,
-            "sparse columns": self._models_by_sparse_columns,
             "fits": self._models_by_fits,
         }
         scores = []
-        for l1_ratio, route, path in zip(self.l1_ratios, self.routes, alphas, strict=True):
-            fits = zip(models_of[route](train, l1_ratio, path), path, strict=True)
+        for l1_ratio, route, grid in zip(self.l1_ratios, self.routes, alphas, strict=True):
+            fits = zip(models_of[route](train, l1_ratio, grid), grid, strict=True)
             scores.append(self._scores_of(fits, l1_ratio, train, test))
         return np.array(scores)
 
@@ -232,34 +233,25 @@ class AlphaPaths:
         )
         yield from self._models_of(path.solutions(alphas, l1_ratio), path.centre)
 
-    def _models_by_sparse_columns(self, train, l1_ratio, alphas):
-        """Yield models of which each begins with the last one, and with its set of columns."""
-        data, settings = self.data.of_rows(train), self.settings
-        penalties = [(alpha * l1_ratio, alpha * (1 - l1_ratio)) for alpha in alphas]
-        targets = []
-        for y in np.ascontiguousarray(data.targets.T):
-            rows_in = partial(
-                rows_in_memory,
-                data.X,
-                y,
-                data.sample_weight,
-                tuning=settings.tuning,
-                one_path=False,
-            )
-            moments = joint_moments(data.X, y[np.newaxis], data.sample_weight)
-            problem = Problem.on(rows_in, settings, moments)
-            targets.append(working_set_models(problem, penalties, settings))
-        for of_targets in zip(*targets, strict=True):
-            coef, intercept = zip(*of_targets, strict=True)
-            yield self._with_coef(np.array(coef), np.array(intercept))
-
     def _models_by_fits(self, train, l1_ratio, alphas):
         """Yield models that are fitted, each from where the last one ended."""
-        data, model = self.data.of_rows(train), self._penalised(alphas[0], l1_ratio)
-        model.warm_start = True
-        for alpha in alphas:
-            model.alpha = alpha
-            yield self._fit(model, data)
+        data, begin = self.data.of_rows(train), perf_counter()
+        models = [self._penalised(alpha, l1_ratio) for alpha in alphas]
+        grid, seed = [model._settings() for model in models], self.model._draw_seed()
+        epochs = path(grid, data.X, data.y, data.sample_weight, seed)
+        try:
+            for model, epoch in zip(models, epochs, strict=True):
+                history = History(model.tol, model.n_iter_no_change)
+                history.add(epoch)
+                if model.verbose:
+                    print(history.line(perf_counter() - begin))
+                model.n_features_in_ = data.X.shape[1]
+                model._publish_fit(epoch.state, history)
+                if model.tol is not None:
+                    model._warn_if_not_converged(history)
+                yield model
+        except DivergedError as error:
+            raise self.model._diverged(error) from None
 
     def _fit(self, model, data):
         return model.fit(data.X, data.y, sample_weight=data.sample_weight)
@@ -278,14 +270,10 @@ class AlphaPaths:
             yield self._with_solution(solution, centre) if finite else None
 
     def _with_solution(self, coef, centre):
-        """Return the model through a centre."""
-        n_features = coef.shape[1]
-        return self._with_coef(coef, centre[n_features:] - coef @ centre[:n_features])
-
-    def _with_coef(self, coef, intercept):
-        """Return the model with these coefficients, of shape (n_targets, n_features)."""
-        model = copy(self.model)
-        model.n_features_in_, model.n_iter_ = coef.shape[1], 1
+        """Return the model with coefficients of shape (n_targets, n_features), through a centre."""
+        model, n_features = copy(self.model), coef.shape[1]
+        model.n_features_in_, model.n_iter_ = n_features, 1
+        intercept = centre[n_features:] - coef @ centre[:n_features]
         single = self.data.y.ndim == 1
         model.coef_ = coef[0] if single else coef
         model.intercept_ = float(intercept[0]) if single else intercept

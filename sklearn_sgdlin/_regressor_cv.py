@@ -144,7 +144,7 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         For the fits; `cv` has a state of its own.
 
     verbose : int, default=0
-        1 prints the epochs of each fit.
+        1 prints the last epoch of each fit, and all epochs of the fit to all rows.
 
     Attributes
     ----------

@@ -321,7 +321,7 @@ def test_routes():
     assert route(settings, (100, 256), True, 1.0) == "products"
     assert route(settings, (1000, 900), False, 0.0) == "products"
     assert route(settings, (100, 257), False, 1.0) == "columns"
-    assert route(settings, (100, 257), True, 1.0) == "sparse columns"
+    assert route(settings, (100, 257), True, 1.0) == "fits"
     assert route(settings, (100, 257), False, 0.0) == "kernel"
     assert route(settings, (100, 257), True, 0.0) == "fits"
     for options in ({"loss": "huber"}, {"solver": "sgd"}, {"learning_rate": 0.1}):

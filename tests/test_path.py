@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._fit import epochs
 from sklearn_sgdlin._path import path
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data import one_pass
@@ -48,6 +49,23 @@ def test_each_model_is_that_of_its_penalty_alone(tuning, sparse, weighted, n_tar
         np.testing.assert_allclose(epoch.state.returned_intercept, alone.intercept_, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_targets", [None, 2])
+def test_a_set_that_is_too_large_is_left_to_interior_point_for_each_penalty(n_targets):
+    X, y = data(80, 60, n_targets)
+    tuning = replace(SETS, max_hessian_features=12)
+    grid = [s for s in settings_of(tuning=tuning, solver="coordinate-descent") if s.l1]
+    solvers = set()
+    for settings, epoch in zip(grid, path(grid, X, y, None, 0), strict=True):
+        solvers.add(epoch.choice.solver)
+        *_, alone = epochs(settings, X, y, None, 0)
+        for own, other in [
+            (epoch.state.returned_coef, alone.state.returned_coef),
+            (epoch.state.returned_intercept, alone.state.returned_intercept),
+        ]:
+            np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-5)
+    assert solvers == {"coordinate-descent", "interior-point"}
+
+
 def test_a_path_serves_every_loss():
     X, y = data(50, 5)
     for (l1, l2), epoch in zip(PENALTIES, path(settings_of("huber"), X, y, None, 0), strict=True):
@@ -61,8 +79,7 @@ def test_products_of_columns_are_summed_up_once(monkeypatch):
     passes = []
     monkeypatch.setattr(one_pass, "sums_of_rows", _counted(one_pass.sums_of_rows, passes))
     X, y = data(80, 10)
-    epochs = list(path(settings_of(), X, y, None, 0))
-    assert len(epochs) == len(PENALTIES)
+    assert len(list(path(settings_of(), X, y, None, 0))) == len(PENALTIES)
     assert len(passes) == 1
 
 
