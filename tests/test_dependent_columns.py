@@ -116,3 +116,17 @@ def test_nearly_dependent_columns_in_a_stream_after_a_fit(rng):
     model.partial_fit(X[300:], y[300:])
     whole = SGDLinearRegressor(random_state=0, tol=1e-6).fit(X, y)
     assert_allclose(model.predict(X), whole.predict(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_many_groups_of_a_category(seed):
+    # Each row is in one of 2000 groups: with an intercept, one column is a combination of others.
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, 2000, 20_000)
+    X = csr_array((np.ones(20_000), group, np.arange(20_001)), shape=(20_000, 2000))
+    y = rng.normal(size=2000)[group] + rng.normal(size=20_000)
+    model = SGDLinearRegressor(tol=1e-5, random_state=0).fit(X, y)
+    assert (model.solver_, model.stop_reason_) == ("newton-cg", "converged")
+    mean = np.bincount(group, y) / np.bincount(group)
+    excess = np.mean((model.predict(X) - mean[group]) ** 2)
+    assert excess <= 1e-10 * np.mean((y - mean[group]) ** 2)

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data import one_pass
+from sklearn_sgdlin.data.layouts import Frame, take
 from sklearn_sgdlin.data.one_pass import column_products
 
 
@@ -113,6 +114,14 @@ def test_what_is_not_finite_is_refused_in_every_layout(rng, layout, bad):
     with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
         model.fit(LAYOUTS[layout](X), y)
     assert not hasattr(model, "coef_")
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_rows_of_a_frame_of_small_integers_are_float64(rng, frame):
+    X = rng.integers(-100, 100, size=(20, 3)).astype(np.int8)
+    rows = take(Frame(frame(X)), np.array([3, 1]))
+    np.testing.assert_array_equal(rows, X[[3, 1]])
+    assert rows.dtype == np.float64
 
 
 @pytest.mark.parametrize("dtype", ["Float64", "Int64", "float64[pyarrow]"])

@@ -48,7 +48,7 @@ class Frame:
             out[:, j] = _values(column, part)
 
     def take(self, numbers):
-        """Return the rows with these numbers."""
+        """Return the rows with these numbers, in the common type of the columns."""
         return np.column_stack([_values(column, numbers) for column in self.columns])
 
 
@@ -193,7 +193,5 @@ def pieces(X, part, step):
 
 def take(X, numbers):
     """Return the rows of X with these numbers, as a float64 array."""
-    if isinstance(X, Frame):
-        return X.take(numbers)
-    rows = X[numbers]
+    rows = X.take(numbers) if isinstance(X, Frame) else X[numbers]
     return np.asarray(rows.toarray() if issparse(X) else rows, dtype=np.float64)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg.blas import daxpy
 
+from .factorization import RANK_TOLERANCE
+
 # Iterations whose decrease of the objective tells how much is left, where no bound does.
 DECREASE_WINDOW = 10
 
@@ -50,7 +52,9 @@ def conjugate_gradient(
 
     The iterations end where the function is at most `target_decrease` above its minimum. How far
     it is above is known from the preconditioner, as if that were the inverse of the Hessian; from
-    the bound of the smallest eigenvalue; or else estimated from the latest decreases.
+    the bound of the smallest eigenvalue; or else estimated from the latest decreases, or bounded as
+    eigenvalues below `RANK_TOLERANCE` times the largest count as zero. They also end where the next
+    direction has no more curvature than that: nothing but rounding errors is left of the residual.
 
     Parameters
     ----------
@@ -76,7 +80,7 @@ def conjugate_gradient(
     """
     step, direction, image = np.zeros((3, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []
-    bound = eigenvalue_bound
+    bound, largest = eigenvalue_bound, 0.0  # the largest curvature, at most the largest eigenvalue
     preconditioned = np.zeros(len(gradient)) if product_is_split else None
     for iteration in range(max_iter + 1):
         towards = residual if preconditioner is None else preconditioner(residual)
@@ -90,6 +94,8 @@ def conjugate_gradient(
             remaining = np.inf
             if iteration >= DECREASE_WINDOW:
                 remaining = extrapolate_remaining_decrease([*earlier_decreases, *decreases])
+            if largest > 0:
+                remaining = min(remaining, square / 2 / (RANK_TOLERANCE * largest))
         give_up = bound is not None and bound.ill_conditioned and not continue_if_ill_conditioned
         if remaining <= target_decrease or iteration == max_iter or give_up:
             break
@@ -104,7 +110,10 @@ def conjugate_gradient(
             image = preconditioned + hessian_product(direction)
         else:
             image = hessian_product(direction)
-        length = square / (direction @ image)
+        curvature = (direction @ image) / square  # a pivot of the tridiagonal matrix of Lanczos
+        if not curvature > RANK_TOLERANCE * largest:
+            break
+        length, largest = 1 / curvature, max(largest, curvature)
         daxpy(direction, step, a=length)  # step += length * direction, in one pass over memory
         daxpy(image, residual, a=-length)
         last_square = square
