@@ -219,7 +219,7 @@ def _given(choice, learned, model, seed):
 
 def _with_model(state, coef, intercept, seed):
     state = State.without_rows(len(coef), seed) if state is None else state
-    return state.with_model(coef.copy(), intercept)._replace(fitted=True)
+    return state.with_given(coef.copy(), intercept)
 
 
 def _each_target(learn, settings, chunk, state, seed):

@@ -64,9 +64,9 @@ def test_a_chunk_changes_the_columns_of_its_entries_alone(rng, options, n_rows):
     chunk = X[300:]
     model.partial_fit(chunk, y[300:])
     others = np.setdiff1d(np.arange(N_COLUMNS), np.append(chunk.indices, model._state.far))
-    for old, new in zip(before[:-1], numbers_of(model)[:-1], strict=True):
+    for number, (old, new) in enumerate(zip(before[:-1], numbers_of(model)[:-1], strict=True)):
         assert_array_equal(old[others], new[others])
-        assert np.any(old != new)
+        assert np.any(old != new) or Columns._fields[number] == "given_coef"
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e200])

@@ -420,6 +420,21 @@ def test_a_path_goes_on_from_a_model_that_was_set(rng, options, known):
         model.partial_fit(X, y)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_first_rows_do_not_take_away_a_model_that_was_set(rng, kind, size):
+    X = np.zeros((60, 1200))
+    X[:, :20] = rng.normal(size=(60, 20)) * (rng.random((60, 20)) < 0.3)
+    X[:, 0] += 100
+    coef = rng.normal(size=1200)
+    model = SGDLinearRegressor(random_state=0)
+    model.coef_, model.intercept_ = coef, 3.0
+    y = X @ coef + 3 + 1e-3 * rng.normal(size=60)
+    model = learn(model.to_predictor(), kind(X), y, [size])
+    assert_allclose(model.predict(X), y, rtol=0, atol=0.02)
+    assert_array_equal(model.coef_[20:], coef[20:])
+
+
 @pytest.mark.parametrize("learn_first", ["fit", "partial_fit", None])
 def test_the_optimum_of_all_rows_does_not_go_on_from_a_model_that_was_set(rng, learn_first):
     X, y = make(rng, 300, 3, decades=0)

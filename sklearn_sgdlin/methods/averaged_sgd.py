@@ -110,11 +110,18 @@ def sweep_chunk(settings, chunk, state, moments, sample=None):
         if sample is not None:
             averaged = averaged if state.average_rows else np.zeros(len(averaged))
             average, averaged = sample.averaged(average, returned, n_steps, averaged, AVERAGE_DECAY)
-        state = state.with_last_iterate(*scaling.to_original(theta), n_steps, n_steps)
-        state = state.with_returned(*scaling.to_original(average))
+        models = [_original(scaling, model, state.given_coef) for model in (theta, average)]
+        state = state.with_last_iterate(*models[0], n_steps, n_steps).with_returned(*models[1])
     if not settings.implicit:
         _check_divergence(settings, problem, rows, moments, theta, before)
     return state
+
+
+def _original(scaling, theta, given_coef):
+    """Return a model in the units of the data; constant columns have the given coefficients."""
+    coef, intercept = scaling.to_original(theta)
+    kept = np.where(scaling.scale[:-1] == 0, given_coef, 0.0)
+    return coef + kept, intercept - float(scaling.centre @ kept)
 
 
 def _with_mean_weight_one(chunk, moments):

@@ -63,6 +63,7 @@ def sweep_sparse_chunk(settings, chunk, state):
             residuals=state.residuals,
             fitted=state.fitted,
             grown_at=np.zeros(len(numbers)),
+            given_coef=before.given_coef,
             seed=state.seed,
         ),
         moments,
@@ -127,7 +128,7 @@ def _shrunk_where_grown(state, before, after, moments):
         return before, intercepts
     lost = np.where(grown, 1 - np.divide(old, new, out=np.ones(len(old)), where=grown), 0.0)
     mean = np.where(far, before.mean, 0.0)
-    parts = lost * before.coef, lost * before.returned_coef
+    parts = [lost * (coef - before.given_coef) for coef in (before.coef, before.returned_coef)]
     shrunk = before._replace(
         coef=before.coef - parts[0], returned_coef=before.returned_coef - parts[1]
     )

@@ -130,7 +130,7 @@ def merged_states(settings, state, other):
     def mean(name):
         return (1 - share) * getattr(state, name) + share * getattr(other, name)
 
-    models = ("coef", "intercept", "returned_coef", "returned_intercept")
+    models = ("coef", "intercept", "returned_coef", "returned_intercept", "given_coef")
     return state._replace(
         cross_products=cross_products,
         **{name: mean(name) for name in models},
@@ -215,6 +215,7 @@ def _first_state(settings, chunk, cross_products, seed):
         residuals=np.empty((2, 0)),
         fitted=False,
         grown_at=np.zeros(len(coef)),
+        given_coef=np.zeros(len(coef)),
         seed=seed,
     )
 

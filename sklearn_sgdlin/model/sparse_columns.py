@@ -18,7 +18,7 @@ class Columns(NamedTuple):
         Weight of the rows that have a stored entry in the column.
     mean, sum_of_squares : ndarray
         Moments of the stored entries.
-    coef, returned_coef : ndarray
+    coef, returned_coef, given_coef : ndarray
         As in `State`.
     """
 
@@ -27,6 +27,7 @@ class Columns(NamedTuple):
     sum_of_squares: np.ndarray
     coef: np.ndarray
     returned_coef: np.ndarray
+    given_coef: np.ndarray
 
     def take(self, numbers):
         """Return copies of some of the columns."""

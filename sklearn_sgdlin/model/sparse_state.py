@@ -82,6 +82,7 @@ class SparseState(NamedTuple):
                 columns.sum_of_squares.copy(),
                 state.coef.copy(),
                 state.returned_coef.copy(),
+                state.given_coef.copy(),
             )
         )
 
@@ -92,6 +93,7 @@ class SparseState(NamedTuple):
             CrossProducts(columns.moments(self.target), None),
             coef=columns.coef,
             returned_coef=columns.returned_coef,
+            given_coef=columns.given_coef,
             grown_at=np.zeros(len(columns.coef)),
             **{name: getattr(self, name) for name in names},
         )
@@ -112,7 +114,7 @@ class SparseState(NamedTuple):
         share[columns.moments_of_scaling(target).mean[:-1] != 0] = of_rows
         models = {
             name: (1 - share) * getattr(ours, name) + share * getattr(theirs, name)
-            for name in ("coef", "returned_coef")
+            for name in ("coef", "returned_coef", "given_coef")
         }
         return self._replace(
             target=target,
@@ -131,6 +133,12 @@ class SparseState(NamedTuple):
         columns = self.version.columns._replace(coef=coef, returned_coef=coef.copy())
         state = self._replace(version=ColumnVersion(columns))
         return state._replace(intercept=intercept, returned_intercept=intercept)
+
+    def with_given(self, coef, intercept):
+        """Return the state that goes on from a model of the user."""
+        state = self.with_model(coef, intercept)._replace(fitted=True)
+        columns = state.version.arrays._replace(given_coef=coef.copy())
+        return state._replace(version=ColumnVersion(columns))
 
     def _with_columns(self, columns):
         """Return the state with all columns, and what follows from them."""

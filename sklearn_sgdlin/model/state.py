@@ -53,6 +53,8 @@ class State(NamedTuple):
     grown_at : ndarray of shape (n_features,)
         Number of rows seen when the variance of each column last grew by the factor
         `NEW_COLUMN_GROWTH`.
+    given_coef : ndarray of shape (n_features,)
+        Coefficients that the user has set, or zeros. Models are shrunk towards them.
     seed : int
         Of all random numbers. Those of a sweep come from (seed, rows_seen), so that a copy of the
         state in mid-stream continues exactly like the original.
@@ -69,6 +71,7 @@ class State(NamedTuple):
     residuals: np.ndarray
     fitted: bool
     grown_at: np.ndarray
+    given_coef: np.ndarray
     seed: int
 
     sparse = False
@@ -88,6 +91,7 @@ class State(NamedTuple):
             residuals=np.empty((2, 0)),
             fitted=True,
             grown_at=np.zeros(len(coef)),
+            given_coef=np.zeros(len(coef)),
             seed=seed,
         )
 
@@ -121,9 +125,9 @@ class State(NamedTuple):
     def rescaled_to(self, moments, fit_intercept):
         """Return the state with coefficients shrunk where the variance of their column has grown.
 
-        A coefficient is multiplied by the ratio of the old variance to the new one (Ross, Mineiro
-        & Langford, 2013); otherwise predictions would be far off on rows larger than all before.
-        The prediction at the old mean stays the same.
+        What a coefficient has learned is multiplied by the ratio of the old variance to the new one
+        (Ross, Mineiro & Langford, 2013); otherwise predictions would be far off on rows larger than
+        all before. The prediction at the old mean stays the same.
 
         Parameters
         ----------
@@ -143,8 +147,8 @@ class State(NamedTuple):
 
         def rescale(coef, intercept):
             """Return the model with shrunk coefficients and the same prediction at the mean."""
-            shift = float(mean @ (coef - ratio * coef)) if fit_intercept else 0.0
-            return ratio * coef, intercept + shift
+            lost = (1 - ratio) * (coef - self.given_coef)
+            return coef - lost, intercept + (float(mean @ lost) if fit_intercept else 0.0)
 
         coef, intercept = rescale(self.coef, self.intercept)
         state = self._replace(coef=coef, intercept=intercept)
@@ -166,7 +170,12 @@ class State(NamedTuple):
 
     def with_model(self, coef, intercept):
         """Return the state with another model, for the last iterate as well."""
-        return self._replace(coef=coef, intercept=intercept).with_returned(coef, intercept)
+        state = self._replace(coef=coef, intercept=intercept, given_coef=np.zeros(len(coef)))
+        return state.with_returned(coef, intercept)
+
+    def with_given(self, coef, intercept):
+        """Return the state that goes on from a model of the user."""
+        return self.with_model(coef, intercept)._replace(given_coef=coef, fitted=True)
 
     def with_last_iterate(self, coef, intercept, n_rows, n_steps):
         """Return the state with the last iterate after more rows and steps."""
