@@ -329,9 +329,10 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         return self
 
     predict = SGDLinearRegressor.predict
-    _linear = SGDLinearRegressor._linear
-    _dense_coef = SGDLinearRegressor._dense_coef
     _unchanged_on_error = SGDLinearRegressor._unchanged_on_error
+
+    def _linear(self, X):
+        return X @ self.coef_.T + self.intercept_
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return how metadata of `fit` reach the splitter and the scorer.
