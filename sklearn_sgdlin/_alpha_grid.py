@@ -9,7 +9,8 @@ from .model.loss import SQUARED_ERROR
 # direction then keeps a tenth of its coefficient of least squares.
 RIDGE_START = 10.0
 
-# Grids whose largest alpha would be zero consist of this number, as in scikit-learn.
+# Grids that would reach down to zero consist of this number, as in scikit-learn. There the largest
+# alpha is compared with it, but that has the units of the data, in which 1e-15 may be much.
 SMALLEST = np.finfo(np.float64).resolution
 
 # Distance from the best constant, in residual standard deviations.
@@ -37,7 +38,7 @@ def alpha_grid(slope, curvature, l1_ratio, n_alphas, eps):
         first, ratio = np.abs(slope).max() / l1_ratio, eps
     else:
         first, ratio = RIDGE_START * curvature, eps**2
-    if not first > SMALLEST:
+    if not first * ratio >= np.finfo(np.float64).tiny:
         return np.full(n_alphas, SMALLEST)
     return np.geomspace(first, first * ratio, n_alphas)
 

@@ -210,6 +210,16 @@ def test_alphas_and_errors_are_those_of_elastic_net_cv(rng):
     np.testing.assert_allclose(model.coef_, peer.coef_, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("unit", [1e-100, 1e-16, 1e100])
+def test_the_choice_does_not_depend_on_units(rng, l1_ratio, unit):
+    X, y = data(rng, (60, 6))
+    expected = SGDLinearRegressorCV(l1_ratio=l1_ratio, random_state=0).fit(X, y).coef_
+    for scaled_X, scaled_y, of_coef in [(unit * X, y, 1 / unit), (X, unit * y, unit)]:
+        model = SGDLinearRegressorCV(l1_ratio=l1_ratio, random_state=0).fit(scaled_X, scaled_y)
+        np.testing.assert_allclose(model.coef_ / of_coef, expected, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile", "epsilon_insensitive"])
 def test_first_alpha_leaves_no_coefficient_and_the_next_ones_some(rng, loss):
     X, y = data(rng, (61, 4))

@@ -482,3 +482,15 @@ def test_arguments_that_do_not_fit(data):
         _tuning = Tuning(max_hessian_features=3)
 
     wrong("at most 3 columns", Narrow(solver="newton-cg", tol=1e-8).fit(X, y), X, y)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"), [(np.nan, "groups contains NaN"), (None, "none of them None")]
+)
+def test_a_row_without_a_group_is_an_error(rng, missing, message):
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    groups = np.repeat([0, 1, 2, 3], 5) if missing is not None else np.repeat(list("abcd"), 5)
+    groups = [missing, *groups[1:].tolist()]
+    model = SGDLinearRegressor().fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        coef_inference(model, X, y, cov_type="cluster", groups=groups)

@@ -333,13 +333,12 @@ def test_all_targets_share_one_pass(rng, monkeypatch, container):
     X, y = make_data(rng, 2000)
     read = []
     add = one_pass.add_cross_products
-    monkeypatch.setattr(
-        one_pass,
-        "add_cross_products",
-        lambda columns, targets, *args: (
-            read.append(len(targets[0])) or add(columns, targets, *args)
-        ),
-    )
+
+    def counted(columns, targets, *args):
+        read.append(len(targets[0]))
+        add(columns, targets, *args)
+
+    monkeypatch.setattr(one_pass, "add_cross_products", counted)
     monkeypatch.setattr(Rows, "chunks", None)
     monkeypatch.setattr(Rows, "products", None)
     SGDLinearRegressor(random_state=0).fit(container(X), np.column_stack([y, y**2, -y]))

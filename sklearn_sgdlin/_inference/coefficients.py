@@ -3,7 +3,7 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._regressor import SGDLinearRegressor
@@ -262,9 +262,13 @@ def _codes(groups, rows):
     """Return the number of the group of each row, and how many groups have weight."""
     if not isinstance(rows, RowsInMemory):
         raise ValueError("cov_type='cluster' needs X, y and groups in memory.")
+    groups = check_array(groups, dtype=None, ensure_2d=False, input_name="groups")
     groups = column_or_1d(groups)
     check_consistent_length(rows.y, groups)
-    _, codes = np.unique(groups, return_inverse=True)
+    try:
+        _, codes = np.unique(groups, return_inverse=True)
+    except TypeError as error:
+        raise ValueError("groups must be all numbers or all strings, none of them None.") from error
     weight = rows.sample_weight
     n_groups = len(np.unique(codes if weight is None else codes[weight > 0]))
     if n_groups < 2:
