@@ -123,11 +123,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
               + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right),
 
     with sample weights h and :math:`\rho` = `l1_ratio`. By default the size of the data and the
-    objective decide which algorithm finds the optimum; see `solver`. Any parameter that only
-    matters to stochastic gradient descent (SGD) asks for SGD, a number for `learning_rate` first
-    of all. Columns may be in any units: all solvers work in centred and scaled coordinates.
+    objective decide which algorithm finds the optimum; see `solver`. Setting a parameter that only
+    stochastic gradient descent (SGD) uses, such as `learning_rate`, selects SGD. Columns may be in
+    any units: all solvers work in centred and scaled coordinates.
 
-    A step of SGD moves the model along one row ``x``. It is implicit,
+    Each step of SGD uses one row ``x``. It is implicit,
 
     .. math:: w_j \mathrel{+}= \eta h m r_j (x_j - \mu_j), \qquad
               m = \mathrm{clip}\left( \frac{s}{\kappa + \eta h \sum_j r_j (x_j - \mu_j)^2},
@@ -135,10 +135,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` (inverse
     curvature) and the bounds of its multiplier (minus its derivative), the mean :math:`\mu_j` and
-    about the inverse variance :math:`r_j` of column j. It solves its row's problem exactly and
-    never overshoots, so `fit` diverges at no `learning_rate` [1]_. After each pass over the rows
-    `fit` goes on to the best model in the span of averages of the path, the gradient and earlier
-    steps [2]_ [3]_.
+    about the inverse variance :math:`r_j` of column j. It never moves the prediction of the row
+    beyond the target, so `fit` does not diverge at any `learning_rate` [1]_. After each pass over
+    the rows `fit` searches the span of averaged iterates, the gradient and earlier steps for the
+    best model [2]_ [3]_.
 
     Parameters
     ----------
@@ -149,14 +149,15 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         positive and ``(quantile - 1) * e`` for negative residuals.
 
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
-        ``alpha / 2 * ||w||^2``, ``alpha * ||w||_1``, or the sum of both, as above. The
-        intercept is never penalised. With "l1" and "elasticnet" coefficients that should be
-        zero are exactly 0.0; in `partial_fit` only where it knows the optimum, see `average`, as
-        the average of a path that leaves zero now and then is not zero. With n rows of weight 1,
-        `Ridge` calls this alpha ``n * alpha``; `Lasso` and `ElasticNet` call it alpha.
+        ``alpha / 2 * ||w||^2``, ``alpha * ||w||_1``, or a combination of both, as above. The
+        intercept is never penalised. With "l1" and "elasticnet", coefficients that are zero at the
+        optimum are exactly 0.0; not in `partial_fit` by SGD, which returns an average of iterates.
+        With n rows of weight 1, ``Ridge(alpha=n * a)`` corresponds to ``penalty="l2", alpha=a``;
+        in `Lasso` and `ElasticNet` alpha has the same meaning as here.
 
     alpha : float, default=0.0001
-        Strength of the penalty, at least 0; per row, whatever their number.
+        Strength of the penalty, at least 0. The loss is a mean over rows, so the same value suits
+        any number of rows.
 
     l1_ratio : float, default=0.15
         Share of the absolute value in "elasticnet", from 0 to 1.
@@ -175,130 +176,135 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Whether to learn an intercept.
 
     solver : str, default="auto"
-        How to find the optimum. "auto" takes the first of these that applies:
+        Algorithm that finds the optimum. "auto" uses the first of these that applies:
 
-        - "sgd" where a parameter asks for SGD: a number for `learning_rate`,
+        - "sgd", if a parameter selects SGD: a number for `learning_rate`,
           ``early_stopping=True``, ``update="explicit"``, ``precondition=False``,
           ``average=False``, or a `schedule` other than "adaptive". Each epoch is a pass over the
-          rows with one step for each, and a search in the span of what it found. For every loss
-          and penalty.
-        - "coordinate-descent" for squared error with "l1", "elasticnet" or `positive`: as in
-          scikit-learn's ``Lasso``, and then exactly to the optimum of the coefficients that are
-          not zero.
-        - "interior-point" for quantile and epsilon-insensitive losses, and for all losses but
-          squared error with "l1", "elasticnet" or `positive` [5]_. Its first epoch begins with one
-          pass of SGD, unless a sample of many rows is enough to tell which of them matter, or there
-          are more than 4096 columns with "l1".
-        - "dual" (ridge regression with one unknown a row) with "l2", and "min-norm" (of all models
-          with the least loss the one nearest to the start) without a penalty, where there are at
-          most as many rows as columns.
-        - "newton-cholesky", the Hessian summed up and factorised, where columns are few. With huber
-          and squared_epsilon_insensitive one for each step.
-        - "newton-cg", conjugate gradients with products of the Hessian, where they are many. Its
+          rows with one step for each row, followed by a search in the span of averages and earlier
+          steps. Available for every loss and penalty.
+        - "coordinate-descent", for squared error with "l1", "elasticnet" or `positive`: as in
+          scikit-learn's ``Lasso``, with a final Newton step for the nonzero coefficients, so that
+          the model is exact to rounding.
+        - "interior-point" [5]_, for the quantile and epsilon-insensitive losses, for all losses but
+          squared error with "l1", "elasticnet" or `positive`, and for huber and
+          squared_epsilon_insensitive with more than 256 columns. Its first epoch begins with one
+          pass of SGD, unless a sample of many rows tells which rows matter, or there are more than
+          4096 columns with "l1".
+        - "dual" (ridge regression with one unknown per row) with "l2", and "min-norm" (among all
+          models with the least loss the one nearest to the start) without a penalty, if there are
+          at most as many rows as columns.
+        - "newton-cholesky", which forms and factorises the Hessian, if there are few columns. With
+          huber and squared_epsilon_insensitive it does so in each step.
+        - "newton-cg", conjugate gradients with products of the Hessian, if there are many. Its
           first epoch begins with one pass of SGD if there are more than 4096 columns.
 
-        A solver that cannot serve the problem is an error that names those that can. `partial_fit`
-        knows "auto", "sgd", and "newton-cholesky": the optimum of all rows seen, of squared error
-        with up to 1000 columns. The numbers of rows and columns that decide are in the user guide;
-        `solver_reason_` says which did.
+        If a solver is not available for the problem, the error names those that are. `partial_fit`
+        accepts "auto", "sgd", and "newton-cholesky", which is the optimum of all rows seen, for
+        squared error with up to 1000 columns. The user guide has the exact numbers of rows and
+        columns; `solver_reason_` states those that decided.
 
     learning_rate : "auto" or float, default="auto"
-        Step length, positive. A number asks for SGD, see `solver`. "auto" is 1 where steps are
-        taken. Without unit if `precondition` is true: 1 is the natural value on any data.
-        Otherwise the step length of a textbook, in units of 1 / x**2. In `partial_fit`, where each
-        row is seen once, a higher one follows more of the noise.
+        Step length of SGD, positive. A number selects SGD, see `solver`. "auto" is 1 if SGD runs.
+        If `precondition` is true it has no unit, and 1 is a good value for any data. Otherwise it
+        is the step length of textbook SGD, in units of 1 / x**2. In `partial_fit`, which sees each
+        row once, a higher rate follows the latest rows more closely, and with them the noise.
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
-        How the step length changes. Anything but "adaptive" asks for SGD. "adaptive": divided by
-        10 after an epoch that did not lower the loss by the factor ``1 - tol**2``, or ``1 - tol``
-        with ``average=False`` (with `early_stopping` or ``tol=None``: at all); "constant": never;
-        "invscaling": ``learning_rate / t**power_t`` at row t.
+        How the step length changes. Any value but "adaptive" selects SGD. "adaptive": in `fit`,
+        divided by 10 after an epoch that did not decrease the loss by the factor ``1 - tol**2``,
+        or ``1 - tol`` with ``average=False`` (with `early_stopping` or ``tol=None``, by any
+        amount); "constant": unchanged; "invscaling": ``learning_rate / t**power_t`` at row t.
 
-        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.4``,
-        to the power 0.75 with a penalty or `positive`, and constant with ``average=False``, so
-        that the last iterate follows a drift. There a step of a loss that bounds its derivative
-        is as long as the latest residuals are large.
+        In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.4``
+        at row t, with the exponent 0.75 if there is a penalty or `positive`. With
+        ``average=False`` it is constant, so that the last iterate follows a drift. For losses with
+        a bounded derivative, the length of a step is relative to the latest residuals.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
 
     update : {"implicit", "explicit"}, default="implicit"
-        Whether the gradient of a step is taken at its end (never overshoots its row) or at
-        its start, as in a textbook (diverges where the rate is too high).
+        Whether the gradient of a step is evaluated at its end, so that the prediction never moves
+        beyond the target, or at its start as in textbook SGD, which diverges if the rate is too
+        high.
 
     precondition : bool, default=True
         Whether steps are taken in centred and scaled coordinates, starting from the mean of
         y; or in the units of the data, starting from zero.
 
     average : bool, default=True
-        Whether to return the best model that is known (`fit`), or an average of the path that
-        forgets its start (`partial_fit`). False: the last iterate of SGD.
+        Whether to return the best model found (`fit`), or an average of the iterates in which the
+        first ones have little weight (`partial_fit`). False: the last iterate of SGD.
 
-        With squared error and up to 1000 columns, and where no parameter asks for SGD,
-        `partial_fit` takes no steps. It keeps a triangular factor of all rows seen, and from
-        ``2 * (n_features + 1)`` rows on returns their optimum, with any penalty: the model of
-        `fit`, in chunks of any size. With fewer rows a ridge is added that shrinks from row to
-        row. The factor is kept from the first chunk on, or from a `fit` by "newton-cholesky",
-        "coordinate-descent" or, with squared error, "interior-point"; SGD for some chunks between
-        does not drop it. The optimum is found when `coef_`, `predict` or the like needs it.
+        With squared error and up to 1000 columns, if no parameter selects SGD, `partial_fit` takes
+        no steps of SGD. It keeps a triangular factor of all rows seen, and from
+        ``2 * (n_features + 1)`` rows on its model is their optimum, with any penalty: the model
+        that `fit` would find, for chunks of any size. With fewer rows a ridge penalty is added,
+        which decreases with each row. The factor is kept from the first chunk on, or after a `fit`
+        by "newton-cholesky", "coordinate-descent" or, with squared error, "interior-point"; chunks
+        of SGD in between do not discard it. The optimum is computed when it is needed, for
+        instance by `coef_` or `predict`.
 
     half_life : float or None, default=None
-        Number of rows after which what a row has told `partial_fit` counts half, so that the model
-        follows a drift; positive. Sums of squared error, the scaling of the columns, the average
-        and the rate of SGD forget alike. With squared error, no penalty and enough rows it is
-        recursive least squares with the forgetting factor ``0.5 ** (1 / half_life)`` [6]_. Rows
-        count in their order, so a chunk is not shuffled; a row of weight 0 lets none age, and a row
-        of weight k lets the others age by one. None: nothing is forgotten. `fit` does not use it.
+        Number of rows after which the weight of a row in `partial_fit` is halved, so that the model
+        follows a drift; positive. It applies to the sums of squared error, the scaling of the
+        columns, and the average and the rate of SGD. With squared error, no penalty and enough
+        rows, the model is that of recursive least squares with the forgetting factor
+        ``0.5 ** (1 / half_life)`` [6]_. The order of rows matters, so a chunk is not shuffled. A
+        row of any positive weight ages the earlier rows by one row, a row of weight 0 does not.
+        None: all rows keep their weight. `fit` does not use this parameter.
 
     max_iter : int, default=1000
-        Epochs of `fit` at the most.
+        Largest number of epochs of `fit`.
 
     tol : float or None, default=1e-2
-        `fit` has converged where the predictions are within about `tol` residual standard
+        `fit` has converged when the predictions are within about `tol` residual standard
         deviations (root mean square) of those of the optimum, so that the objective is within a
-        factor of about ``1 + tol**2`` of the least. Where the loss is linear far from zero, as
-        "huber" and "quantile" are, rows count with at most the loss of a typical residual, so that
-        gross outliers do not make the tolerance coarse.
+        factor of about ``1 + tol**2`` of its minimum. For losses that are linear far from zero,
+        such as "huber" and "quantile", each row counts with at most the loss of a typical residual,
+        so that gross outliers do not loosen the tolerance.
 
-        Where that distance is above `tol` or not known, and `n_iter_no_change` epochs in a row did
-        not lower the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` where it is
+        If this distance is above `tol` or not known, and `n_iter_no_change` epochs in a row did
+        not decrease the objective by the factor ``1 - tol**2`` (``1 - tol**2 / 10`` if it is
         known), `fit` stops with ``stop_reason_="stalled"``, and with a ConvergenceWarning if the
-        distance is known. "sgd" does not know it for other losses than squared error, "l1",
-        "elasticnet" and `positive`, nor in more than 80 columns whose Hessian has eigenvalues far
-        apart. Of such columns "newton-cg" knows it from a Hessian, or beyond 4096 columns, and
-        where a Hessian costs too much, estimates it from what the latest iterations gained, which
-        tells nothing of nearly equal columns. With ``average=False`` the distance plays no part:
-        `fit` has converged where that many epochs did not lower the objective by the factor
-        ``1 - tol``.
+        distance is known. "sgd" does not know it for losses other than squared error, "l1",
+        "elasticnet" and `positive`, nor with more than 80 columns whose Hessian has eigenvalues far
+        apart. With such columns "newton-cg" computes it from a Hessian. If that would take too
+        long, and with more than 4096 columns, it estimates the distance from the progress of the
+        latest iterations, which is unreliable if columns are nearly equal. With ``average=False``
+        the distance is not used: `fit` has converged when that many epochs did not decrease the
+        objective by the factor ``1 - tol``.
 
-        None: `max_iter` epochs. With `early_stopping` only the score on validation data stops
-        `fit`, and `tol` is the least rise of it that counts, relative to its size.
+        None: `fit` runs `max_iter` epochs. With `early_stopping` only the score on validation data
+        stops `fit`, and `tol` is its least increase that counts, relative to its size.
 
     n_iter_no_change : int, default=5
-        Epochs in a row without progress after which `fit` stops: of the score on validation
-        data with `early_stopping`, which nothing else stops; otherwise of the objective, for
-        the cases stated at `tol`.
+        Number of epochs in a row without progress after which `fit` stops: progress of the score
+        on validation data with `early_stopping`, otherwise of the objective, in the cases
+        described at `tol`.
 
     warm_start : bool, default=False
-        Whether `fit` begins with `coef_` and `intercept_` of the last fit. That is all it
-        keeps: the scaling, the schedule, `t_` and `loss_curve_` start afresh. It saves time where
-        `fit` takes several epochs. "dual" does not use it; with "min-norm" it decides which of
-        the models with the least loss is returned.
+        Whether `fit` starts from `coef_` and `intercept_` of the last fit. Nothing else is kept:
+        the scaling, the schedule, `t_` and `loss_curve_` start anew. It saves time if `fit` takes
+        several epochs. "dual" does not use it; with "min-norm" it decides which of the models with
+        the least loss is returned.
 
     shuffle : bool, default=True
         Whether each sweep of SGD, in `fit` and `partial_fit`, visits the rows in a new random
         order.
 
     random_state : int, RandomState instance or None, default=None
-        For the order of rows, the rows held out for validation, and the random vectors and sums by
-        which solvers estimate the Hessian. Pass an int for the same model at each call.
+        Determines the order of rows, the rows held out for validation, and the random vectors and
+        sums by which solvers estimate the Hessian. Pass an int for reproducible results.
 
     early_stopping : bool, default=False
-        Whether `fit` watches the score on validation data instead of the training loss. It asks
-        for SGD, stops where `n_iter_no_change` epochs in a row did not raise the best score before
-        them by the fraction `tol` of its size, and returns the model of the best score. The
-        validation data are `X_val` and `y_val` of `fit`, or a random part of the rows. Several
-        targets have one score, so they stop together and are returned as of the same epoch.
+        Whether `fit` stops by the score on validation data instead of the training loss. This
+        selects SGD. `fit` stops when `n_iter_no_change` epochs in a row did not raise the best
+        score before them by the fraction `tol` of its size, and returns the model with the best
+        score. The validation data are `X_val` and `y_val` of `fit`, or a random part of the rows.
+        Several targets have one score, so they stop together and are returned from the same epoch.
+        `partial_fit` does not accept it.
 
     validation_fraction : float, default=0.1
         Part of the rows held out as validation data, between 0 and 1. Only with
@@ -311,16 +317,16 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ``sample_weight``, too. Only with `early_stopping`.
 
     verbose : int, default=0
-        1 prints the solver and why it was chosen, and a line an epoch: its number, the rate of its
-        steps of SGD if it took any, the loss, the score on validation data if there are any, and
-        the seconds since `fit` began.
+        1 prints the solver and why it was chosen, and one line per epoch: its number, the rate of
+        its steps of SGD if it took any, the loss, the score on validation data if there are any,
+        and the seconds since `fit` began.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients, in units of y by units of the column. A sparse array after `sparsify`. Where
-        `coef_` or `intercept_` are set, `partial_fit` goes on from them by steps of SGD, and is an
-        error where it would find the optimum of all rows, which knows nothing of them.
+        Coefficients, in units of y per unit of the column. A sparse array after `sparsify`. If you
+        set `coef_` or `intercept_`, `partial_fit` continues from them by steps of SGD. It raises an
+        error if it would compute the optimum of all rows seen, which does not depend on them.
 
     intercept_ : np.float64 or ndarray of shape (n_targets,)
         Intercept, in units of y; 0.0 if `fit_intercept` is false.
@@ -332,41 +338,41 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         The solver that ran; for `partial_fit` that of the last chunk.
 
     solver_reason_ : str
-        Why, in a sentence with the numbers that decided.
+        Why this solver was chosen, in a sentence with the numbers that decided.
 
     t_ : int
-        Steps of SGD taken, one a row, in all epochs and calls: 0 after solvers that take none.
+        Number of steps of SGD, one per row, in all epochs and calls; 0 if the solver takes none.
 
     loss_curve_ : list of float
-        After `fit`: objective, with penalty and weights, of the model after each epoch, on the
-        rows learned from. After `partial_fit`: progressive loss [4]_, without penalty, of the
-        model on each chunk before it learned from it; the model before the first chunk predicts
-        0. Where chunks are small, the model of the optimum may lack the last of the rows before,
-        a sixteenth of them and as many as there are columns at the most. The mean over targets.
-        The curve has 1000 points at the most: that of a longer stream gets coarser, each point is
-        the mean of 2 chunks, from 2001 chunks on of 4, and so on. A `fit` and the first
-        `partial_fit` after it start the curve anew.
+        After `fit`: the objective on the training rows, with penalty and weights, of the model
+        after each epoch. After `partial_fit`: the progressive loss [4]_, which is the loss on each
+        chunk, without penalty, before the model learned from it; before the first chunk the model
+        predicts 0. If chunks are small and `partial_fit` computes the optimum, the model used here
+        may lack the latest rows, at most a sixteenth of them and at most as many as there are
+        columns. The mean over targets. For a stream the list has at most 1000 points: with more
+        chunks each point is the mean of 2 chunks, with more than 2000 of 4, and so on. `fit`, and
+        the first `partial_fit` after it, start a new list.
 
     learning_rates_ : list of float
-        Step length in each epoch of `fit`, or at each chunk of `partial_fit` (of the last chunk
-        where a point of `loss_curve_` stands for several). Where the schedule lets it fall from
-        row to row, `learning_rate`. 0.0 for an epoch or chunk without steps of SGD; the list is
-        empty if there were none at all, else as long as `loss_curve_`.
+        Step length in each epoch of `fit`, or at each chunk of `partial_fit` (the last chunk if a
+        point of `loss_curve_` is the mean of several). If the schedule decreases it from row to
+        row, `learning_rate`. 0.0 for an epoch or chunk without steps of SGD. The list is empty if
+        there were none at all, otherwise as long as `loss_curve_`.
 
     validation_scores_ : list of float or None
         Score on validation data after each epoch of `fit`, greater is better, in the units of
         `scoring`. None without `early_stopping`.
 
     best_iteration_ : int or None
-        Epoch whose model `fit` returned, counted from 1: the first of the highest score. None
+        Epoch whose model `fit` returned, counted from 1: the first with the highest score. None
         without `early_stopping`.
 
     stop_reason_ : {"converged", "stalled", "early_stopping", "callback", "max_iter"} or None
-        Why `fit` stopped. "converged": predictions are within `tol` of the optimum. "stalled":
-        `n_iter_no_change` epochs did not lower the objective, and predictions are not known to be
-        within `tol`; no reason to worry unless a ConvergenceWarning says so. "early_stopping": the
-        score on validation data no longer rises. "callback": a callback returned True. "max_iter":
-        none of these in `max_iter` epochs. None after `partial_fit`.
+        Why `fit` stopped. "converged": predictions are within `tol` of those of the optimum.
+        "stalled": `n_iter_no_change` epochs did not decrease the objective, and predictions are not
+        known to be within `tol`; this is normal unless there is a ConvergenceWarning.
+        "early_stopping": the score on validation data no longer increases. "callback": a callback
+        returned True. "max_iter": none of these in `max_iter` epochs. None after `partial_fit`.
 
     n_features_in_ : int
         Number of columns seen in `fit`.
@@ -377,30 +383,30 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     See Also
     --------
     LossCurveDisplay : Picture of `loss_curve_` and `validation_scores_`.
-    sklearn.linear_model.SGDRegressor : Explicit steps; needs scaled columns and a tuned rate.
+    sklearn.linear_model.SGDRegressor : SGD that needs scaled columns and a tuned rate.
     sklearn.linear_model.LinearRegression : Least squares by a singular value decomposition.
 
     Notes
     -----
-    `fit` starts afresh; `partial_fit` goes on from the last `fit` or `partial_fit`. X is read
-    as it is if it is a C-ordered array or a CSR matrix of float64 or float32; others are
-    copied once. Sparse rows are centred without being made dense, at the cost of their stored
-    entries.
+    `fit` starts anew; `partial_fit` continues from the last `fit` or `partial_fit`. X is not
+    copied if it is a C-ordered array or a CSR matrix of float64 or float32. Other data are copied
+    once, unless the solver needs only one pass over dense rows. Sparse rows are centred without
+    being made dense, in time proportional to their stored entries.
 
-    A column whose standard deviation is within four rounding errors of its mean counts as
-    constant, and has the coefficient 0. Where columns are combinations of others, but for 1e-13 of
-    their length, squared error without penalty has the shortest coefficients in scaled columns:
-    copies of a column have equal ones.
+    A column whose standard deviation is at most four rounding errors of its mean counts as
+    constant, and has the coefficient 0. If columns are linear combinations of others, to within
+    1e-13 of their length, squared error without a penalty has the coefficients of minimum norm in
+    scaled columns, and copies of a column have equal coefficients.
 
-    Rows of large data are read in as many threads as BLAS may use, and BLAS runs in one thread
-    meanwhile. The model is the same bits on any number of threads. Compiled loops do not hold the
-    interpreter's lock, and with less than 2048 columns BLAS runs in one thread during all of `fit`,
-    so that fits in several threads or processes do not wait for each other. A limit that another
-    thread has set by :mod:`threadpoolctl` is left as it is.
+    Rows of large data are read in as many threads as BLAS may use; meanwhile BLAS runs in one
+    thread. The model is the same to the last bit for any number of threads. Compiled loops release
+    the global interpreter lock, and with fewer than 2048 columns BLAS runs in one thread during all
+    of `fit`, so that fits in several threads or processes do not wait for each other. A limit that
+    another thread has set by :mod:`threadpoolctl` is not changed.
 
-    Callbacks set by `set_callbacks` see each epoch of `fit` as a task. Their
-    ``fitted_estimator`` is what `fit` would return if it stopped there; one that returns True
-    from ``on_fit_task_end`` stops it. `partial_fit` calls none.
+    For callbacks set by `set_callbacks`, each epoch of `fit` is a task. Their
+    ``fitted_estimator`` is what `fit` would return if it stopped at that point. A callback that
+    returns True from ``on_fit_task_end`` stops `fit`. `partial_fit` does not call them.
 
     References
     ----------
@@ -418,7 +424,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     Examples
     --------
-    Columns in any units, no scaler:
+    Columns in different units, without a scaler:
 
     >>> import numpy as np
     >>> from sklearn_sgdlin import SGDLinearRegressor
@@ -428,16 +434,16 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     >>> model = SGDLinearRegressor(random_state=0).fit(X, y)
     >>> print(f"{model.coef_[0]:.2f} {model.coef_[1]:.2e} {model.stop_reason_}")
     2.99 -2.00e-06 converged
-    >>> model.solver_, model.t_  # no step of SGD was needed
+    >>> model.solver_, model.t_  # no steps of SGD
     ('newton-cholesky', 0)
 
-    A learning rate asks for SGD:
+    Setting a learning rate selects SGD:
 
     >>> model = SGDLinearRegressor(learning_rate=0.1, random_state=0).fit(X, y)
     >>> model.solver_, model.t_ == model.n_iter_ * len(X)
     ('sgd', True)
 
-    Stop by the score on data of your choice, here the last rows:
+    Early stopping by the score on the last rows:
 
     >>> model = SGDLinearRegressor(early_stopping=True, random_state=0)
     >>> model = model.fit(X[:8000], y[:8000], X_val=X[8000:], y_val=y[8000:])
@@ -546,7 +552,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Fit the model to all rows, afresh.
+        """Fit the model to all rows, from the start.
 
         Parameters
         ----------
@@ -606,7 +612,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def partial_fit(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn from a chunk of rows, once, going on from the model so far.
+        """Update the model with a chunk of rows, each of which is seen once.
 
         Parameters
         ----------
@@ -616,7 +622,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight k counts as k rows. A chunk whose weights are
-            all 0 is none.
+            all 0 is ignored.
 
         Returns
         -------
@@ -658,19 +664,20 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return self
 
     def merge(self, other: Self) -> Self:
-        """Join this model with one that has learned from other rows, as of another machine.
+        """Combine this model with one trained on other rows, for instance on another machine.
 
-        Where both know the sums over all their rows (see `average`), they are added up, and the
-        model is the optimum of all these rows. Otherwise models are averaged by their numbers of
-        rows, the last iterates too; of sparse rows with more than 1000 columns, by those with an
-        entry in the column. `loss_curve_` and what else tells of the course of a fit or a
-        stream stay those of this model, but for `solver_`, `solver_reason_` and `t_`.
+        If both keep the sums over all their rows (see `average`), these are added up, and the
+        model is the optimum of all rows. Otherwise the models, and their last iterates, are
+        averaged, weighted by their numbers of rows; for sparse rows with more than 1000 columns,
+        by the numbers of rows with an entry in the column. `loss_curve_` and the other attributes
+        that describe a fit or a stream stay those of this model, except for `solver_`,
+        `solver_reason_` and `t_`.
 
         Parameters
         ----------
         other : SGDLinearRegressor
-            Fitted, with the same columns and targets, and the same parameters as far as they say
-            what is learned. It stays as it is.
+            Fitted, with the same columns and targets, the same parameters of the objective, and
+            the same `half_life`, `precondition` and `average`. It is not changed.
 
         Returns
         -------
@@ -704,10 +711,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return self
 
     def to_predictor(self) -> Self:
-        """Return a copy that predicts alike, without what `partial_fit` would go on from.
+        """Return a copy that makes the same predictions, without the state of `partial_fit`.
 
-        With many columns that is most of the memory and of a pickle. `partial_fit` of the copy goes
-        on by steps of SGD, or is an error where it would find the optimum of all rows.
+        With many columns this state is most of the memory and of a pickle. `partial_fit` of the
+        copy continues by steps of SGD, or raises an error if it would compute the optimum of all
+        rows.
 
         Returns
         -------

@@ -51,40 +51,41 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
               + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right),
 
     on the training rows of each split, and scores the model on the test rows. The pair with the
-    best mean score is fitted to all rows. The choice is that of scikit-learn's `GridSearchCV` with
-    the same grid, splits and scoring.
+    best mean score is used to fit all rows. The choice is that of scikit-learn's `GridSearchCV`
+    with the same grid, splits and scoring.
 
-    With squared error and up to 256 columns, or more, up to 4096 dense ones, if there are as many
-    training rows, one pass over X serves all models: products of columns, summed up over folds,
-    are all that there is to know [1]_. Otherwise each model begins with the one before, and folds
-    run in as many threads as BLAS may use.
+    With squared error and up to 256 columns, or dense X with up to 4096 columns and at least as
+    many training rows, one pass over X is enough for all models, as they depend on the rows only
+    through products of columns, which are summed up over folds [1]_. Otherwise each model starts
+    from the previous one. Splits run in as many threads as BLAS may use.
 
     Parameters
     ----------
     alphas : int or array-like of shape (n_alphas,), default=100
-        Strengths of the penalty, or how many of them are taken from the data, evenly spaced in
-        their logarithms. The largest is then the least at which all coefficients are zero, as in
-        `ElasticNetCV`. With ``l1_ratio=0`` there is none; then it is 10 times the sum of the
-        variances of the columns, where no coefficient of a principal component keeps a tenth of
-        its size. For another loss this is times the ratio of the root mean squares of its
-        derivatives and of residuals, of the best constant.
+        Strengths of the penalty, or the number of values in a grid that is computed from the data,
+        evenly spaced on a logarithmic scale. Its largest value is the smallest alpha at which all
+        coefficients are zero, as in `ElasticNetCV`. With ``l1_ratio=0`` no alpha makes them zero;
+        the largest value is then 10 times the sum of the variances of the columns, which shrinks
+        the coefficient of each principal component to less than a tenth. For losses other than
+        squared error, this is multiplied by the root mean square of the derivatives of the loss
+        divided by that of the residuals, both for the best constant model.
 
     l1_ratio : float or array-like of shape (n_l1_ratios,), default=0.5
-        Share of the absolute value in the penalty, from 0 to 1, or several to choose from. 0 is
-        "l2", 1 is "l1".
+        Share of the absolute value in the penalty, from 0 ("l2") to 1 ("l1"), or several values to
+        choose from.
 
     eps : float, default=1e-3
         Ratio of the smallest to the largest alpha, if `alphas` is a number of them. With
-        ``l1_ratio=0`` the ratio is ``eps**2``, as alpha then is in units of the square of a column.
+        ``l1_ratio=0`` the ratio is ``eps**2``, as alpha then has the unit of a squared column.
 
     cv : int, cross-validation generator or iterable, default=None
-        Splits into training and test rows: as in scikit-learn; None is 5-fold cross-validation.
+        Splits into training and test rows, as in scikit-learn; None is 5-fold cross-validation.
 
     scoring : str, callable or None, default=None
         Score of a model on test rows, greater is better: a name that scikit-learn's `get_scorer`
         knows, or a callable ``scorer(estimator, X, y)``. None is minus the mean squared error, or
-        minus the mean loss for another `loss`. Only None needs no predictions where products of
-        columns serve all models.
+        minus the mean loss for another `loss`. Other scores take longer where products of columns
+        are enough for None, because they need predictions.
 
     one_standard_error : bool, default=False
         Whether to choose, with the best `l1_ratio`, the largest alpha whose mean score is within
@@ -92,7 +93,7 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         splits, at the best alpha.
 
     loss : str, default="squared_error"
-        As in :class:`SGDLinearRegressor`, like all parameters below.
+        As in :class:`SGDLinearRegressor`, like all following parameters.
 
     epsilon : float, default=0.1
         Threshold of "huber" and of the insensitive losses.
@@ -107,10 +108,10 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         Whether to learn an intercept.
 
     solver : str, default="auto"
-        How to find an optimum. A name other than "auto" asks for a fit of each model.
+        Algorithm that finds an optimum. With a name other than "auto" each model is a fit.
 
     learning_rate : "auto" or float, default="auto"
-        Step length of SGD. A number asks for SGD, and so does any other parameter of SGD.
+        Step length of SGD. A number selects SGD, and so does any other parameter of SGD.
 
     schedule : {"adaptive", "constant", "invscaling"}, default="adaptive"
         How the step length changes.
@@ -119,29 +120,29 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         Exponent of "invscaling".
 
     update : {"implicit", "explicit"}, default="implicit"
-        Where the gradient of a step of SGD is taken.
+        Where the gradient of a step of SGD is evaluated.
 
     precondition : bool, default=True
         Whether steps of SGD are taken in scaled coordinates.
 
     average : bool, default=True
-        Whether to return the best model that is known, not the last iterate.
+        Whether to return the best model found, not the last iterate.
 
     max_iter : int, default=1000
-        Epochs of a fit at the most.
+        Largest number of epochs of a fit.
 
     tol : float or None, default=1e-2
-        Distance from the optimum at which a fit has converged. Models of squared error from
-        products, working sets or a kernel are exact to rounding.
+        Distance from the optimum at which a fit has converged. Models of squared error that are
+        computed from products of columns or of rows are exact to rounding.
 
     n_iter_no_change : int, default=5
-        Epochs without progress after which a fit stops.
+        Number of epochs without progress after which a fit stops.
 
     shuffle : bool, default=True
         Whether SGD visits rows in random order.
 
     random_state : int, RandomState instance or None, default=None
-        For the fits; `cv` has a state of its own.
+        Random state of the fits; `cv` has its own.
 
     verbose : int, default=0
         1 prints the last epoch of each fit, and all epochs of the fit to all rows.
@@ -155,7 +156,8 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         The chosen `l1_ratio`.
 
     alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratios, n_alphas)
-        Alphas in falling order; of each `l1_ratio` if there are several, and `alphas` is a number.
+        Alphas in decreasing order; for each `l1_ratio` if there are several and `alphas` is a
+        number.
 
     score_path_ : ndarray of shape (n_alphas, n_splits) or (n_l1_ratios, n_alphas, n_splits)
         Score of each model on the test rows of each split; greater is better.
@@ -167,13 +169,13 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         Mean over splits of the score of the chosen alpha.
 
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients of the model of all rows, in units of y by units of the column.
+        Coefficients of the model fitted to all rows, in units of y per unit of the column.
 
     intercept_ : float or ndarray of shape (n_targets,)
         Intercept, in units of y; 0.0 if `fit_intercept` is false.
 
     n_iter_ : int
-        Epochs of the fit to all rows; 1 where products of columns were enough.
+        Epochs of the fit to all rows; 1 if products of columns were enough.
 
     n_features_in_ : int
         Number of columns seen in `fit`.
@@ -183,18 +185,18 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
 
     See Also
     --------
-    SGDLinearRegressor : The model with a given penalty, for streams, too.
+    SGDLinearRegressor : The model with a given penalty, also for streams.
     sklearn.linear_model.ElasticNetCV : The same for squared error, by coordinate descent.
-    sklearn.linear_model.RidgeCV : The same for squared error and l2.
-    sklearn.model_selection.GridSearchCV : Any grid, a fit for each point of it.
+    sklearn.linear_model.RidgeCV : The same for squared error and "l2".
+    sklearn.model_selection.GridSearchCV : Search over any grid, with a fit for each point.
 
     Notes
     -----
-    Several targets share one alpha: the score is their mean. Sample weights count in the fits, in
-    the default score of a split, and in a scorer, which then must take ``sample_weight``; splits
-    count the same, whatever their weight. ``groups`` can be passed to `fit` for splitters that use
-    them, with metadata routing enabled to those that request them. X is converted to a C-ordered
-    array or CSR matrix of float64 or float32.
+    Several targets share one alpha, and the score is the mean over targets. Sample weights are used
+    in the fits and in the scores; a scorer then must accept ``sample_weight``. The mean over splits
+    is not weighted. ``groups`` can be passed to `fit` for splitters that use them, or with metadata
+    routing enabled, for those that request them. X is converted to a C-ordered array or CSR matrix
+    of float64 or float32.
 
     References
     ----------

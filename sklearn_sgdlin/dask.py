@@ -45,12 +45,12 @@ def _same_parameters(init):
 
 
 class DaskSGDLinearRegressor(SGDLinearRegressor):
-    """`SGDLinearRegressor` on data that lie on the workers of a Dask cluster.
+    """`SGDLinearRegressor` for data on the workers of a Dask cluster.
 
-    Data stay on their workers. Each worker computes the sums over its own rows that a solver asks
-    for, such as a gradient, and the sums of the workers are added up. So `fit` minimises the same
-    objective to the same `tol` as on one machine, also where partitions are not alike, as in a
-    file sorted by y. Needs dask and distributed.
+    Data stay on their workers. Each worker computes the sums over its own rows that a solver needs,
+    such as a gradient, and the sums of the workers are added up. `fit` therefore minimises the same
+    objective to the same `tol` as on one machine, even if partitions differ, as in a file sorted by
+    y. Requires dask and distributed.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         without them a random part of each partition is held out, and `scoring` is None.
 
     client : distributed.Client, default=None
-        Connected to the cluster. None: the last client made.
+        Client connected to the cluster. None: the last client that was created.
 
     Attributes
     ----------
@@ -73,9 +73,9 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     Notes
     -----
     A partition is a chunk of rows of a dask array, a partition of a dask dataframe, or one of a
-    list of delayed arrays, data frames or CSR matrices. X, y and sample_weight must be cut at
-    the same rows. Partitions without rows, as a filter leaves them, or without weight are left
-    out. All workers need the same version of this package.
+    list of delayed arrays, data frames or CSR matrices. X, y and sample_weight must be partitioned
+    at the same rows. Partitions without rows or without weight are skipped. All workers need the
+    same version of this package.
 
     With squared error and no penalty, or "l2", the solver depends on the number of columns:
 
@@ -84,10 +84,10 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
       workers, each the gradient of all rows times the inverse Hessian of the worker's own [1]_.
     - more: "newton-cg". After one sweep of SGD it takes conjugate gradient steps.
 
-    "dual" and "min-norm" need all rows in one place. Other losses and penalties take interior-point
-    steps with a matrix of ``n_features**2`` numbers, or with more than 4096 columns with none. With
-    ``average=False`` the model is the mean of the workers' last iterates, and nothing is searched,
-    so partitions should be alike. The user guide says what travels.
+    "dual", "min-norm" and "coordinate-descent" are not available. Other losses and penalties use
+    "interior-point", with a matrix of ``n_features**2`` numbers, or without one if there are more
+    than 4096 columns. With ``average=False`` the model is the mean of the workers' last iterates,
+    without a search, so partitions should be similar. The user guide describes the communication.
 
     References
     ----------

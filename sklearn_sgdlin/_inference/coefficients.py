@@ -45,14 +45,14 @@ def coef_inference(
 
     With the rows z of the design (a one for the intercept, then the columns), weights h, residuals
     e, minus the derivative :math:`\psi` of the loss and its second derivative :math:`\psi'`, the
-    covariance of the coefficients is a sandwich,
+    covariance of the coefficients is estimated by a sandwich,
 
     .. math:: A^{-1} B A^{-1}, \qquad A = \sum_i h_i \psi'(e_i) z_i z_i^\top, \qquad
               B = \sum_i h_i \psi(e_i)^2 z_i z_i^\top.
 
-    For squared error :math:`\psi(e) = e` and :math:`\psi' = 1` [1]_ [2]_. If the errors have one
-    distribution at all rows, it is a number times the inverse of
-    :math:`\sum_i h_i z_i z_i^\top`, and for squared error that is known without the rows.
+    For squared error :math:`\psi(e) = e` and :math:`\psi' = 1` [1]_ [2]_. If the errors have the
+    same distribution at all rows, the covariance is a multiple of the inverse of
+    :math:`\sum_i h_i z_i z_i^\top`. With squared error this does not need the rows.
 
     Parameters
     ----------
@@ -60,40 +60,40 @@ def coef_inference(
         Fitted to its optimum by `fit` or `partial_fit`, without a penalty.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-        The rows that the model was fitted to, all of them, in any layout that `fit` reads without
-        a copy; a memory map is read in chunks. For `DaskSGDLinearRegressor` also a dask collection,
-        as are y and `sample_weight` then, but not for "cluster". None: the products of columns
-        that the model keeps are enough, with squared error and ``cov_type="nonrobust"``.
+        All rows that the model was fitted to, in any layout that `fit` reads without a copy; a
+        memory map is read in chunks. For `DaskSGDLinearRegressor`, X, y and `sample_weight` may
+        also be dask collections, except with ``cov_type="cluster"``. None: use the products of
+        columns that the model keeps, with squared error and ``cov_type="nonrobust"``.
 
     y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-        Their targets.
+        Targets of these rows.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Their weights, as in `fit`.
+        Weights of these rows, as in `fit`.
 
     cov_type : {"nonrobust", "HC0", "HC1", "HC3", "cluster"}, default="nonrobust"
-        What is assumed of the errors.
+        Assumption about the errors.
 
-        - "nonrobust": independent, of one distribution at all rows.
-        - "HC0": independent, of any variance: the sandwich as above.
+        - "nonrobust": independent, with the same distribution at all rows.
+        - "HC0": independent, with any variances: the sandwich above.
         - "HC1": the same times n / (n - k), with n observations and k coefficients.
-        - "HC3": each :math:`\psi` is divided by 1 less the leverage
-          :math:`\psi'(e) z^\top A^{-1} z` of its row, about the jackknife [3]_. The most
-          reliable one with few rows; takes two passes over them where the model keeps no products
-          of columns, else one. Not with ``loss="quantile"``.
-        - "cluster": independent between `groups`, of any dependence within: sums of
-          :math:`h \psi z` over each group take the place of its rows in B, times
+        - "HC3": each :math:`\psi` is divided by 1 minus the leverage
+          :math:`\psi'(e) z^\top A^{-1} z` of its row, which approximates the jackknife [3]_. The
+          most reliable one with few rows. Takes two passes over the rows if the model keeps no
+          products of columns, otherwise one. Not available with ``loss="quantile"``.
+        - "cluster": independent between `groups`, with any dependence within a group: in B, the
+          sums of :math:`h \psi z` over each group replace its rows, and B is multiplied by
           G / (G - 1) (n - 1) / (n - k) with G groups.
 
     groups : array-like of shape (n_samples,), default=None
         Label of the group of each row, for ``cov_type="cluster"``.
 
     weights : {"frequency", "analytic"}, default="frequency"
-        What sample weights are; it changes no coefficient. "frequency": a row of weight k is k
-        rows, as everywhere in this package, so n is the sum of the weights. "analytic": they are
-        proportional to the inverse variances of the errors, as in `WLS` of statsmodels; n is the
-        number of rows of positive weight, B has h squared, and the unit of the weights does not
-        matter.
+        Meaning of the sample weights. The coefficients are the same for both. "frequency": a row
+        of weight k counts as k rows, as everywhere in this package, so n is the sum of the weights.
+        "analytic": weights are proportional to the inverse variances of the errors, as in `WLS` of
+        statsmodels; n is the number of rows with positive weight, h is squared in B, and the unit
+        of the weights does not matter.
 
     confidence_level : float, default=0.95
         Probability with which an interval contains its coefficient, between 0 and 1.
@@ -101,18 +101,18 @@ def coef_inference(
     Returns
     -------
     result : Bunch
-        With the attributes below. k is `n_features`, plus 1 and with the intercept first if there
-        is one. Several targets come along a first axis.
+        With the following attributes. k is the number of coefficients: `n_features`, plus 1 for the
+        intercept, which comes first, if there is one. Several targets add a first axis.
 
         coef : ndarray of shape (k,)
-            Coefficients, in units of y by units of the column.
+            Coefficients, in units of y per unit of the column.
         std_error : ndarray of shape (k,)
-            Their standard errors.
+            Standard errors of the coefficients.
         statistic : ndarray of shape (k,)
             ``coef / std_error``.
         p_value : ndarray of shape (k,)
-            Probability of a statistic as far from 0, by Student's t with `df_resid` degrees of
-            freedom, were the coefficient 0.
+            Two-sided p-values for the hypothesis that the coefficient is 0, by Student's t with
+            `df_resid` degrees of freedom.
         conf_int : ndarray of shape (k, 2)
             Ends of the confidence intervals.
         covariance : ndarray of shape (k, k)
@@ -122,28 +122,29 @@ def coef_inference(
         df_resid : float
             Degrees of freedom of Student's t: n - k, or G - 1 with ``cov_type="cluster"``.
         residual_variance : float or None
-            Weighted sum of squared residuals by n - k, for squared error and "nonrobust".
+            Weighted sum of squared residuals divided by n - k, for squared error and "nonrobust".
         centre : ndarray of shape (n_features,)
             Means of the columns; zeros without an intercept.
         centred_covariance : ndarray of shape (k, k)
-            That of the prediction at `centre`, which takes the place of the intercept, and of the
-            other coefficients: what `predict_interval` uses, as it loses no digits where columns
-            are far from zero.
+            Covariance of the prediction at `centre`, instead of the intercept, and of the other
+            coefficients. Used by `predict_interval`, because it loses no digits if columns are far
+            from zero.
         frame : DataFrame or None
             Coefficients, standard errors, statistics, p-values and intervals as a table; None
-            where pandas has not been imported.
+            if pandas has not been imported.
 
     Raises
     ------
     ValueError
-        If the model has a penalty; if it is farther than a tenth of a standard error from the
-        optimum on the rows; if columns are combinations of others; if the rows are needed and not
-        passed; or if there are more than 4096 columns, whose covariance is a matrix too large.
+        If the model has a penalty or ``loss="epsilon_insensitive"``; if it is farther than a tenth
+        of a standard error from the optimum on the rows; if columns are linear combinations of
+        others; if the rows are needed and not passed; or if there are more than 4096 columns, whose
+        covariance matrix would be too large.
 
     See Also
     --------
     predict_interval : Intervals of predictions.
-    CoefDisplay : Picture of the intervals.
+    CoefDisplay : Plot of the intervals.
 
     Notes
     -----
@@ -153,12 +154,12 @@ def coef_inference(
     and a fixed scale, covariance "H1" [1]_. For "quantile" :math:`\psi'` is the Epanechnikov
     kernel over a bandwidth, which is that of Hall and Sheather [4]_, scaled by the spread of the
     residuals as in `QuantReg` of statsmodels. "nonrobust" equals its ``vcov="iid"``, and "HC0" is
-    the sandwich of Powell [5]_; its "robust" is another one, of a density that is the same at all
-    rows. With these losses "nonrobust" takes weights for frequencies only.
+    the sandwich of Powell [5]_, whereas its ``vcov="robust"`` assumes the same density at all rows.
+    With losses other than squared error, "nonrobust" accepts frequency weights only.
 
-    A model of SGD, or one whose `tol` is not small beside the standard errors, may not be near
-    enough to the optimum: the errors say so. Of the path of SGD in `partial_fit` only an average is
-    kept, so there are no standard errors by its fluctuations.
+    A model fitted by SGD, or with a `tol` that is not small compared with the standard errors, may
+    not be near enough to the optimum; then an error is raised. Of the path of SGD in `partial_fit`
+    only an average is kept, so standard errors cannot be computed from its fluctuations.
 
     References
     ----------

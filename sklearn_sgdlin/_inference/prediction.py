@@ -22,12 +22,12 @@ from .design import Design
     prefer_skip_nested_validation=True,
 )
 def predict_interval(model, X, inference=None, *, confidence_level=0.95):
-    r"""Return predictions with confidence intervals of the mean, and intervals for new rows.
+    r"""Return predictions with confidence intervals of the mean and prediction intervals.
 
-    With a row x, a one before it for the intercept, and the covariance V of the coefficients, the
-    standard error of the prediction is :math:`\sqrt{x^\top V x}`. A new row differs from its mean
-    by an error of the residual variance :math:`s^2`, so that :math:`\sqrt{x^\top V x + s^2}` takes
-    its place.
+    For a row x, with a one before it for the intercept, and the covariance V of the coefficients,
+    the standard error of the prediction is :math:`\sqrt{x^\top V x}`. A new y differs from its mean
+    by an error with the residual variance :math:`s^2`, so its prediction interval is computed from
+    :math:`\sqrt{x^\top V x + s^2}`.
 
     Parameters
     ----------
@@ -38,16 +38,16 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
         Rows to predict.
 
     inference : Bunch, default=None
-        Result of `coef_inference` of this model. None: that of ``coef_inference(model)``.
+        Result of `coef_inference` for this model. None: ``coef_inference(model)``.
 
     confidence_level : float, default=0.95
-        Probability with which an interval contains what it is for, between 0 and 1.
+        Probability with which an interval contains the mean or the new y, between 0 and 1.
 
     Returns
     -------
     result : Bunch
-        With the attributes, in units of y and with an axis of targets after the first where the
-        model has several:
+        With the following attributes, in units of y. If the model has several targets, they are
+        the second axis.
 
         prediction : ndarray of shape (n_samples,)
             As ``model.predict(X)``.
@@ -57,13 +57,13 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
         mean_interval : ndarray of shape (n_samples, 2)
             Confidence interval of that mean.
         row_interval : ndarray of shape (n_samples, 2) or None
-            Prediction interval for y of a new row of weight 1, if errors are normal. None unless
-            errors are known to have one variance: for squared error with ``cov_type="nonrobust"``.
+            Prediction interval for y of a new row of weight 1, assuming normal errors with the same
+            variance. None unless the loss is squared error and ``cov_type="nonrobust"``.
 
     Raises
     ------
     ValueError
-        If there are no standard errors, see `coef_inference`, or X does not fit the model.
+        If standard errors are not available, see `coef_inference`, or X does not match the model.
 
     See Also
     --------
