@@ -5,7 +5,7 @@ the errors are new. Printed is the share of intervals, of all coefficients but t
 contain the true one, and the standard error of that share. "unfit" marks covariances whose
 assumptions do not hold there, to show what that costs.
 
-    python benchmarks/coverage.py [--quick] [part of a name ...]
+    python benchmarks/interval_coverage.py [--quick] [part of a name ...]
 """
 
 import argparse
