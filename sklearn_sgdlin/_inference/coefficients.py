@@ -197,7 +197,7 @@ def coef_inference(
     rows = None if X is None else _rows(model, X, y, sample_weight)
     groups = None if groups is None else _codes(groups, rows)
     names, found = names_of(model), []
-    for target, state in enumerate(_states(model)):
+    for target, state in enumerate(states_of(model)):
         design = _design(model, state)
         theta = _theta(model, design, target)
         products = LeastSquaresProducts.of(state, design) if loss == SQUARED_ERROR else None
@@ -232,7 +232,7 @@ def _loss(model):
     return make_loss(model.loss, model.epsilon, model.quantile)
 
 
-def _states(model):
+def states_of(model):
     """Return the `State` of each target."""
     return getattr(model._state, "states", (model._state,))
 

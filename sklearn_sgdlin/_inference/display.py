@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
 from .._display import axes, style
-from .coefficients import coef_inference
+from .coefficients import coef_inference, states_of
 
 
 class CoefDisplay:
@@ -121,8 +121,8 @@ class CoefDisplay:
         coef, conf_int = coef[first:], conf_int[first:]
         xlabel = "Coefficient"
         if standardize:
-            states = getattr(estimator._state, "states", (estimator._state,))
-            deviation = np.sqrt(states[target].moments.variance(True)[:-1])
+            moments = states_of(estimator)[target].moments
+            deviation = np.sqrt(moments.variance(True)[:-1])
             coef, conf_int = coef * deviation, conf_int * deviation[:, np.newaxis]
             xlabel = "Coefficient times standard deviation of the column"
         display = cls(
