@@ -22,6 +22,7 @@ OPTIONS = {
     "csr": ASSOCIATIVE,
     "dense": ASSOCIATIVE,
     "kkt": STRICT,
+    "losses": ASSOCIATIVE,
     "products": ASSOCIATIVE,
 }
 

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from ..kernels.csr import products, sweep
 from ..kernels.dense import aligned_empty
-from ..linalg.blas import transposed_product
+from ..linalg.blas import weighted_products
 from ..linalg.blocks import chunk_rows, csr_row_slice, slices
 from ..linalg.centred import CentredMatrix
 from .dense import Rows
@@ -66,9 +66,7 @@ class SparseChunk:
 
     def gram(self, weight):
         """Return z.T @ diag(weight) @ z."""
-        return sum(
-            transposed_product(z * part[:, np.newaxis], z) for z, part in self.dense_blocks(weight)
-        )
+        return sum(weighted_products(z, part) for z, part in self.dense_blocks(weight))
 
     def column_squares(self, weight):
         """Return the diagonal of z.T @ diag(weight) @ z."""

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..kernels.dense import add_products, aligned_copy, standardise, sweep
-from ..linalg.blas import transposed_product
+from ..linalg.blas import transposed_product, weighted_products
 from ..linalg.blocks import chunk_rows, slices
 from .row_order import SweepPlan, Tiling
 
@@ -40,7 +40,7 @@ class DenseChunk:
 
     def gram(self, weight):
         """Return z.T @ diag(weight) @ z."""
-        return transposed_product(self.z * weight[:, np.newaxis], self.z)
+        return weighted_products(self.z, weight)
 
     def column_squares(self, weight):
         """Return the diagonal of z.T @ diag(weight) @ z."""

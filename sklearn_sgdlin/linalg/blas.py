@@ -132,6 +132,14 @@ def transposed_product(first, second):
     return np.dot(first.T, second)
 
 
+def weighted_products(z, weight):
+    """Return z.T @ diag(weight) @ z; without negative weights BLAS computes one half of it."""
+    if len(weight) == 0 or weight.min() >= 0:
+        z = z * np.sqrt(weight)[:, np.newaxis]
+        return transposed_product(z, z)
+    return transposed_product(z * weight[:, np.newaxis], z)
+
+
 @cache
 def _libraries():
     """Return the controllers of each BLAS in the process; finding them takes milliseconds."""

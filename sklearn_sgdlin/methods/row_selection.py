@@ -13,8 +13,9 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ..data.partitions import InMemory, merged
+from ..kernels import losses
 from .kkt import row_chunks
-from .multipliers import N_EXPONENTS, residual_exponent
+from .multipliers import N_EXPONENTS
 
 SELECTION = "selection"  # the key of a Selection in the memory of the rows
 
@@ -77,7 +78,7 @@ class Selection(NamedTuple):
 
     Attributes
     ----------
-    left_out : ndarray of shape (n_rows,), bool
+    left_out : ndarray of shape (n_rows,), uint8
     multiplier : ndarray of shape (n_rows,)
     """
 
@@ -185,20 +186,16 @@ def select(rows, theta, loss, band, total_weight):
         At theta, of the rows that are left out.
     selected : list of Rows
     """
-    left_out, multipliers = np.empty(rows.n_rows, dtype=bool), np.empty(rows.n_rows)
+    left_out, multipliers = np.empty(rows.n_rows, dtype=np.uint8), np.empty(rows.n_rows)
     rows.memory[SELECTION] = Selection(left_out, multipliers)
-    value, slope, histogram = 0.0, 0.0, 0.0
+    value, slope, histogram = 0.0, 0.0, np.zeros(N_EXPONENTS)
     for part, z, y, weight in row_chunks(rows):
-        residual = y - z @ theta
-        leverage = np.linalg.norm(z @ band.directions, axis=1)
-        out = left_out[part] = kink_distance(loss, residual) > band.width * leverage
-        multipliers[part] = multiplier = loss.multiplier(residual)
-        share = np.where(out, weight / total_weight, 0.0)
-        value += share @ loss.value(residual)
-        slope += z.rmatvec(share * multiplier)
-        exponent = residual_exponent(residual)
-        histogram += np.bincount(exponent, weights=share, minlength=N_EXPONENTS)
-    selected = np.flatnonzero(~left_out)
+        residual, leverage = y - z @ theta, np.ascontiguousarray(z @ band.directions)
+        of_rows, linear = (residual, weight / total_weight, leverage), np.empty(len(residual))
+        out = left_out[part], multipliers[part], linear
+        value += losses.select(loss, *of_rows, band.width, *out, histogram)
+        slope += z.rmatvec(linear)
+    selected = np.flatnonzero(left_out == 0)
     return LinearSums(value, slope, histogram), [rows.take(selected)] if len(selected) else []
 
 
@@ -217,17 +214,16 @@ def check(rows, theta, loss, total_weight):
     value, linear_value, slope, joining = 0.0, 0.0, np.zeros_like(theta), []
     for part, z, y, weight in row_chunks(rows):
         residual = y - z @ theta
-        value += weight @ loss.value(residual)
-        before = multipliers[part]
-        wrong = left_out[part] & (loss.multiplier(residual) != before)
+        wrong = np.empty(len(residual), dtype=np.uint8)
+        value += losses.check(loss, residual, weight, left_out[part], multipliers[part], wrong)
         index = np.flatnonzero(wrong)
         if not len(index):
             continue
-        share, before = weight[index] / total_weight, before[index]
+        share, before = weight[index] / total_weight, multipliers[part][index]
         linear_value += share @ (before * residual[index] - loss.dead_zone * np.abs(before))
         slope += z.take(index).rmatvec(share * before)
         joining.append(part.start + index)
     joining = np.concatenate(joining) if joining else np.array([], dtype=np.intp)
-    left_out[joining] = False
+    left_out[joining] = 0
     sums = LinearSums(linear_value, slope, np.zeros(N_EXPONENTS))
     return value / total_weight, sums, [rows.take(joining)] if len(joining) else []

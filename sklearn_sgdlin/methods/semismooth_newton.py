@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.losses import evaluate
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver
 from .base import EpochResult, Solver
 from .duality_gap import DualityGap, typical_objective
 from .interior_point import GAP_ROUNDING, SUM_ROUNDING, InteriorPoint
 from .kkt import row_chunks
-from .multipliers import N_EXPONENTS, residual_exponent
+from .multipliers import N_EXPONENTS
 from .newton_system import NewtonSystem, RoundingError, factorize_damped, require_finite
 from .predictor_corrector import DUAL_RESIDUAL
 from .row_selection import sampled_rows
@@ -56,7 +57,7 @@ class Pieces(NamedTuple):
     Attributes
     ----------
     residual, before : ndarray of shape (n_rows,)
-    curved : ndarray of shape (n_rows,), bool
+    curved : ndarray of shape (n_rows,), uint8
         Whether the residual is in a piece of the loss with curvature.
     """
 
@@ -99,32 +100,23 @@ def newton_sums(rows, theta, loss, total_weight):
     pieces = rows.memory.get(PIECES)
     if pieces is None:
         n_rows = rows.n_rows
-        pieces = Pieces(np.empty(n_rows), np.empty(n_rows), np.zeros(n_rows, dtype=bool))
+        pieces = Pieces(np.empty(n_rows), np.empty(n_rows), np.zeros(n_rows, dtype=np.uint8))
         rows.memory[PIECES] = pieces
-    size = value = slope = hessian = 0.0
-    n_changed = 0
-    histogram = np.zeros(N_EXPONENTS)
+    sums, slope, hessian, histogram = np.zeros(3), 0.0, 0.0, np.zeros(N_EXPONENTS)
     for part, z, y, weight in row_chunks(rows):
-        residual, share = y - z @ theta, weight / total_weight
-        pieces.before[part], pieces.residual[part] = pieces.residual[part], residual
-        outside = loss.outside(residual)
-        multiplier = outside / loss.compliance
-        clipped = np.clip(multiplier, loss.lower, loss.upper)
-        curved = (multiplier == clipped) & (outside != 0 if loss.dead_zone > 0 else True)
-        size += share @ np.abs(residual)
-        value += share @ (clipped * (outside - loss.compliance / 2 * clipped))
-        slope += z.rmatvec(share * clipped)
-        change = (curved.astype(np.int8) - pieces.curved[part]) * (share / loss.compliance)
-        changed = np.flatnonzero(change)
-        n_changed += len(changed)
-        if len(changed) < FEW_CURVED * len(change):
+        pieces.before[part] = pieces.residual[part]
+        residual = pieces.residual[part] = y - z @ theta
+        multiplier, change = np.empty((2, len(residual)))
+        of_rows = residual, weight / total_weight, pieces.curved[part], multiplier, change
+        *added, n_changed = evaluate(loss, *of_rows, histogram)
+        sums += *added, n_changed
+        slope += z.rmatvec(multiplier)
+        if n_changed < FEW_CURVED * len(change):
+            changed = np.flatnonzero(change)
             hessian += z.take(changed).gram(change[changed]) if len(changed) else 0.0
         else:
             hessian += z.gram(change)
-        pieces.curved[part] = curved
-        if np.isfinite(loss.bound):
-            exponent = residual_exponent(residual)
-            histogram += np.bincount(exponent, weights=share, minlength=N_EXPONENTS)
+    size, value, n_changed = sums.tolist()
     return PieceSums(size, value, histogram, slope, hessian, n_changed)
 
 

@@ -53,7 +53,7 @@ class Loss(NamedTuple):
     def _multiplier(self, outside):
         """Return the multiplier from the part of each residual outside the dead zone."""
         if self.compliance == 0:
-            return np.select([outside > 0, outside < 0], [self.upper, self.lower], 0.0)
+            return self.upper * (outside > 0) + self.lower * (outside < 0)
         if min(-self.lower, self.upper) == np.inf:
             return outside / self.compliance
         return np.clip(outside / self.compliance, self.lower, self.upper)
