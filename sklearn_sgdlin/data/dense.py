@@ -159,7 +159,7 @@ class Rows:
     def _copied(self):
         """Return a copy without what is computed from the rows on demand."""
         rows = copy(self)
-        for name in ("tiling", "_columns"):
+        for name in ("tiling", "_columns", "_only_chunk"):
             vars(rows).pop(name, None)
         return rows
 
@@ -193,12 +193,26 @@ class Rows:
 
     def chunks(self):
         """Yield (z, y, sample_weight) of consecutive rows; z is overwritten by the next."""
-        step = min(chunk_rows(self.n_coordinates), self.n_rows)
+        step = chunk_rows(self.n_coordinates)
+        if self.n_rows <= step:
+            yield self._only_chunk, self.y, self.sample_weight
+            return
         buffer = np.empty((step, self.n_coordinates))
         for part in slices(self.n_rows, step):
-            z = buffer[: part.stop - part.start]
-            standardise(self.X, part.start, part.stop, self.scaling.centre, self.scaling.scale, z)
-            yield DenseChunk(z), self.y[part], self._weight_of(part)
+            chunk = self._standardised(part, buffer[: part.stop - part.start])
+            yield chunk, self.y[part], self._weight_of(part)
+
+    @cached_property
+    def _only_chunk(self):
+        """The chunk of few rows, which all passes share."""
+        z = np.empty((self.n_rows, self.n_coordinates))
+        chunk = self._standardised(slice(0, self.n_rows), z)
+        z.flags.writeable = False
+        return chunk
+
+    def _standardised(self, part, z):
+        standardise(self.X, part.start, part.stop, self.scaling.centre, self.scaling.scale, z)
+        return DenseChunk(z)
 
     def _weight_of(self, part):
         return None if self.sample_weight is None else self.sample_weight[part]

@@ -104,7 +104,7 @@ def typical_objective(loss, met, system, penalty):
     below = np.cumsum(system.residual_histogram)
     exponent = int(np.searchsorted(below, below[-1] * (1 + met) / 2))
     typical = np.ldexp(0.75, min(exponent, N_EXPONENTS - 1) - N_EXPONENTS // 2)
-    typical = loss._replace(dead_zone=0.0).value(np.array([-typical, typical])).max()
+    typical = loss.largest_value(float(typical))
     return max(min(system.value, typical) + penalty, MIN_TYPICAL_LOSS * system.value)
 
 

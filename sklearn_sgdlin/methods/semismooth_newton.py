@@ -34,6 +34,10 @@ SUFFICIENT_DECREASE = 1e-3
 # Decrement of a Newton step, relative to the objective, below which nothing is left.
 NEWTON_ROUNDING = 1e-26
 
+# Decrement of a Newton step, relative to the objective and to the square of the tolerance, up to
+# which it is worth while to ask how near the optimum is: the objective still falls by half of it.
+CERTIFIED_DECREASE = 2.0
+
 # Length along a Newton step below which hardly any row is curved where it leads: another step then
 # goes further.
 SHORT_STEP = 0.01
@@ -198,12 +202,14 @@ class SemismoothNewton(Solver):
                 slope = require_finite(system.slope - self.objective.l2 * theta)
                 step = factorize_damped(require_finite(self.hessian), self.objective.l2)(slope)
                 require_finite(step)
-                distance = self._distance(theta, step, system, value)
+                decrease, distance = slope @ step, None
+                if decrease <= max(CERTIFIED_DECREASE * self.tol**2, NEWTON_ROUNDING) * value:
+                    distance = self._distance(theta, step, system, value)
             except RoundingError:
                 return best
             best = EpochResult(theta, value, distance)
-            decrease = slope @ step
-            if distance <= self.tol or decrease <= NEWTON_ROUNDING * value:
+            near = distance is not None and distance <= self.tol
+            if near or decrease <= NEWTON_ROUNDING * value:
                 return best
             if decrease > 2 * value or not self.hessian[-1, -1] > 0:
                 # More than there is to gain: hardly any row tells the curvature.
@@ -245,9 +251,11 @@ class SemismoothNewton(Solver):
         loss, objective = self.objective.loss, self.objective
         multiplier = min(loss.bound, self.residual_size / loss.compliance)
         max_dual_residual = DUAL_RESIDUAL * multiplier / sqrt(len(theta))
+        slope = system.slope - objective.l2 * theta
+        if self.lower_bound == -np.inf and np.abs(slope[-1]) > max_dual_residual:
+            return np.inf  # no penalty takes up the slope of the intercept: nothing is proved
         certificate = DualityGap(objective, self.residual_size, max_dual_residual)
         gap = certificate.bound(theta, step, system, value)
-        slope = system.slope - objective.l2 * theta
         if self.settled and np.abs(slope).max() <= max_dual_residual:
             total = self.hessian + np.diag(objective.l2)
             if cholesky_solver(total, len(total), PIVOT_RATIO)[1]:

@@ -11,6 +11,7 @@ The compiled sweep gets the four numbers and knows no loss by name, so a new los
 of `LOSSES`.
 """
 
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,11 @@ class Loss(NamedTuple):
         """Return the loss of each residual."""
         outside = self.outside(np.asarray(residual, dtype=np.float64))
         multiplier = self._multiplier(outside)
+        return multiplier * outside - self.compliance * multiplier**2 / 2
+
+    def largest_value(self, outside):
+        """Return the loss of a residual so far outside the dead zone, on the costlier side."""
+        multiplier = min(outside / self.compliance if self.compliance else inf, self.bound)
         return multiplier * outside - self.compliance * multiplier**2 / 2
 
     @property

@@ -63,10 +63,17 @@ class Objective:
     @cached_property
     def penalised(self):
         """Whether there is a penalty or a bound."""
-        return bool(self.l2.any()) or not self.smooth
+        return self.has_penalty or not self.smooth
+
+    @cached_property
+    def has_penalty(self):
+        """Whether the penalty of any coordinate is not 0 everywhere."""
+        return bool(self.l1.any() or self.l2.any())
 
     def penalty(self, theta):
         """Return the penalty at one theta, or at each column of several."""
+        if not self.has_penalty:
+            return 0.0
         # An overflow gives an infinite objective, which the caller handles.
         with np.errstate(over="ignore", invalid="ignore"):
             return self.l1 @ np.abs(theta) + self.l2 @ theta**2 / 2
