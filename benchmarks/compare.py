@@ -39,9 +39,10 @@ EPOCHS = [1, 2, 3, 5, 10, 20, 50, 100]  # at most, in the picture of the time to
 EXCESS = 1e-3  # and this one is told
 CHOOSE_ROWS = 100_000  # on so many rows the setting of SGDRegressor is chosen
 PACKAGES = ["sklearn-sgdlin", "scikit-learn", "numpy", "scipy", "vowpalwabbit", "river", "torch"]
+PACKAGES += ["skglm", "celer"]
 
 
-def machine():
+def machine(threads=THREADS):
     """Where, when and with what."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
@@ -55,7 +56,7 @@ def machine():
         except PackageNotFoundError:
             continue
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {processor}, {os.cpu_count()} cores, {THREADS} threads "
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor}, {os.cpu_count()} cores, {threads} threads "
         f"for BLAS, {platform.system()}, Python {platform.python_version()}, {', '.join(found)}"
     )
 

@@ -1,11 +1,12 @@
-"""The family of objectives with kinks, against solvers made for each: one table.
+"""Losses and penalties other than plain least squares, against solvers made for each: two tables.
 
-For each data set, and for l1 each alpha, which is the least that leaves only zeros divided by a
-number: the median time of others in units of ours (above 1 we are faster); how far each objective
-is above the best of all, relative to it; how many coefficients are zero; and how many of ours
-differ in being zero from those of scikit-learn at a tolerance of 1e-10. Run as
-``python benchmarks/family.py [part of a name ...]``; skglm and celer take part where they are
-installed. One thread.
+The first table, on standard error, has a row for each data set, and for l1 each alpha, which is the
+least that leaves only zeros divided by a number: how far each objective is above the best of all,
+relative to it; how many coefficients are zero; and how many of ours differ in being zero from those
+of scikit-learn at a tolerance of 1e-10. The second one is that of README: our median time, and that
+of others in units of it (above 1 we are faster). Geometric means over the rows follow. Run as
+``python benchmarks/family.py [part of a name ...]``, with ``--all`` for large data and all alphas;
+skglm and celer take part where they are installed. One thread; seconds of the processor.
 """
 
 import sys
@@ -13,7 +14,9 @@ import time
 import warnings
 from functools import partial
 from importlib import import_module
+from typing import NamedTuple
 
+import compare
 import numpy as np
 import robust
 from scipy.linalg import cholesky, solve_triangular
@@ -27,6 +30,7 @@ from sklearn_sgdlin import SGDLinearRegressor
 OURS = "ours"
 BUDGET, MOST = 2.0, 7  # seconds, and runs, of each
 EXACT_ENTRIES = 2_000_000  # of X up to which zeros are compared
+SAME = 1e-4  # excess of the objective that is not shown in the second table
 RATIO = 0.5  # of l1 in elastic nets
 
 
@@ -49,40 +53,73 @@ def sparse(n_rows, n_features, per_row):
     return csr_matrix((X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), X.shape), y
 
 
-class Cholesky:
-    """Non-negative least squares of the Cholesky factor of the products of columns."""
+class NonNegative:
+    """Non-negative least squares by scipy.
+
+    Parameters
+    ----------
+    factorise : bool
+        Whether to pass the Cholesky factor of the products of columns instead of all rows.
+    """
+
+    def __init__(self, factorise):
+        self.factorise = factorise
 
     def fit(self, X, y):
         mean, target = X.mean(axis=0), y - y.mean()
-        gram = X.T @ X - len(y) * np.outer(mean, mean)
-        factor = cholesky(gram)
-        self.coef_, _ = nnls(factor, solve_triangular(factor, X.T @ target, trans=1))
+        if self.factorise:
+            factor = cholesky(X.T @ X - len(y) * np.outer(mean, mean))
+            system = factor, solve_triangular(factor, X.T @ target, trans=1)
+        else:
+            system = X - mean, target
+        self.coef_, _ = nnls(*system)
         self.intercept_ = y.mean() - mean @ self.coef_
         return self
 
 
-DENSE = [(442, 10), (1000, 100), (500, 5000), (2000, 2000), (50_000, 200), (500_000, 50)]
-CELLS = {
-    **{f"l1 {n} x {d}": (partial(dense, n, d), "l1", (2, 10, 100, 1000)) for n, d in DENSE},
-    "l1 5000 x 20000": (partial(dense, 5000, 20_000), "l1", (2, 10, 100)),
-    "elasticnet 500 x 5000": (partial(dense, 500, 5000), "elasticnet", (2, 10, 100)),
-    "elasticnet 50000 x 200": (partial(dense, 50_000, 200), "elasticnet", (2, 10, 100)),
-    "l1 CSR 50000 x 100000": (partial(sparse, 50_000, 100_000, 50), "l1", (2, 10, 100)),
-    **{
-        f"positive {n} x {d}": (partial(dense, n, d), "positive", (1,))
-        for n, d in [(442, 10), (5000, 100), (100_000, 200)]
-    },
-}
+class Cell(NamedTuple):
+    """A data set, and alphas as parts of the largest one.
+
+    Attributes
+    ----------
+    make : callable
+    penalty : str
+    parts : tuple of int
+    large : bool
+        Whether it is left out without ``--all``.
+    """
+
+    make: partial
+    penalty: str
+    parts: tuple[int, ...] = (10,)
+    large: bool = False
+
+
+def cells():
+    """Return the cells of squared error by name."""
+    found = {}
+    for n, d in ((442, 10), (1000, 100), (500, 5000), (2000, 2000), (50_000, 200)):
+        found[f"l1 {n} x {d}"] = Cell(partial(dense, n, d), "l1", (2, 10, 100, 1000))
+    for n, d in ((500_000, 50), (5000, 20_000)):
+        found[f"l1 {n} x {d}"] = Cell(partial(dense, n, d), "l1", (2, 10, 100, 1000), True)
+    for n, d in ((500, 5000), (50_000, 200)):
+        found[f"elasticnet {n} x {d}"] = Cell(partial(dense, n, d), "elasticnet", (2, 10, 100))
+    for n, d, large in ((10_000, 20_000, False), (50_000, 100_000, True)):
+        cell = Cell(partial(sparse, n, d, 50), "l1", (2, 10, 100), large)
+        found[f"l1 CSR {n} x {d}"] = cell
+    for n, d in ((442, 10), (5000, 100), (100_000, 200)):
+        found[f"positive {n} x {d}"] = Cell(partial(dense, n, d), "positive", (10,))
+    return found
 
 
 def models(penalty, alpha):
     """Return the models that minimise the same objective, by name."""
     if penalty == "positive":
-        ours = SGDLinearRegressor(positive=True, random_state=0)
         return {
-            OURS: ours,
+            OURS: SGDLinearRegressor(positive=True, random_state=0),
             "LinearRegression": LinearRegression(positive=True),
-            "nnls of Cholesky": Cholesky(),
+            "nnls": NonNegative(factorise=False),
+            "nnls of Cholesky factor": NonNegative(factorise=True),
         }
     found = {OURS: SGDLinearRegressor(penalty=penalty, alpha=alpha, random_state=0)}
     options = {"alpha": alpha}
@@ -90,7 +127,7 @@ def models(penalty, alpha):
         found[OURS].set_params(l1_ratio=RATIO)
         options["l1_ratio"] = RATIO
     name = "Lasso" if penalty == "l1" else "ElasticNet"
-    found["scikit-learn"] = (Lasso if penalty == "l1" else ElasticNet)(**options)
+    found[name] = (Lasso if penalty == "l1" else ElasticNet)(**options)
     for package in ("skglm", "celer"):
         try:
             found[package] = getattr(import_module(package), name)(**options)
@@ -108,9 +145,9 @@ def value(model, X, y, penalty, alpha):
     return square + l1 * np.abs(model.coef_).sum() + l2 * model.coef_ @ model.coef_ / 2
 
 
-def measure(X, y, penalty, fraction):
+def measure(X, y, penalty, part):
     """Return alpha, seconds, and the fitted models."""
-    alpha = np.abs(X.T @ (y - y.mean())).max() / len(y) / fraction
+    alpha = np.abs(X.T @ (y - y.mean())).max() / len(y) / part
     alpha /= RATIO if penalty == "elasticnet" else 1.0
     found = models(penalty, alpha)
     seconds = {name: [] for name in found}
@@ -123,57 +160,93 @@ def measure(X, y, penalty, fraction):
     return alpha, {name: float(np.median(runs)) for name, runs in seconds.items()}, found
 
 
-def row(cell, seconds, excess, zeros, note=""):
-    """Print a row of the table."""
+def detail(cell, seconds, excess, zeros, note=""):
+    """Print a row of the first table."""
     peers = []
     for name in seconds:
         facts = [f"{excess[name]:.0e}"] if name in excess else []
         facts += [f"{zeros[name]} zeros"] if name in zeros else []
-        ratio = "" if name == OURS else f" {seconds[name] / seconds[OURS]:.2f} x"
-        peers.append(f"{name}{ratio} ({', '.join(facts) or 'another objective'})")
-    print(f"| {cell} | {1e3 * seconds[OURS]:.1f} ms | {'; '.join(peers)}{note} |", flush=True)
+        peers.append(f"{name} ({', '.join(facts) or 'another objective'})")
+    print(f"| {cell} | {'; '.join(peers)}{note} |", file=sys.stderr, flush=True)
 
 
-def squared(cell, make, penalty, fractions):
-    """Print the rows of squared error; yield seconds."""
-    X, y = make()
-    for fraction in fractions:
-        alpha, seconds, found = measure(X, y, penalty, fraction)
-        values = {name: value(model, X, y, penalty, alpha) for name, model in found.items()}
+def line(objective, shape, seconds, excess, note=""):
+    """Return a row of the second table."""
+    ms = np.format_float_positional(1e3 * seconds[OURS], precision=3, fractional=False, trim="-")
+    peers = []
+    for name in seconds.keys() - {OURS}:
+        above = excess.get(name, 0.0)
+        above = f" ({compare.short(100 * above)} % above)" if above > SAME else ""
+        peers.append((name, f"{name} {compare.short(seconds[name] / seconds[OURS])}{above}"))
+    order = list(seconds)
+    peers = ", ".join(text for name, text in sorted(peers, key=lambda p: order.index(p[0])))
+    return f"| {objective} | {shape} | {ms} ms | {peers}{note} |"
+
+
+def squared(name, cell, parts):
+    """Yield rows of the second table for squared error, with seconds."""
+    X, y = cell.make()
+    for part in parts:
+        alpha, seconds, found = measure(X, y, cell.penalty, part)
+        values = {key: value(model, X, y, cell.penalty, alpha) for key, model in found.items()}
         least = min(values.values())
-        excess = {name: values[name] / least - 1 for name in values}
-        zeros = {name: np.count_nonzero(model.coef_ == 0) for name, model in found.items()}
+        excess = {key: values[key] / least - 1 for key in values}
+        zeros = {key: np.count_nonzero(model.coef_ == 0) for key, model in found.items()}
         note = ""
-        if penalty == "l1" and not issparse(X) and X.size <= EXACT_ENTRIES:
+        if cell.penalty == "l1" and not issparse(X) and X.size <= EXACT_ENTRIES:
             exact = Lasso(alpha=alpha, tol=1e-10, max_iter=10**6).fit(X, y)
             differ = np.count_nonzero((exact.coef_ == 0) != (found[OURS].coef_ == 0))
             note = f"; {differ} differ"
-        row(cell if penalty == "positive" else f"{cell} / {fraction}", seconds, excess, zeros, note)
-        yield seconds
+        objective = cell.penalty
+        if objective != "positive":
+            objective += f", {'1/' if part > 1 else ''}{part} of the largest alpha"
+        detail(f"{name} / {part}", seconds, excess, zeros, note)
+        shape = f"{X.shape[0]:,} x {X.shape[1]:,}{', CSR' if issparse(X) else ''}"
+        yield line(objective, shape, seconds, excess), seconds
 
 
-def main(parts):
-    """Print the table, then geometric means of the ratios of squared error."""
+def other_losses(name, make, options):
+    """Return a row of the second table for another loss, with seconds."""
+    X, y = make()
+    seconds, excess = robust.measure(name, X, y, options)
+    note, sums = "", seconds.pop("sum")
+    if len(seconds) == 1:  # others would take minutes
+        note = f"`X.sum()` 1/{seconds[OURS] / sums:.0f}"
+    shape = f"{X.shape[0]:,} x {X.shape[1]:,}{', CSR' if issparse(X) else ''}"
+    detail(f"{name} {shape}", seconds, excess, {})
+    return line(name, shape, seconds, excess, note), seconds
+
+
+def rows(wanted, everything):
+    """Yield the rows of the second table and the seconds of each."""
+    for name, cell in cells().items():
+        if wanted(name) and (everything or not cell.large):
+            parts = cell.parts if everything else [p for p in cell.parts if p == 10]
+            yield from squared(name, cell, parts)
+    for name, make, options, large in robust.cells():
+        if wanted(name) and (everything or not large):
+            yield other_losses(name, make, options)
+
+
+def main(arguments):
+    """Print the tables, then geometric means of the ratios."""
     warnings.simplefilter("ignore")  # of models that do not converge: the excess tells
+    parts = [argument for argument in arguments if argument != "--all"]
     for make in (partial(dense, 50, 60), partial(sparse, 60, 50, 5)):
         measure(*make(), "l1", 10)  # imports and compilers
-    print("| data | ours | objective above the best; time in units of ours |\n|---|---|---|")
-    ratios = {}
-    for cell, arguments in CELLS.items():
-        if parts and not any(part in cell for part in parts):
-            continue
-        for seconds in squared(cell, *arguments):
-            for name in seconds.keys() - {OURS}:
-                ratios.setdefault(name, []).append(seconds[name] / seconds[OURS])
-    for name, make, options in robust.cells():
-        if parts and not any(part in name for part in parts):
-            continue
-        X, y = make()
-        seconds, excess = robust.measure(name, X, y, options)
-        del seconds["sum"]
-        row(f"{name} {X.shape[0]} x {X.shape[1]}", seconds, excess, {})
-    for name, found in sorted(ratios.items()):
-        print(f"geometric mean, {name}: {np.exp(np.mean(np.log(found))):.2f} x")
+    lines, ratios = [], {}
+    wanted = lambda name: not parts or any(part in name for part in parts)  # noqa: E731
+    for row, seconds in rows(wanted, "--all" in arguments):
+        lines.append(row)
+        for name in seconds.keys() - {OURS}:
+            ratios.setdefault(name, []).append(seconds[name] / seconds[OURS])
+    print("| objective | rows x columns | ours | time of others / ours |\n|---|---|---|---|")
+    print("\n".join(lines))
+    means = [
+        f"{name} {compare.short(np.exp(np.mean(np.log(found))))}"
+        for name, found in sorted(ratios.items())
+    ]
+    print(f"| geometric means | | | {', '.join(means)} |\n\n{compare.machine(threads=1)}")
 
 
 if __name__ == "__main__":
