@@ -4,9 +4,16 @@
 
 Each row has one or two sides, of which each has a multiplier m between bounds, and the slacks u and
 v of these. Arrays of the bounds have one row for all rows, or one for each.
+
+`evaluate_pieces` is that of a semismooth Newton step, where multipliers follow the residuals.
 """
 
-from libc.math cimport INFINITY, NAN, fmax, fmin, frexp
+from libc.math cimport INFINITY, NAN, fabs, fmax, fmin
+from libc.string cimport memcpy
+
+from sklearn_sgdlin.kernels.common cimport Loss, clip, unaliased, vectorised_void
+
+import numpy as np
 
 
 cdef struct Side:                   # of a row, at a point that is inside its bounds
@@ -105,6 +112,19 @@ cdef tuple lengths(Longest longest):
     return longest.slack, longest.multiplier
 
 
+cdef inline void count(double residual, double weight, double[::1] histogram) noexcept nogil:
+    """Add a weight at the power of two above the size of a residual, from 0 on.
+
+    The exponent is read off the bits of the number, which takes a third of the time of `frexp`.
+    """
+    cdef unsigned long long bits
+    cdef Py_ssize_t place = 0
+    memcpy(&bits, &residual, sizeof(double))
+    if residual != 0:
+        place = <Py_ssize_t> ((bits >> 52) & 0x7ff) - 1022 + histogram.shape[0] // 2
+    histogram[place] += weight
+
+
 def evaluate(Sides sides, const double[::1] residual, const double[::1] weight,
              double[::1] curvature, double[:, ::1] slopes, double[::1] histogram):
     """Write weighted curvatures, multipliers and what an affine step adds to them.
@@ -116,8 +136,7 @@ def evaluate(Sides sides, const double[::1] residual, const double[::1] weight,
     cost, gap, complementarity : float
         Weighted sums over rows.
     """
-    cdef Py_ssize_t i, j, half = histogram.shape[0] // 2
-    cdef int exponent
+    cdef Py_ssize_t i, j
     cdef Side side
     cdef double outside, best, lower, upper, compliance = sides.compliance
     cdef double cost = 0, gap = 0, complementarity = 0, of_row, gap_of_row, pairs
@@ -150,11 +169,7 @@ def evaluate(Sides sides, const double[::1] residual, const double[::1] weight,
             complementarity += weight[i] * pairs
             curvature[i] = weight[i] * total
             slopes[0, i], slopes[1, i] = weight[i] * multiplier, weight[i] * change
-            exponent = 0
-            if residual[i] != 0:
-                frexp(residual[i], &exponent)
-                exponent += half
-            histogram[exponent] += weight[i]
+            count(residual[i], weight[i], histogram)
     return cost, gap, complementarity
 
 
@@ -230,3 +245,81 @@ def correct(Sides sides, const double[::1] affine_response, const double[::1] re
                 steps[0, i, j] = step.multiplier
                 steps[1, i, j], steps[2, i, j] = step.upper_slack, step.lower_slack
     return lengths(longest)
+
+
+cdef struct PieceSums:              # of rows, see `evaluate_pieces`
+    double size
+    double value
+    Py_ssize_t n_changed
+
+
+cdef vectorised_void write_pieces(Loss loss, Py_ssize_t n_rows, const double* residual,
+                                  const double* weight, double share, unsigned char* curved,
+                                  unaliased slope, unaliased change,
+                                  PieceSums* sums) noexcept nogil:
+    cdef double e, h, outside, multiplier, clipped, curvature = 1 / loss.compliance
+    cdef double size = 0, value = 0, changed = 0
+    cdef Py_ssize_t i
+    cdef bint now
+    for i in range(n_rows):
+        e = residual[i]
+        h = share if weight == NULL else share * weight[i]
+        outside = e - clip(e, -loss.dead_zone, loss.dead_zone)
+        multiplier = outside * curvature
+        clipped = clip(multiplier, loss.lower, loss.upper)
+        now = (multiplier == clipped) & ((loss.dead_zone == 0) | (outside != 0))
+        size += h * fabs(e)
+        value += h * clipped * (outside - loss.compliance / 2 * clipped)
+        slope[i] = h * clipped
+        change[i] = (now - <int> curved[i]) * (h * curvature)
+        changed += change[i] != 0
+        curved[i] = now
+    sums.size, sums.value, sums.n_changed = size, value, <Py_ssize_t> changed
+
+
+def evaluate_pieces(loss, const double[::1] y, const double[::1] prediction, weights, curved,
+                    double[::1] residual, double[:, ::1] vectors, double[::1] histogram):
+    """Write residuals, weighted multipliers, and how the weighted curvatures have changed.
+
+    Parameters
+    ----------
+    loss : Loss
+        With a compliance.
+    y, prediction : array of shape (n_rows,)
+    weights : (sample_weight, total)
+        None for weights of one; each is divided by the total.
+    curved : array of shape (n_rows,), bool
+        Whether each residual was in a curved piece of the loss; overwritten by whether it is.
+    residual : array of shape (n_rows,)
+    vectors : array of shape (2, n_rows)
+        For the multipliers, and the changes of the curvatures.
+    histogram : array
+        The weights of residuals by the power of two above their size are added to it, where the
+        loss is bounded.
+
+    Returns
+    -------
+    size, value : float
+        Weighted sums of absolute residuals and of losses.
+    n_changed : int
+        Number of rows whose curvature has changed.
+    """
+    cdef const double[::1] sample_weight = weights[0]
+    cdef const double* weight = NULL
+    cdef double share = 1 / <double> weights[1]
+    cdef unsigned char[::1] before = curved.view(np.uint8)
+    cdef Py_ssize_t i, n_rows = y.shape[0]
+    cdef PieceSums sums
+    cdef Loss c_loss
+    c_loss.dead_zone, c_loss.compliance, c_loss.lower, c_loss.upper = loss
+    if weights[0] is not None:
+        weight = &sample_weight[0]
+    with nogil:
+        for i in range(n_rows):
+            residual[i] = y[i] - prediction[i]
+        write_pieces(c_loss, n_rows, &residual[0], weight, share, &before[0], &vectors[0, 0],
+                     &vectors[1, 0], &sums)
+        if c_loss.lower > -INFINITY or c_loss.upper < INFINITY:
+            for i in range(n_rows):
+                count(residual[i], share if weight == NULL else share * weight[i], histogram)
+    return sums.size, sums.value, sums.n_changed

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.kkt import evaluate_pieces
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver
 from .base import EpochResult, Solver
 from .duality_gap import DualityGap, typical_objective
 from .interior_point import GAP_ROUNDING, SUM_ROUNDING, InteriorPoint
 from .kkt import row_chunks
-from .multipliers import N_EXPONENTS, residual_exponent
+from .multipliers import N_EXPONENTS
 from .newton_system import NewtonSystem, RoundingError, factorize_damped, require_finite
 from .predictor_corrector import DUAL_RESIDUAL
 from .row_selection import sampled_rows
@@ -96,35 +97,27 @@ def newton_sums(rows, theta, loss, total_weight):
 
     The Hessian is that of the rows whose curvature has changed since the last call.
     """
-    pieces = rows.memory.get(PIECES)
-    if pieces is None:
-        n_rows = rows.n_rows
-        pieces = Pieces(np.empty(n_rows), np.empty(n_rows), np.zeros(n_rows, dtype=bool))
-        rows.memory[PIECES] = pieces
-    size = value = slope = hessian = 0.0
-    n_changed = 0
-    histogram = np.zeros(N_EXPONENTS)
-    for part, z, y, weight in row_chunks(rows):
-        residual, share = y - z @ theta, weight / total_weight
-        pieces.before[part], pieces.residual[part] = pieces.residual[part], residual
-        outside = loss.outside(residual)
-        multiplier = outside / loss.compliance
-        clipped = np.clip(multiplier, loss.lower, loss.upper)
-        curved = (multiplier == clipped) & (outside != 0 if loss.dead_zone > 0 else True)
-        size += share @ np.abs(residual)
-        value += share @ (clipped * (outside - loss.compliance / 2 * clipped))
-        slope += z.rmatvec(share * clipped)
-        change = (curved.astype(np.int8) - pieces.curved[part]) * (share / loss.compliance)
-        changed = np.flatnonzero(change)
-        n_changed += len(changed)
-        if len(changed) < FEW_CURVED * len(change):
-            hessian += z.take(changed).gram(change[changed]) if len(changed) else 0.0
-        else:
-            hessian += z.gram(change)
-        pieces.curved[part] = curved
-        if np.isfinite(loss.bound):
-            exponent = residual_exponent(residual)
-            histogram += np.bincount(exponent, weights=share, minlength=N_EXPONENTS)
+    n_rows = rows.n_rows
+    if PIECES not in rows.memory:
+        none_curved = np.zeros(n_rows, dtype=bool)
+        rows.memory[PIECES] = Pieces(np.empty(n_rows), np.empty(n_rows), none_curved)
+    before, residual, curved = rows.memory[PIECES]
+    rows.memory[PIECES] = Pieces(residual, before, curved)
+    sums, slope, hessian, histogram = np.zeros(3), 0.0, 0.0, np.zeros(N_EXPONENTS)
+    start = 0
+    for z, y, weight in rows.chunks():
+        part = slice(start, start + len(y))
+        start, vectors, share = part.stop, np.empty((2, len(y))), (weight, total_weight)
+        arrays = curved[part], residual[part], vectors, histogram
+        *added, n_changed = evaluate_pieces(loss, y, z @ theta, share, *arrays)
+        sums += *added, n_changed
+        slope += z.rmatvec(vectors[0])
+        if n_changed >= FEW_CURVED * len(y):
+            hessian += z.gram(vectors[1])
+        elif n_changed:
+            changed = np.flatnonzero(vectors[1])
+            hessian += z.take(changed).gram(vectors[1, changed])
+    size, value, n_changed = sums.tolist()
     return PieceSums(size, value, histogram, slope, hessian, n_changed)
 
 
