@@ -6,7 +6,9 @@ Each row has one or two sides, of which each has a multiplier m between bounds, 
 v of these. Arrays of the bounds have one row for all rows, or one for each.
 """
 
-from libc.math cimport INFINITY, NAN, fmax, fmin, frexp
+from libc.math cimport INFINITY, NAN, fmax, fmin
+
+from sklearn_sgdlin.kernels.common cimport count
 
 
 cdef struct Side:                   # of a row, at a point that is inside its bounds
@@ -116,8 +118,7 @@ def evaluate(Sides sides, const double[::1] residual, const double[::1] weight,
     cost, gap, complementarity : float
         Weighted sums over rows.
     """
-    cdef Py_ssize_t i, j, half = histogram.shape[0] // 2
-    cdef int exponent
+    cdef Py_ssize_t i, j
     cdef Side side
     cdef double outside, best, lower, upper, compliance = sides.compliance
     cdef double cost = 0, gap = 0, complementarity = 0, of_row, gap_of_row, pairs
@@ -150,11 +151,7 @@ def evaluate(Sides sides, const double[::1] residual, const double[::1] weight,
             complementarity += weight[i] * pairs
             curvature[i] = weight[i] * total
             slopes[0, i], slopes[1, i] = weight[i] * multiplier, weight[i] * change
-            exponent = 0
-            if residual[i] != 0:
-                frexp(residual[i], &exponent)
-                exponent += half
-            histogram[exponent] += weight[i]
+            count(residual[i], weight[i], histogram)
     return cost, gap, complementarity
 
 

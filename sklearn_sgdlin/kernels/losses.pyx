@@ -5,9 +5,11 @@
 All arrays have one number for each row. A loss is its four numbers.
 """
 
-from libc.math cimport fabs, frexp, sqrt
+from libc.math cimport INFINITY, fabs, sqrt
 
-from .common cimport Loss, clip
+from sklearn_sgdlin.kernels.common cimport Loss, clip, count, unaliased, vectorised_void
+
+import numpy as np
 
 
 cdef inline Loss read_loss(loss) except *:
@@ -31,48 +33,81 @@ cdef inline double value_of(Loss* loss, double outside, double multiplier) noexc
     return multiplier * (outside - loss.compliance / 2 * multiplier)
 
 
-cdef inline void count(double[::1] histogram, double residual, double weight) noexcept nogil:
-    """Add a weight to that of the power of two above the size of a residual."""
-    cdef int exponent = 0
-    if residual != 0:
-        frexp(residual, &exponent)
-        exponent += histogram.shape[0] // 2
-    histogram[exponent] += weight
+cdef struct PieceSums:              # of rows, see `evaluate`
+    double size
+    double value
+    Py_ssize_t n_changed
 
 
-def evaluate(loss, const double[::1] residual, const double[::1] weight,
-             unsigned char[::1] curved, double[::1] slope, double[::1] change,
-             double[::1] histogram):
-    """Write weighted multipliers, and curvatures less those of before, of a loss with compliance.
+cdef vectorised_void write_pieces(Loss loss, Py_ssize_t n_rows, const double* residual,
+                                  const double* weight, double share, unsigned char* curved,
+                                  unaliased slope, unaliased change,
+                                  PieceSums* sums) noexcept nogil:
+    cdef double e, h, outside, multiplier, clipped, curvature = 1 / loss.compliance
+    cdef double size = 0, value = 0, changed = 0
+    cdef Py_ssize_t i
+    cdef bint now
+    for i in range(n_rows):
+        e = residual[i]
+        h = share if weight == NULL else share * weight[i]
+        outside = outside_of(&loss, e)
+        multiplier = outside * curvature
+        clipped = clip(multiplier, loss.lower, loss.upper)
+        now = (multiplier == clipped) & ((loss.dead_zone == 0) | (outside != 0))
+        size += h * fabs(e)
+        value += h * value_of(&loss, outside, clipped)
+        slope[i] = h * clipped
+        change[i] = (now - <int> curved[i]) * (h * curvature)
+        changed += change[i] != 0
+        curved[i] = now
+    sums.size, sums.value, sums.n_changed = size, value, <Py_ssize_t> changed
 
-    Which rows are in a curved piece of the loss is read and written. The weights of residuals by
-    the power of two above their size are added to the histogram.
+
+def evaluate(loss, const double[::1] y, const double[::1] prediction, weights, curved,
+             double[::1] residual, double[:, ::1] vectors, double[::1] histogram):
+    """Write residuals, weighted multipliers, and how the weighted curvatures have changed.
+
+    Parameters
+    ----------
+    loss : Loss
+        With a compliance.
+    y, prediction : array of shape (n_rows,)
+    weights : (sample_weight, total)
+        None for weights of one; each is divided by the total.
+    curved : array of shape (n_rows,), bool
+        Whether each residual was in a curved piece of the loss; overwritten by whether it is.
+    residual : array of shape (n_rows,)
+    vectors : array of shape (2, n_rows)
+        For the multipliers, and the changes of the curvatures.
+    histogram : array
+        The weights of residuals by the power of two above their size are added to it, where the
+        loss is bounded.
 
     Returns
     -------
     size, value : float
-        Weighted sums of the absolute residuals and of the loss.
+        Weighted sums of absolute residuals and of losses.
     n_changed : int
-        Rows whose curvature has changed.
+        Number of rows whose curvature has changed.
     """
+    cdef const double[::1] sample_weight = weights[0]
+    cdef const double* weight = NULL
+    cdef double share = 1 / <double> weights[1]
+    cdef unsigned char[::1] before = curved.view(np.uint8)
+    cdef Py_ssize_t i, n_rows = y.shape[0]
+    cdef PieceSums sums
     cdef Loss c_loss = read_loss(loss)
-    cdef Py_ssize_t i, n_changed = 0
-    cdef double outside, multiplier, size = 0, value = 0
-    cdef int now
+    if weights[0] is not None:
+        weight = &sample_weight[0]
     with nogil:
-        for i in range(residual.shape[0]):
-            outside = outside_of(&c_loss, residual[i])
-            multiplier = multiplier_of(&c_loss, outside)
-            now = multiplier == outside / c_loss.compliance
-            now &= c_loss.dead_zone == 0 or outside != 0
-            size += weight[i] * fabs(residual[i])
-            value += weight[i] * value_of(&c_loss, outside, multiplier)
-            slope[i] = weight[i] * multiplier
-            change[i] = (now - <int> curved[i]) * (weight[i] / c_loss.compliance)
-            n_changed += now != curved[i]
-            curved[i] = now
-            count(histogram, residual[i], weight[i])
-    return size, value, n_changed
+        for i in range(n_rows):
+            residual[i] = y[i] - prediction[i]
+        write_pieces(c_loss, n_rows, &residual[0], weight, share, &before[0], &vectors[0, 0],
+                     &vectors[1, 0], &sums)
+        if c_loss.lower > -INFINITY or c_loss.upper < INFINITY:
+            for i in range(n_rows):
+                count(residual[i], share if weight == NULL else share * weight[i], histogram)
+    return sums.size, sums.value, sums.n_changed
 
 
 def select(loss, const double[::1] residual, const double[::1] weight,
@@ -103,7 +138,7 @@ def select(loss, const double[::1] residual, const double[::1] weight,
             if left_out[i]:
                 slope[i] = weight[i] * multiplier[i]
                 value += weight[i] * value_of(&c_loss, outside, multiplier[i])
-                count(histogram, residual[i], weight[i])
+                count(residual[i], weight[i], histogram)
     return value
 
 

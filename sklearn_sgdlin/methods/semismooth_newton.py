@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.losses import evaluate
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver
 from .base import EpochResult, Solver
 from .duality_gap import DualityGap, typical_objective
@@ -61,7 +60,7 @@ class Pieces(NamedTuple):
     Attributes
     ----------
     residual, before : ndarray of shape (n_rows,)
-    curved : ndarray of shape (n_rows,), uint8
+    curved : ndarray of shape (n_rows,), bool
         Whether the residual is in a piece of the loss with curvature.
     """
 
@@ -101,25 +100,26 @@ def newton_sums(rows, theta, loss, total_weight):
 
     The Hessian is that of the rows whose curvature has changed since the last call.
     """
-    pieces = rows.memory.get(PIECES)
-    if pieces is None:
-        n_rows = rows.n_rows
-        pieces = Pieces(np.empty(n_rows), np.empty(n_rows), np.zeros(n_rows, dtype=np.uint8))
-        rows.memory[PIECES] = pieces
+    n_rows = rows.n_rows
+    if PIECES not in rows.memory:
+        none_curved = np.zeros(n_rows, dtype=bool)
+        rows.memory[PIECES] = Pieces(np.empty(n_rows), np.empty(n_rows), none_curved)
+    before, residual, curved = rows.memory[PIECES]
+    rows.memory[PIECES] = Pieces(residual, before, curved)
     sums, slope, hessian, histogram = np.zeros(3), 0.0, 0.0, np.zeros(N_EXPONENTS)
-    for part, z, y, weight in row_chunks(rows):
-        pieces.before[part] = pieces.residual[part]
-        residual = pieces.residual[part] = y - z @ theta
-        multiplier, change = np.empty((2, len(residual)))
-        of_rows = residual, weight / total_weight, pieces.curved[part], multiplier, change
-        *added, n_changed = evaluate(loss, *of_rows, histogram)
+    start = 0
+    for z, y, weight in rows.chunks():
+        part = slice(start, start + len(y))
+        start, vectors, share = part.stop, np.empty((2, len(y))), (weight, total_weight)
+        arrays = curved[part], residual[part], vectors, histogram
+        *added, n_changed = losses.evaluate(loss, y, z @ theta, share, *arrays)
         sums += *added, n_changed
-        slope += z.rmatvec(multiplier)
-        if n_changed < FEW_CURVED * len(change):
-            changed = np.flatnonzero(change)
-            hessian += z.take(changed).gram(change[changed]) if len(changed) else 0.0
-        else:
-            hessian += z.gram(change)
+        slope += z.rmatvec(vectors[0])
+        if n_changed >= FEW_CURVED * len(y):
+            hessian += z.gram(vectors[1])
+        elif n_changed:
+            changed = np.flatnonzero(vectors[1])
+            hessian += z.take(changed).gram(vectors[1, changed])
     size, value, n_changed = sums.tolist()
     return PieceSums(size, value, histogram, slope, hessian, n_changed)
 
