@@ -63,11 +63,14 @@ class Pieces(NamedTuple):
     residual, before : ndarray of shape (n_rows,)
     curved : ndarray of shape (n_rows,), uint8
         Whether the residual is in a piece of the loss with curvature.
+    share : ndarray of shape (n_rows,)
+        Of the weight of all partitions.
     """
 
     residual: np.ndarray
     before: np.ndarray
     curved: np.ndarray
+    share: np.ndarray
 
 
 class PieceSums(NamedTuple):
@@ -103,15 +106,15 @@ def newton_sums(rows, theta, loss, total_weight):
     """
     pieces = rows.memory.get(PIECES)
     if pieces is None:
-        n_rows = rows.n_rows
-        pieces = Pieces(np.empty(n_rows), np.empty(n_rows), np.zeros(n_rows, dtype=np.uint8))
-        rows.memory[PIECES] = pieces
+        weight = np.ones(rows.n_rows) if rows.sample_weight is None else rows.sample_weight
+        residuals, curved = np.empty((2, rows.n_rows)), np.zeros(rows.n_rows, dtype=np.uint8)
+        pieces = rows.memory[PIECES] = Pieces(*residuals, curved, weight / total_weight)
     sums, slope, hessian, histogram = np.zeros(3), 0.0, 0.0, np.zeros(N_EXPONENTS)
-    for part, z, y, weight in row_chunks(rows):
+    for part, z, y, _ in row_chunks(rows):
         pieces.before[part] = pieces.residual[part]
         residual = pieces.residual[part] = y - z @ theta
         multiplier, change = np.empty((2, len(residual)))
-        of_rows = residual, weight / total_weight, pieces.curved[part], multiplier, change
+        of_rows = residual, pieces.share[part], pieces.curved[part], multiplier, change
         *added, n_changed = evaluate(loss, *of_rows, histogram)
         sums += *added, n_changed
         slope += z.rmatvec(multiplier)
@@ -199,8 +202,8 @@ class SemismoothNewton(Solver):
         best = EpochResult(theta, value, None)
         for _ in range(MAX_STEPS):
             try:
-                slope = require_finite(system.slope - self.objective.l2 * theta)
-                step = factorize_damped(require_finite(self.hessian), self.objective.l2)(slope)
+                slope = system.slope - self.objective.l2 * theta
+                step = factorize_damped(self.hessian, self.objective.l2)(slope)
                 require_finite(step)
                 decrease, distance = slope @ step, None
                 if decrease <= max(CERTIFIED_DECREASE * self.tol**2, NEWTON_ROUNDING) * value:
