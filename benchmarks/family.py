@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_sgdlin import SGDLinearRegressor
 
-OURS = "ours"
-BUDGET, MOST = 2.0, 7  # seconds, and runs, of each
+OURS, SUM = "ours", "`X.sum()`"
+BUDGET, MOST = 1.0, 5  # seconds, and runs, of each
 EXACT_ENTRIES = 2_000_000  # of X up to which zeros are compared
 SAME = 1e-4  # excess of the objective that is not shown in the second table
 RATIO = 0.5  # of l1 in elastic nets
@@ -119,7 +119,7 @@ def models(penalty, alpha):
             OURS: SGDLinearRegressor(positive=True, random_state=0),
             "LinearRegression": LinearRegression(positive=True),
             "nnls": NonNegative(factorise=False),
-            "nnls of Cholesky factor": NonNegative(factorise=True),
+            "nnls of the Cholesky factor": NonNegative(factorise=True),
         }
     found = {OURS: SGDLinearRegressor(penalty=penalty, alpha=alpha, random_state=0)}
     options = {"alpha": alpha}
@@ -164,27 +164,56 @@ def detail(cell, seconds, excess, zeros, note=""):
     """Print a row of the first table."""
     peers = []
     for name in seconds:
+        if name == SUM:
+            continue
         facts = [f"{excess[name]:.0e}"] if name in excess else []
         facts += [f"{zeros[name]} zeros"] if name in zeros else []
         peers.append(f"{name} ({', '.join(facts) or 'another objective'})")
     print(f"| {cell} | {'; '.join(peers)}{note} |", file=sys.stderr, flush=True)
 
 
-def line(objective, shape, seconds, excess, note=""):
-    """Return a row of the second table."""
-    ms = np.format_float_positional(1e3 * seconds[OURS], precision=3, fractional=False, trim="-")
-    peers = []
-    for name in seconds.keys() - {OURS}:
-        above = excess.get(name, 0.0)
+class Result(NamedTuple):
+    """What has been measured in a row of the first table.
+
+    Attributes
+    ----------
+    objective, shape : str
+    seconds, excess : dict of float by model
+    """
+
+    objective: str
+    shape: str
+    seconds: dict
+    excess: dict
+
+    def times(self, name):
+        """Return the time of a model in units of ours, as text."""
+        if name not in self.seconds:
+            return "-"
+        ratio, above = self.seconds[name] / self.seconds[OURS], self.excess.get(name, 0.0)
+        if name == SUM:
+            return f"1/{compare.short(1 / ratio)}"
         above = f" ({compare.short(100 * above)} % above)" if above > SAME else ""
-        peers.append((name, f"{name} {compare.short(seconds[name] / seconds[OURS])}{above}"))
-    order = list(seconds)
-    peers = ", ".join(text for name, text in sorted(peers, key=lambda p: order.index(p[0])))
-    return f"| {objective} | {shape} | {ms} ms | {peers}{note} |"
+        return compare.short(ratio) + above
+
+
+def line(results):
+    """Return a row of the second table: an objective, and several data sets in their order."""
+    names = list(dict.fromkeys(name for result in results for name in result.seconds))
+    names.remove(OURS)
+    shapes = "; ".join(result.shape for result in results)
+    ms = ", ".join(compare.short(1e3 * result.seconds[OURS]) for result in results)
+    peers = [f"{name} {', '.join(result.times(name) for result in results)}" for name in names]
+    return f"| {results[0].objective} | {shapes} | {ms} | {'; '.join(peers)} |"
+
+
+def shape_of(X):
+    """Return the numbers of rows and columns as text."""
+    return f"{X.shape[0]:,} x {X.shape[1]:,}{' CSR' if issparse(X) else ''}"
 
 
 def squared(name, cell, parts):
-    """Yield rows of the second table for squared error, with seconds."""
+    """Yield the `Result` of squared error with each of some alphas."""
     X, y = cell.make()
     for part in parts:
         alpha, seconds, found = measure(X, y, cell.penalty, part)
@@ -199,26 +228,24 @@ def squared(name, cell, parts):
             note = f"; {differ} differ"
         objective = cell.penalty
         if objective != "positive":
-            objective += f", {'1/' if part > 1 else ''}{part} of the largest alpha"
+            objective += f", largest alpha / {part}"
         detail(f"{name} / {part}", seconds, excess, zeros, note)
-        shape = f"{X.shape[0]:,} x {X.shape[1]:,}{', CSR' if issparse(X) else ''}"
-        yield line(objective, shape, seconds, excess), seconds
+        yield Result(objective, shape_of(X), seconds, excess)
 
 
 def other_losses(name, make, options):
-    """Return a row of the second table for another loss, with seconds."""
+    """Return the `Result` of another loss."""
     X, y = make()
     seconds, excess = robust.measure(name, X, y, options)
-    note, sums = "", seconds.pop("sum")
-    if len(seconds) == 1:  # others would take minutes
-        note = f"`X.sum()` 1/{seconds[OURS] / sums:.0f}"
-    shape = f"{X.shape[0]:,} x {X.shape[1]:,}{', CSR' if issparse(X) else ''}"
-    detail(f"{name} {shape}", seconds, excess, {})
-    return line(name, shape, seconds, excess, note), seconds
+    sums = seconds.pop("sum")
+    if "quantile" in name:
+        seconds[SUM] = sums
+    detail(f"{name} {shape_of(X)}", seconds, excess, {})
+    return Result(name, shape_of(X), seconds, excess)
 
 
-def rows(wanted, everything):
-    """Yield the rows of the second table and the seconds of each."""
+def measured(wanted, everything):
+    """Yield the `Result` of each cell."""
     for name, cell in cells().items():
         if wanted(name) and (everything or not cell.large):
             parts = cell.parts if everything else [p for p in cell.parts if p == 10]
@@ -232,16 +259,18 @@ def main(arguments):
     """Print the tables, then geometric means of the ratios."""
     warnings.simplefilter("ignore")  # of models that do not converge: the excess tells
     parts = [argument for argument in arguments if argument != "--all"]
-    for make in (partial(dense, 50, 60), partial(sparse, 60, 50, 5)):
-        measure(*make(), "l1", 10)  # imports and compilers
-    lines, ratios = [], {}
+    groups, ratios = {}, {}
     wanted = lambda name: not parts or any(part in name for part in parts)  # noqa: E731
-    for row, seconds in rows(wanted, "--all" in arguments):
-        lines.append(row)
-        for name in seconds.keys() - {OURS}:
-            ratios.setdefault(name, []).append(seconds[name] / seconds[OURS])
-    print("| objective | rows x columns | ours | time of others / ours |\n|---|---|---|---|")
-    print("\n".join(lines))
+    if any(wanted(name) for name, cell in cells().items() if cell.penalty != "positive"):
+        for make in (partial(dense, 50, 60), partial(sparse, 60, 50, 5)):
+            measure(*make(), "l1", 10)  # imports and compilers
+    for result in measured(wanted, "--all" in arguments):
+        groups.setdefault(result.objective, []).append(result)
+        print(line([result]), file=sys.stderr, flush=True)
+        for name in result.seconds.keys() - {OURS, SUM}:
+            ratios.setdefault(name, []).append(result.seconds[name] / result.seconds[OURS])
+    print("| objective | rows x columns | ours, ms | time of others / ours |\n|---|---|---|---|")
+    print("\n".join(map(line, groups.values())))
     means = [
         f"{name} {compare.short(np.exp(np.mean(np.log(found))))}"
         for name, found in sorted(ratios.items())

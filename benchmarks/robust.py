@@ -20,10 +20,11 @@ from timing import medians
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.model.loss import make_loss
 
-BUDGET = 3.0  # seconds for each model of a cell
+BUDGET = 1.0  # seconds for each model of a cell
 HUBER = 1.35
 AS_GOOD = 1e-4  # excess of an objective that counts as none
 LARGE_ROWS = 1_000_000
+HIGHS_ROWS = 10_000  # of more, QuantileRegressor would take minutes
 
 
 def plain_newton(X, y, epsilon, steps=50):
@@ -109,7 +110,7 @@ def cells():
     """Yield name, maker of the data, options of the loss, and whether the data are large."""
     for make in (diabetes, lambda: normal(50_000, 50), lambda: normal(500_000, 20)):
         yield "huber", make, {"loss": "huber"}, False
-    yield "quantile", diabetes, {"loss": "quantile"}, False
+    yield "quantile 0.5", diabetes, {"loss": "quantile"}, False
     for size in ((500_000, 20), (2_000_000, 10)):
         for level in (0.5, 0.05):
             options = {"loss": "quantile", "quantile": level}
@@ -135,7 +136,7 @@ def measure(name, X, y, options):
         huber = make_pipeline(StandardScaler(), HuberRegressor(alpha=0.0))
         models["HuberRegressor"] = lambda: model_of(huber.fit(X, y))
         models["plain Newton"] = lambda: plain_newton(X, y, options["epsilon"])
-    elif name == "quantile":
+    elif "quantile" in name and len(y) < HIGHS_ROWS:
         quantile = make_pipeline(StandardScaler(), QuantileRegressor(alpha=0.0))
         models["QuantileRegressor"] = lambda: model_of(quantile.fit(X, y))
     elif standardised is not None or issparse(X):
@@ -156,6 +157,6 @@ def measure(name, X, y, options):
     if name == "epsilon_insensitive" and values["LinearSVR"] > least * (1 + AS_GOOD):
         as_good = svr_as_good(X, y, options, least)
         if as_good is not None:
-            seconds["LinearSVR at our objective"], model = as_good
-            values["LinearSVR at our objective"] = objective(X, y, options, model)
+            seconds["LinearSVR as good"], model = as_good
+            values["LinearSVR as good"] = objective(X, y, options, model)
     return seconds, {key: value / least - 1 for key, value in values.items()}

@@ -159,11 +159,14 @@ def move_rows(partition, lengths):
 
 def row_chunks(partition):
     """Yield slices of rows, the rows as an operator, their targets and their weights."""
-    start = 0
+    start, ones = 0, None
     for z, target, weight in partition.chunks():
         part = slice(start, start + len(target))
         start = part.stop
-        yield part, z, target, np.ones(len(target)) if weight is None else weight
+        if weight is None:
+            ones = np.ones(len(target)) if ones is None else ones
+            weight = ones[: len(target)]
+        yield part, z, target, weight
 
 
 def _with_linear_loss(system, linear, theta):

@@ -80,7 +80,7 @@ class PrimalDualIterate:
         row_kkt = RowKKT(rows, MultiplierBounds.from_loss(loss), matrix) if bounded else None
         self.data = row_kkt or self.smooth_rows
         self.conditions = [side for side in (row_kkt, self.penalty) if side is not None]
-        self.first_complementarity = None
+        self.first_complementarity = self.evaluated = None
         self._initialize()
 
     def _initialize(self):
@@ -109,9 +109,12 @@ class PrimalDualIterate:
     def evaluate(self):
         """Return the objective, and an upper bound of what it is above the least.
 
-        The Newton system and its affine step are kept for `step`.
+        The Newton system and its affine step are kept for `step`. A model that has been evaluated
+        is not evaluated again where its rows are in the Newton system one by one.
         """
         theta, l2 = self.theta, self.objective.l2
+        if self.evaluated is theta and self.smooth_rows is None:
+            return self.value, self.gap
         data = system = self.data.newton_system(theta)
         hessian, diagonal = data.hessian, l2
         if self.penalty is not None:
@@ -133,7 +136,9 @@ class PrimalDualIterate:
         value = self.value = data.value + penalty
         met = min(len(theta) / self.rows.n_rows, 1.0)
         self.typical_value = typical_objective(self.objective.loss, met, data, penalty)
-        return value, self.certificate.bound(theta, self.affine_step, data, value)
+        self.gap = self.certificate.bound(theta, self.affine_step, data, value)
+        self.evaluated = theta
+        return value, self.gap
 
     def _solver(self, hessian, diagonal):
         """Return a function that solves with the Hessian of rows and that of the penalty."""

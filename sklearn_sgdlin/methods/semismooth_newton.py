@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels import losses
 from ..linalg.factorization import PIVOT_RATIO, cholesky_solver
 from .base import EpochResult, Solver
 from .duality_gap import DualityGap, typical_objective
@@ -199,8 +200,8 @@ class SemismoothNewton(Solver):
         best = EpochResult(theta, value, None)
         for _ in range(MAX_STEPS):
             try:
-                slope = require_finite(system.slope - self.objective.l2 * theta)
-                step = factorize_damped(require_finite(self.hessian), self.objective.l2)(slope)
+                slope = system.slope - self.objective.l2 * theta
+                step = factorize_damped(self.hessian, self.objective.l2)(slope)
                 require_finite(step)
                 decrease, distance = slope @ step, None
                 if decrease <= max(CERTIFIED_DECREASE * self.tol**2, NEWTON_ROUNDING) * value:
