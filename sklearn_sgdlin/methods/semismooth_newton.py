@@ -48,7 +48,8 @@ SAMPLE_ROWS = 100
 MIN_ROWS_PER_SAMPLE = 4
 
 # That decrement on the sample, whose optimum is off by about a hundredth of the objective anyway.
-# At 1e-26 it takes up to 1.4 times the steps, and as many on all rows; at 1e-2, more on these.
+# At 1e-26 it takes up to 1.5 times the evaluations, and as many follow on all rows; at 1e-2 there
+# are fewer, and on all rows sometimes one more, sometimes one less.
 SAMPLE_DECREMENT = 1e-3
 
 # Share of the rows that lie in a curved piece below which they are taken out to be summed up.
