@@ -399,10 +399,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     scaled columns, and copies of a column have equal coefficients.
 
     Rows of large data are read in as many threads as BLAS may use; meanwhile BLAS runs in one
-    thread. The model is the same to the last bit for any number of threads. Compiled loops release
-    the global interpreter lock, and with fewer than 2048 columns BLAS runs in one thread during all
-    of `fit`, so that fits in several threads or processes do not wait for each other. A limit that
-    another thread has set by :mod:`threadpoolctl` is not changed.
+    thread. Compiled loops release the global interpreter lock, and with fewer than 2048 columns
+    BLAS runs in one thread during all of `fit`, so that the model is the same to the last bit for
+    any number of threads, and fits in several threads or processes do not wait for each other. A
+    limit that another thread has set by :mod:`threadpoolctl` is not changed.
 
     For callbacks set by `set_callbacks`, each epoch of `fit` is a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped at that point. A callback that

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
 
 from sklearn_sgdlin import SGDLinearRegressor, _solvers
 from sklearn_sgdlin._tuning import Tuning
@@ -14,7 +15,13 @@ from sklearn_sgdlin.data.csr import make_rows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.sorted_csc import SortedColumns
 from sklearn_sgdlin.linalg.blocks import chunk_rows
-from sklearn_sgdlin.methods.row_system import BLOCK_COLUMNS, DenseKernel, RowSystem
+from sklearn_sgdlin.methods.row_system import (
+    BLOCK_COLUMNS,
+    MIN_THREADED_ROWS,
+    DenseKernel,
+    RowSystem,
+    add_lower_products,
+)
 from sklearn_sgdlin.methods.sparse_dual import SparseKernel
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.scaling import Scaling
@@ -402,3 +409,14 @@ def test_columns_are_not_copied_all_at_once(rng, repeated):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < X.nbytes
+
+
+def test_matrix_of_many_rows_is_the_same_on_any_number_of_threads(rng):
+    z, found = rng.normal(size=(MIN_THREADED_ROWS + 3, 5)), []
+    for n_threads in (1, 2):
+        matrix = np.zeros((len(z), len(z)), order="F")
+        with threadpool_limits(n_threads, user_api="blas"):
+            add_lower_products(z, matrix)
+        found.append(np.tril(matrix))
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0], np.tril(z @ z.T), atol=1e-13)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
+from sklearn_sgdlin.kernels.kkt import evaluate_pieces
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
+from sklearn_sgdlin.methods.multipliers import N_EXPONENTS, residual_exponent
 from sklearn_sgdlin.methods.semismooth_newton import SemismoothNewton
 from sklearn_sgdlin.model.loss import make_loss
 from sklearn_sgdlin.model.moments import Moments
@@ -30,6 +32,33 @@ def line(rng, n_rows, n_features, scale=3):
 
 def fitted(X, y, weight=None, **options):
     return SGDLinearRegressor(random_state=0, **options).fit(X, y, weight)
+
+
+@pytest.mark.parametrize("options", LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_compiled_pieces_are_those_of_the_loss(rng, options, weighted):
+    loss, n_rows = make_loss(options["loss"], options["epsilon"]), 100
+    y, prediction = rng.normal(size=(2, n_rows))
+    y[:3] = prediction[:3]
+    y[3] += 1e100
+    weight = rng.integers(0, 3, n_rows) * 1.0 if weighted else None
+    share = (1.0 if weight is None else weight) * np.full(n_rows, 1 / 7)
+    before = rng.random(n_rows) < 0.5
+    curved, histogram = before.copy(), np.zeros(N_EXPONENTS)
+    residual, vectors = np.empty(n_rows), np.empty((2, n_rows))
+    size, value, n_changed = evaluate_pieces(
+        loss, y, prediction, (weight, 7.0), curved, residual, vectors, histogram
+    )
+    np.testing.assert_allclose(value, share @ loss.value(residual))
+    np.testing.assert_allclose(size, share @ np.abs(residual))
+    np.testing.assert_array_equal(residual, y - prediction)
+    np.testing.assert_array_equal(curved, loss.curvature(residual) > 0)
+    np.testing.assert_allclose(vectors[0], share * loss.multiplier(residual))
+    change = share * (curved.astype(float) - before) / loss.compliance
+    np.testing.assert_allclose(vectors[1], change)
+    assert n_changed == np.count_nonzero(change)
+    expected = np.bincount(residual_exponent(residual), share, N_EXPONENTS)
+    np.testing.assert_allclose(histogram, expected if np.isfinite(loss.bound) else 0.0)
 
 
 @pytest.mark.parametrize("options", LOSSES)

@@ -16,6 +16,7 @@ between the objective of ridge regression and its dual, so the objective is at m
 the least, whatever a is.
 """
 
+from collections import deque
 from itertools import chain
 from math import sqrt
 
@@ -24,6 +25,7 @@ from scipy.linalg import svd
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs, dtpqrt
 
+from ..data.row_ranges import in_threads
 from ..linalg.blas import blas_threads
 from ..linalg.blocks import chunk_rows, slices
 from ..linalg.factorization import PIVOT_RATIO, RANK_TOLERANCE
@@ -31,6 +33,11 @@ from .base import MIN_TOL, EpochResult, Solver
 
 # Columns that are added to the kernel matrix at a time, at least: each time all of it is read.
 BLOCK_COLUMNS = 256
+# Rows of a kernel matrix from which on threads add to blocks of its rows, and how many blocks: more
+# of them serve more threads, but BLAS rearranges all rows for each.
+MIN_THREADED_ROWS, PRODUCT_BLOCKS = 1024, 8
+# Columns that are added to so large a matrix at a time, at least: each time threads are started.
+THREADED_COLUMNS = 1024
 # Squared pivot of a Cholesky factor relative to the diagonal entry. At or below it the pivot may
 # be nothing but rounding errors, and ridge regression is left to a method that has no such matrix.
 DUAL_PIVOT_ROUNDING = 1e-14
@@ -58,6 +65,24 @@ def factorize_kernel(matrix, pivot_ratio):
     with np.errstate(over="ignore"):  # a factor that failed is not finished
         positive = factor.diagonal() ** 2 > pivot_ratio * diagonal
     return None if failed or not positive.all() else factor
+
+
+def add_lower_products(z, matrix):
+    """Add the lower triangle of z z' to a matrix in Fortran order; of many rows, in threads.
+
+    Each thread writes rows of the result, so they are the same bits on any number of threads, which
+    those of BLAS do not promise.
+    """
+    size = len(matrix)
+    if size < MIN_THREADED_ROWS:
+        dsyrk(1.0, z.T, 1.0, matrix, trans=True, lower=True, overwrite_c=True)
+        return
+
+    def add(part):
+        matrix[part, : part.start] += np.dot(z[part], z[: part.start].T)
+        matrix[part, part] += np.dot(z[part], z[part].T)  # NumPy multiplies half of it
+
+    deque(in_threads(add, [*slices(size, -(-size // PRODUCT_BLOCKS))][::-1]), maxlen=0)
 
 
 class DenseKernel:
@@ -111,7 +136,7 @@ class DenseKernel:
         """
         matrix = np.multiply.outer(self.intercept_column, self.intercept_column).T
         for _, z in self._column_blocks():
-            dsyrk(1.0, z.T, 1.0, matrix, trans=True, lower=True, overwrite_c=True)
+            add_lower_products(z, matrix)
         matrix.T.flat[:: self.size + 1] += self.ridge
         zero = np.flatnonzero(matrix.diagonal() == 0)  # rows of weight 0 have any dual coefficient
         matrix[zero, zero] = 1.0
@@ -151,7 +176,8 @@ class DenseKernel:
     def _column_blocks(self):
         """Yield slices of the columns, and these columns of Z, some megabytes at a time."""
         rows, centre = self.rows, self.rows.scaling.centre
-        for part in slices(len(centre), max(chunk_rows(self.size), BLOCK_COLUMNS)):
+        least = BLOCK_COLUMNS if self.size < MIN_THREADED_ROWS else THREADED_COLUMNS
+        for part in slices(len(centre), max(chunk_rows(self.size), least)):
             z = rows.X[:, part] - centre[part]
             if rows.sample_weight is not None:
                 z *= self.sqrt_weight[:, np.newaxis]
