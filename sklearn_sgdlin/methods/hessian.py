@@ -82,8 +82,7 @@ class Hessian:
         self.trace = self.total.trace()
         self.total.flat[:: self.n_coordinates + 1] += l2
         if not self.exact:
-            rank = self.n_coordinates if full_rank else self.n_rows
-            self.solve = factorize_hessian(self.total.copy(), rank)
+            self.solve = factorize_hessian(self.total)
             return
         self.solve, self.well_conditioned = cholesky_solver(
             self.total.copy(), self.n_coordinates, self.pivot_ratio

@@ -207,6 +207,11 @@ class State(NamedTuple):
         return self._replace(rows_seen=other.rows_seen, steps=other.steps)
 
 
+def _stacked(name, doc):
+    """Return a property that stacks an attribute of the states of several targets."""
+    return property(lambda self: np.array([getattr(state, name) for state in self.states]), doc=doc)
+
+
 @dataclass(frozen=True)
 class MultiTargetState:
     """States of several targets, each as if it were the only one, with stacked models.
@@ -218,25 +223,10 @@ class MultiTargetState:
 
     states: tuple[State, ...]
 
-    @property
-    def coef(self):
-        """Last iterates, of shape (n_targets, n_features)."""
-        return np.stack([state.coef for state in self.states])
-
-    @property
-    def intercept(self):
-        """Intercepts of the last iterates, of shape (n_targets,)."""
-        return np.array([state.intercept for state in self.states])
-
-    @property
-    def returned_coef(self):
-        """Coefficients that the user gets, of shape (n_targets, n_features)."""
-        return np.stack([state.returned_coef for state in self.states])
-
-    @property
-    def returned_intercept(self):
-        """Intercepts that the user gets, of shape (n_targets,)."""
-        return np.array([state.returned_intercept for state in self.states])
+    coef = _stacked("coef", "Last iterates, of shape (n_targets, n_features).")
+    intercept = _stacked("intercept", "Intercepts of the last iterates, of shape (n_targets,).")
+    returned_coef = _stacked("returned_coef", "Coefficients that the user gets.")
+    returned_intercept = _stacked("returned_intercept", "Intercepts that the user gets.")
 
     @property
     def sparse(self):
@@ -262,8 +252,3 @@ class MultiTargetState:
         """Return the states, each with the numbers of rows and steps of the same target."""
         pairs = zip(self.states, other.states, strict=True)
         return MultiTargetState(tuple(state.as_late_as(late) for state, late in pairs))
-
-    @property
-    def seed(self):
-        """The seed, the same for all targets, so that each is fitted as if it were the only one."""
-        return self.states[0].seed
