@@ -34,10 +34,7 @@ COMBINATIONS = [
 @parametrize_with_checks(
     [
         SGDLinearRegressor(),
-        SGDLinearRegressor(warm_start=True),
         SGDLinearRegressor(solver="sgd"),
-        SGDLinearRegressor(learning_rate=0.1),
-        SGDLinearRegressor(average=False),
         # Some checks have as many columns as rows, which the last iterate meets step by step.
         SGDLinearRegressor(learning_rate=0.1, average=False, max_iter=10_000),
     ]
