@@ -135,7 +135,7 @@ def test_the_first_rows_are_sane(n_features, seed, half_life, unit):
 @pytest.mark.parametrize("options", [{}, {"penalty": "l1"}, {"half_life": 500.0}])
 @pytest.mark.parametrize("size", [1, 5])
 def test_to_look_at_a_model_changes_no_bit(rng, options, size):
-    X, y = make(rng, 400, 4)
+    X, y = make(rng, 250, 4)
     looked, alone = (SGDLinearRegressor(random_state=0, **options) for _ in range(2))
     unsolved = 0
     for start in range(0, len(y), size):
