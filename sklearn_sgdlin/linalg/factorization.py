@@ -33,6 +33,18 @@ def cholesky_solver(hessian, rank, pivot_ratio):
     return lambda gradient: dpotrs(factor, gradient)[0], well_conditioned
 
 
+def corrected_solution(solve, product, values):
+    """Return the solution of a linear system, corrected once for rounding errors.
+
+    `solve` and `product` multiply with about the inverse of its matrix, and with the matrix. The
+    residual of the first solution, and the correction that follows from it, are returned as well.
+    """
+    solution = solve(values)
+    residual = values - product(solution)
+    correction = solve(residual)
+    return solution + correction, residual, correction
+
+
 def factorize_hessian(hessian):
     """Return a function that multiplies with the inverse of a Hessian, or its pseudo-inverse."""
     solve, _ = cholesky_solver(hessian.copy(), len(hessian), PIVOT_RATIO)
