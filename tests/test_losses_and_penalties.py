@@ -211,16 +211,6 @@ def test_every_sparse_container_gives_the_same_model(rng, method):
         np.testing.assert_allclose(model.predict(other), expected.predict(X.toarray()), rtol=1e-9)
 
 
-def test_sparse_stream_is_the_dense_stream(rng):
-    X = np.where(rng.random((900, 10)) < 0.3, rng.normal(size=(900, 10)) + 5, 0.0)
-    y = X @ rng.normal(size=10) + rng.normal(size=900)
-    dense, sparse = SGDLinearRegressor(random_state=0), SGDLinearRegressor(random_state=0)
-    for part in np.array_split(np.arange(900), 9):
-        dense.partial_fit(X[part], y[part])
-        sparse.partial_fit(csr_array(X[part]), y[part])
-    np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-9)
-
-
 def test_empty_columns_and_rows(rng):
     X = csr_array((50, 3))
     model = SGDLinearRegressor(random_state=0).fit(X, np.full(50, 2.0))

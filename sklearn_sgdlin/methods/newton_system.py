@@ -56,11 +56,6 @@ class NewtonSystem(NamedTuple):
     hessian: np.ndarray
 
 
-def weighted_gram(z, weight, matrix):
-    """Return ``z.T @ diag(weight) @ z`` of an operator, or only its diagonal."""
-    return z.gram(weight) if matrix else z.column_squares(weight)
-
-
 def require_finite(array):
     """Return the array, or raise RoundingError."""
     if not np.isfinite(array).all():

@@ -114,13 +114,16 @@ class State(NamedTuple):
 
     def with_growth_noted(self, moments, fit_intercept):
         """Return the state with `grown_at` updated by the moments that include new rows."""
-        columns = slice(len(self.coef))
-        old = self.moments.of_columns(columns).variance(fit_intercept)
-        new = moments.of_columns(columns).variance(fit_intercept)
+        old, new = self._variances(moments, fit_intercept)
         grown = new > NEW_COLUMN_GROWTH * old
         if not grown.any():
             return self
         return self._replace(grown_at=np.where(grown, self.moments.rows, self.grown_at))
+
+    def _variances(self, moments, fit_intercept):
+        """Return the variances of the columns of X so far, and by other moments."""
+        both = self.moments, moments
+        return [one.of_columns(slice(-1)).variance(fit_intercept) for one in both]
 
     def rescaled_to(self, moments, fit_intercept):
         """Return the state with coefficients shrunk where the variance of their column has grown.
@@ -135,15 +138,13 @@ class State(NamedTuple):
             Of the columns of X and of y, with the new rows.
         fit_intercept : bool
         """
-        columns = slice(len(self.coef))
-        old = self.moments.of_columns(columns).variance(fit_intercept)
-        new = moments.of_columns(columns).variance(fit_intercept)
+        old, new = self._variances(moments, fit_intercept)
         few_rows = moments.rows < FEW_ROWS_PER_COORDINATE * (len(self.coef) + 1)
         grown = new > (old if few_rows else VARIANCE_GROWTH * old)
         if not grown.any():
             return self
         ratio = np.divide(old, new, out=np.ones(len(old)), where=grown)
-        mean = self.moments.mean[columns]
+        mean = self.moments.mean[:-1]
 
         def rescale(coef, intercept):
             """Return the model with shrunk coefficients and the same prediction at the mean."""
