@@ -163,13 +163,14 @@ def test_to_look_at_a_model_changes_no_bit(rng, options):
     assert looked.loss_curve_ == alone.loss_curve_
 
 
+@pytest.mark.parametrize("chunk", [100, 5000])
 @pytest.mark.parametrize(
-    ("options", "least", "chunk"),
+    ("options", "least"),
     [
-        ({"penalty": "l2"}, {"solver": "newton-cg"}, 100),
-        ({"penalty": "l1"}, {}, 5000),
-        ({"penalty": "elasticnet", "alpha": 1e-3}, {}, 100),
-        ({"penalty": "l2", "loss": "huber", "epsilon": 1.0}, {}, 5000),
+        ({"penalty": "l2"}, {"solver": "newton-cg"}),
+        ({"penalty": "l1"}, {}),
+        ({"penalty": "elasticnet", "alpha": 1e-3}, {}),
+        ({"penalty": "l2", "loss": "huber", "epsilon": 1.0}, {}),
     ],
 )
 def test_five_passes_end_at_the_optimum_of_fit(rng, options, least, chunk):
