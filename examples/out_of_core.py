@@ -77,7 +77,7 @@ def memory(name):
     return int(status[name].split()[0]) * 1024
 
 
-def train(folder, limit, n_epochs=3):
+def train(folder, limit, n_epochs=2):
     # What the libraries have reserved so far does not count: it depends on the machine.
     resource.setrlimit(resource.RLIMIT_DATA, (memory("VmData") + limit * 10**6,) * 2)
     data = ds.dataset(folder, format="parquet")
@@ -113,7 +113,7 @@ THRIFTY = {
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--megabytes", type=int, default=500, help="of the data set")
+    parser.add_argument("--megabytes", type=int, default=400, help="of the data set")
     parser.add_argument("--limit", type=int, default=200, help="megabytes allowed for the data")
     parser.add_argument("--train", help="folder with the data: train there and nothing else")
     options = parser.parse_args()

@@ -17,9 +17,7 @@ class DaskData:
     Parameters
     ----------
     cluster : Cluster
-    n_features : int
-    target_shape : tuple of int
-        Shape of y without its rows.
+    schema : PartitionSchema
     by_largest_weight : bool
         Whether weights are divided by the largest.
 
@@ -33,8 +31,9 @@ class DaskData:
         Of the columns of X and all targets.
     """
 
-    def __init__(self, cluster, n_features, target_shape, by_largest_weight):
-        self.cluster, self.n_features, self.target_shape = cluster, n_features, target_shape
+    def __init__(self, cluster, schema, by_largest_weight):
+        self.cluster = cluster
+        self.n_features, self.target_shape = schema.n_features, schema.targets
         self.unit = float(max(cluster.call(_largest_weight))) if by_largest_weight else 1.0
         sizes, sums = zip(*cluster.call(_summarize, self.unit), strict=True)
         self.sizes = np.array(sizes)
@@ -71,16 +70,6 @@ def _summarize(actor, unit):
         n_rows = X.shape[0]
         sizes.append((n_rows, n_rows if weight is None else weight.sum(), X.size))
     return np.sum(sizes, axis=0), reduce(Moments.merge, sums)
-
-
-def data_on_cluster(cluster, schema, settings, weighted):
-    """Return the `DaskData` of partitions of a schema."""
-    return DaskData(
-        cluster,
-        schema.n_features,
-        schema.targets,
-        by_largest_weight=settings.precondition and weighted,
-    )
 
 
 def epochs_on_cluster(settings, data, seed, start):

@@ -28,7 +28,7 @@ from ._dask_data import (
     validated_schema,
     zipped,
 )
-from ._dask_fit import data_on_cluster, epochs_on_cluster
+from ._dask_fit import DaskData, epochs_on_cluster
 from ._regressor import SGDLinearRegressor
 from .data.dask_partitions import Cluster, check_versions
 
@@ -249,7 +249,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
                 held_out = self._validation(*validation, schema.targets)
             elif self.early_stopping:
                 held_out = self._held_out(cluster, seed)
-            data = data_on_cluster(cluster, schema, settings, weighted=training[2] is not None)
+            data = DaskData(cluster, schema, settings.precondition and training[2] is not None)
         except BaseException:
             cluster.release()
             raise

@@ -5,6 +5,7 @@ import pytest
 # The same examples in every run, however busy the machine: what fails here fails everywhere.
 hypothesis.settings.register_profile(
     "suite",
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],

@@ -1,7 +1,23 @@
 """Data sets of every kind the estimator must fit raw, all made here or shipped by scikit-learn."""
 
+from itertools import combinations, product
+
 import numpy as np
 from sklearn import datasets
+
+
+def pairs(*factors):
+    """Return cases in which every two values of two factors meet: far fewer than in the grid."""
+    grid = {
+        case: set(combinations(enumerate(case), 2))
+        for case in product(*(range(len(values)) for values in factors))
+    }
+    cases, wanted = [], set().union(*grid.values())
+    while wanted:
+        case = max(grid, key=lambda case: len(grid[case] & wanted))
+        wanted -= grid[case]
+        cases.append(tuple(values[i] for values, i in zip(factors, case, strict=True)))
+    return cases
 
 
 def _linear(rng, X, noise=1.0):

@@ -17,11 +17,10 @@ from sklearn_sgdlin.model.loss import LOSSES
 from tests.data import MAKERS, least_squares_mse, load
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", MAKERS)
-def test_least_squares_in_at_most_five_epochs(name, seed):
+def test_least_squares_in_at_most_five_epochs(name):
     X, y = load(name)
-    model = SGDLinearRegressor(random_state=seed).fit(X, y)
+    model = SGDLinearRegressor(random_state=0).fit(X, y)
     mse = mean_squared_error(y, model.predict(X))
     tolerance = 1e-4 if X.shape[1] <= 30 and len(X) <= 10_000 else 1e-3
     assert mse <= least_squares_mse(X, y) * (1 + tolerance)
@@ -75,7 +74,7 @@ def test_sgd_at_any_rate_ends_at_least_squares(name):
     X, y = load(name)
     assert len(X) >= 10 * X.shape[1]
     least, curves = least_squares_mse(X, y), []
-    for rate in RATES:
+    for rate in RATES[::2]:
         model = walk(X, y, rate)
         assert mean_squared_error(y, model.predict(X)) <= least * (1 + 1e-3)
         assert model.t_ == 20 * len(X)
@@ -92,7 +91,7 @@ def test_sgd_at_any_rate_ends_at_least_squares(name):
 def test_sgd_that_says_converged_is_within_tol(name):
     X, y = load(name)
     least = least_squares_mse(X, y)
-    for rate in RATES[::3]:
+    for rate in RATES[::6]:
         model = SGDLinearRegressor(learning_rate=rate, random_state=0).fit(X, y)
         assert model.solver_ == "sgd"
         assert model.stop_reason_ in ("converged", "stalled")  # stalled where nothing proves it
@@ -100,10 +99,13 @@ def test_sgd_that_says_converged_is_within_tol(name):
         assert mean_squared_error(y, model.predict(X)) <= least * (1 + within)
 
 
-@pytest.mark.parametrize("name", ["collinear", "heavy tails", "log-normal"])
-@pytest.mark.parametrize("options", KINKED, ids=str)
-def test_sgd_at_any_rate_is_near_the_best_with_other_losses_and_penalties(name, options):
-    X, y = load(name)
+@pytest.mark.parametrize(
+    ("options", "name"),
+    list(zip(KINKED, 3 * ["collinear", "heavy tails", "log-normal"], strict=False)),
+    ids=str,
+)
+def test_sgd_at_any_rate_is_near_the_best_with_other_losses_and_penalties(options, name):
+    X, y = (array[:1000] for array in load(name))
     options = {"epsilon": 0.1 * y.std(), "alpha": 0.01, **options}
     best, curves = SGDLinearRegressor(random_state=0, **options).fit(X, y).score(X, y), []
     for rate in RATES[::3]:
@@ -131,6 +133,7 @@ def test_sgd_of_several_targets_is_that_of_each(rng, options, kind):
     X = rng.normal(size=(500, 6)) * np.logspace(-2, 2, 6)
     Y = np.column_stack([X[:, 0], X @ np.logspace(2, -2, 6), 1e6 * X[:, 1]])
     Y += Y.std(axis=0) * rng.normal(size=Y.shape)
+    options = {"max_iter": 4, **options}
     model = walk(kind(X), Y, 0.1, **options)
     curves = []
     for k in range(3):

@@ -36,12 +36,7 @@ def chooser(**options):
     return model
 
 
-@parametrize_with_checks(
-    [
-        SGDLinearRegressorCV(alphas=10),
-        SGDLinearRegressorCV(alphas=[0.1, 1.0], l1_ratio=[0, 1]),
-    ]
-)
+@parametrize_with_checks([SGDLinearRegressorCV(alphas=10, l1_ratio=[0, 0.5])])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

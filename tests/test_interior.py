@@ -30,6 +30,7 @@ from sklearn_sgdlin.model.loss import LOSSES, make_loss
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
 from sklearn_sgdlin.model.scaling import Scaling
+from tests.data import pairs
 from tests.reference_kkt import LinearizedKKT, cost
 
 LOSS_ROWS = {name: make_loss(name, epsilon=0.3, quantile=0.8) for name in LOSSES}
@@ -97,9 +98,9 @@ def test_steps_solve_the_linear_conditions(rng, name, target):
         np.testing.assert_allclose(linear, target, atol=1e-12)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("name", "penalty", "weighted"), pairs(list(LOSSES), list(PENALTIES), [False, True])
+)
 def test_gap_bounds_the_distance_to_the_least_objective(rng, name, penalty, weighted):
     if (name, penalty) == ("squared_error", "none"):
         return  # has no kinks: that of the search
@@ -228,16 +229,16 @@ def test_squares_are_the_diagonal_of_the_gram_matrix(rows, seed):
 
 @pytest.mark.parametrize("level", [0.01, 0.5, 0.97])
 def test_quantiles_of_a_target_of_few_values(rng, level):
-    X = np.column_stack([rng.integers(0, 3, 1500), rng.normal(size=(1500, 3))])
-    y = np.round(np.exp(0.5 * X[:, 1] + rng.normal(size=1500)))
+    X = np.column_stack([rng.integers(0, 3, 800), rng.normal(size=(800, 3))])
+    y = np.round(np.exp(0.5 * X[:, 1] + rng.normal(size=800)))
     model = SGDLinearRegressor("quantile", quantile=level, random_state=0).fit(X, y)
-    z = np.column_stack([X, np.ones(1500)])
-    eye = np.eye(1500)
+    z = np.column_stack([X, np.ones(800)])
+    eye = np.eye(800)
     best = linprog(
-        np.concatenate([np.zeros(5), np.full(1500, level), np.full(1500, 1 - level)]) / 1500,
+        np.concatenate([np.zeros(5), np.full(800, level), np.full(800, 1 - level)]) / 800,
         A_eq=np.hstack([z, eye, -eye]),
         b_eq=y,
-        bounds=[(None, None)] * 5 + [(0, None)] * 3000,
+        bounds=[(None, None)] * 5 + [(0, None)] * 1600,
     )
     e = y - model.predict(X)
     assert np.maximum(level * e, (level - 1) * e).mean() < best.fun * (1 + 1e-4)
@@ -247,19 +248,19 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_penalised_data_of_many_columns(rng, loss, matrix):
     # Few columns matter: as near the optimum as in narrow data, zeros exactly zero.
-    X = rng.normal(size=(250, 600))
-    y = X[:, :20] @ rng.uniform(1, 2, 20) + rng.normal(size=250)
+    X = rng.normal(size=(150, 300))
+    y = X[:, :12] @ rng.uniform(1, 2, 12) + rng.normal(size=150)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options)
     better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options)
-    model._tuning = better._tuning = Tuning() if matrix else Tuning(max_hessian_features=500)
+    model._tuning = better._tuning = Tuning() if matrix else Tuning(max_hessian_features=250)
     with warnings.catch_warnings():
         if not matrix:  # products alone find the optimum, but cannot always prove it
             warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)
         better.fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
-    assert 20 <= np.count_nonzero(model.coef_) < 300
+    assert 12 <= np.count_nonzero(model.coef_) < 150
 
 
 def test_no_warning_where_nothing_is_left_to_gain(rng):

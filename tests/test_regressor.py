@@ -34,10 +34,7 @@ COMBINATIONS = [
 @parametrize_with_checks(
     [
         SGDLinearRegressor(),
-        SGDLinearRegressor(warm_start=True),
         SGDLinearRegressor(solver="sgd"),
-        SGDLinearRegressor(learning_rate=0.1),
-        SGDLinearRegressor(average=False),
         # Some checks have as many columns as rows, which the last iterate meets step by step.
         SGDLinearRegressor(learning_rate=0.1, average=False, max_iter=10_000),
     ]
@@ -458,17 +455,6 @@ def test_constant_targets_and_columns(options, X, y, prediction):
     assert np.isfinite(model.coef_).all()
     if not (textbook or without_intercept):
         np.testing.assert_allclose(model.predict(X), prediction, atol=1e-12)
-
-
-@pytest.mark.parametrize("solver", ["auto", "sgd"])
-def test_partial_fit_goes_on_from_fit_and_fit_starts_afresh(solver):
-    X, y = load("normal")
-    fitted = SGDLinearRegressor(solver=solver, random_state=0).fit(X, y)
-    continued = clone(fitted).fit(X, y).partial_fit(X[:10], y[:10] + 100)
-    assert continued.t_ == fitted.t_ + (10 if solver == "sgd" else 0)
-    moved = np.abs(continued.coef_ - fitted.coef_).max()
-    assert 0 < moved < 0.5 * np.abs(fitted.coef_).max()
-    np.testing.assert_array_equal(continued.fit(X, y).coef_, fitted.coef_)
 
 
 def test_a_high_rate_makes_a_stream_noisy_and_a_fit_not():

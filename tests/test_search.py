@@ -154,7 +154,7 @@ def test_bound_of_equal_eigenvalues(eigenvalue):
 
 
 @pytest.mark.parametrize("spread", [1e-3, 0.1, 0.3, 0.5])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_one_eigenvalue_far_from_the_others_is_found(rng, spread, seed):
     # Two columns that are nearly the same, among many that are not.
     eigenvalues = 1 + spread * rng.uniform(-1, 1, 1000)

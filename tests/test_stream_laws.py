@@ -135,7 +135,7 @@ def test_the_first_rows_are_sane(n_features, seed, half_life, unit):
 @pytest.mark.parametrize("options", [{}, {"penalty": "l1"}, {"half_life": 500.0}])
 @pytest.mark.parametrize("size", [1, 5])
 def test_to_look_at_a_model_changes_no_bit(rng, options, size):
-    X, y = make(rng, 400, 4)
+    X, y = make(rng, 250, 4)
     looked, alone = (SGDLinearRegressor(random_state=0, **options) for _ in range(2))
     unsolved = 0
     for start in range(0, len(y), size):
@@ -177,7 +177,7 @@ def test_waiting_rows_belong_to_the_model(rng):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
 @pytest.mark.parametrize("what", ["X", "y", "sample_weight"])
 def test_a_bad_row_is_refused_by_the_call_that_brings_it(rng, bad, what):
-    X, y = make(rng, 400, 3, decades=0)
+    X, y = make(rng, 120, 3, decades=0)
     model = learn(SGDLinearRegressor(), X, y, [1])
     before, given = dict(vars(model)), {"X": X[:1], "y": y[:1], "sample_weight": np.ones(1)}
     given[what] = np.full_like(given[what], bad)

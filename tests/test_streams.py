@@ -20,7 +20,7 @@ from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.model.loss import make_loss
 
-from .data import least_squares_mse
+from .data import least_squares_mse, pairs
 
 path = Path(__file__).parents[1] / "benchmarks" / "streams.py"
 spec = importlib.util.spec_from_file_location("benchmark_of_streams", path)
@@ -56,7 +56,7 @@ def excess(model, X, y):
 @pytest.mark.parametrize("n_features", [1, 2, 5, 10])
 def test_one_pass_in_chunks_of_any_size_is_least_squares(rng, kind, n_features):
     X, y = make(rng, 100 * n_features**2, n_features, kind)
-    for chunk in (1 if n_features < 10 else 10, 100, 10_000):
+    for chunk in (1 if n_features < 5 else 10, 100, 10_000):
         model = learn(X, y, chunk)
         assert abs(excess(model, X, y)) < 1e-9
         assert model._state.moments.rows == len(y)
@@ -87,7 +87,7 @@ def test_one_pass_with_other_losses(rng, loss, kind):
     y /= y.std()
     options = {"loss": loss, "epsilon": 1.0, "random_state": 0}
     least = SGDLinearRegressor(**options, tol=1e-5).fit(X, y).loss_curve_[-1]
-    for chunk in (10, 1000):
+    for chunk in (50, 1000):
         model = learn(X, y, chunk, SGDLinearRegressor(**options))
         residual = y - model.predict(X)
         assert make_loss(loss, 1.0, 0.5).value(residual).mean() < 1.02 * least
@@ -166,7 +166,7 @@ def test_pickle_in_mid_stream_changes_no_bit(rng, options, first):
 @pytest.mark.parametrize("columns", [slice(None), [0]], ids=["all", "one"])
 @pytest.mark.parametrize(
     ("loss", "chunk", "n_before"),
-    [("squared_error", 1, 500), ("squared_error", 100, 500), ("huber", 10, 2000)],
+    [("squared_error", 1, 200), ("squared_error", 100, 500), ("huber", 10, 1000)],
 )
 def test_columns_that_grow_a_thousandfold_do_no_lasting_harm(rng, columns, loss, chunk, n_before):
     coef = rng.normal(size=5)
@@ -185,12 +185,12 @@ def test_columns_that_grow_a_thousandfold_do_no_lasting_harm(rng, columns, loss,
 @pytest.mark.parametrize("chunk", [1, 10])
 def test_last_iterate_follows_a_drift(rng, chunk):
     n_features = 10
-    X = rng.normal(size=(6000, n_features)) * np.logspace(-3, 3, n_features)
+    X = rng.normal(size=(2000, n_features)) * np.logspace(-3, 3, n_features)
     before, after = rng.normal(size=(2, n_features)) / np.logspace(-3, 3, n_features)
     y = X @ before + 0.1 * rng.normal(size=len(X))
-    model = learn(X[:3000], y[:3000], chunk, SGDLinearRegressor(average=False, random_state=0))
+    model = learn(X[:1000], y[:1000], chunk, SGDLinearRegressor(average=False, random_state=0))
     changed = X @ after + 5
-    relearned = slice(3000, 3000 + 10 * n_features)
+    relearned = slice(1000, 1000 + 10 * n_features)
     assert model.score(X, changed) < 0
     learn(X[relearned], changed[relearned], chunk, model)
     assert model.score(X, changed) > 0.95
@@ -219,18 +219,18 @@ from sklearn_sgdlin import SGDLinearRegressor
 def taken():  # memory of its own, without pages of mapped files
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
-X = np.memmap(sys.argv[1], mode="r", dtype="f8", shape=(1_000_000, 50))
+X = np.memmap(sys.argv[1], mode="r", dtype="f8", shape=(500_000, 50))
 y = X[:, 0] + np.random.default_rng(0).normal(size=len(X))
-resource.setrlimit(resource.RLIMIT_DATA, (taken() + 200 * 10**6,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (taken() + 100 * 10**6,) * 2)
 model = SGDLinearRegressor(random_state=0).fit(X, y)
 print(model.stop_reason_, model.score(X[:10_000], y[:10_000]) > 0.4)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is kept by Linux only")
-def test_fit_of_a_memmap_takes_less_than_200_megabytes_of_its_own(rng, tmp_path):
+def test_fit_of_a_memmap_takes_less_than_half_of_it(rng, tmp_path):
     path = tmp_path / "X"
-    X = np.memmap(path, mode="w+", dtype="f8", shape=(1_000_000, 50))
+    X = np.memmap(path, mode="w+", dtype="f8", shape=(500_000, 50))
     for start in range(0, len(X), 10_000):
         X[start : start + 10_000] = rng.normal(size=(10_000, 50))
     X.flush()
@@ -251,7 +251,8 @@ def test_stream_goes_on_from_a_fit_of_few_or_many_rows(rng, n_first):
 def test_no_stream_costs_much_more_than_a_constant(kind):
     number = list(benchmark.KINDS).index(kind)
     drawn = (benchmark.Stream.draw(seed) for seed in range(number, 400, len(benchmark.KINDS)))
-    worst, whole = benchmark.ratios(next(stream for stream in drawn if 0 < stream.X.size < 40_000))
+    cheap = (s for s in drawn if 0 < s.X.size < 15_000 and len(s.y) <= 600 * s.chunk)
+    worst, whole = benchmark.ratios(next(cheap))
     assert worst < benchmark.WORST
     assert whole < benchmark.WHOLE
 
@@ -275,9 +276,10 @@ def test_streams_with_outliers(outliers, noise, fit_first):
     assert excess < 2e-3
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
-@pytest.mark.parametrize("chunk", [1, 10])
-@pytest.mark.parametrize("before", [0.0, 1e-2])
+@pytest.mark.parametrize(
+    ("loss", "chunk", "before"),
+    pairs(["squared_error", "huber", "quantile"], [1, 10], [0.0, 1e-2]),
+)
 def test_a_column_that_wakes_does_no_lasting_harm(rng, loss, chunk, before):
     X = rng.normal(size=(1000, 6)) + 5
     X[:100, :2] = before * X[:100, :2]
@@ -292,7 +294,7 @@ def test_a_column_that_wakes_does_no_lasting_harm(rng, loss, chunk, before):
 @pytest.mark.parametrize("loss", ["squared_error", "squared_epsilon_insensitive", "huber"])
 def test_first_single_rows_cost_little(loss):
     worst = []
-    for seed in range(50):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(40, 10))
         y = X @ rng.normal(size=10) + 0.1 * rng.normal(size=40)
@@ -329,7 +331,7 @@ def test_what_a_column_learned_counts_less_where_it_grows(rng, n_before):
 
 
 def test_chunks_of_any_size_lead_to_much_the_same_quantile(rng):
-    X, y = make(rng, 10_000, 5)
+    X, y = make(rng, 5000, 5)
     models = [
         learn(X, y, chunk, SGDLinearRegressor(loss="quantile", quantile=0.8, random_state=0))
         for chunk in (10, 100, 10_000)
@@ -339,7 +341,7 @@ def test_chunks_of_any_size_lead_to_much_the_same_quantile(rng):
 
 
 @pytest.mark.parametrize("penalty", [None, "l2", "l1"])
-@pytest.mark.parametrize("seed", range(9, 14))
+@pytest.mark.parametrize("seed", [9, 10])
 def test_columns_that_wake_late_are_told_by_their_own_rows(seed, penalty):
     # Sums of products with more than enough rows, of which hardly any tells the columns.
     rng = np.random.default_rng(seed)

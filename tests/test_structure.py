@@ -57,11 +57,11 @@ def imported(path):
             yield from (alias.name for alias in node.names if not alias.name.startswith("__"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_imports_run_one_way(path):
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for module in imported(path):
-        assert layer(module) <= layer(own), module
+def test_imports_run_one_way():
+    for path in MODULES:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for module in imported(path):
+            assert layer(module) <= layer(own), (name(path), module)
 
 
 def functions(path):
@@ -78,19 +78,18 @@ def n_lines(function):
     return function.end_lineno - body[0].lineno + 1 if body else 0
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_functions_fit_on_a_screen(path):
-    for function in functions(path):
+def test_functions_fit_on_a_screen():
+    for function in (function for path in MODULES for function in functions(path)):
         arguments = [arg.arg for arg in function.args.posonlyargs + function.args.args]
         arguments = [arg for arg in arguments if arg not in ("self", "cls")]
         assert n_lines(function) <= LONGEST_FUNCTION, function.name
         assert len(arguments) <= MOST_ARGUMENTS, function.name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_modules_have_one_idea(path):
-    n_lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert n_lines <= LONGEST_MODULE or name(path) in LONGER_MODULES
+def test_modules_have_one_idea():
+    for path in MODULES:
+        n_lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert n_lines <= LONGEST_MODULE or name(path) in LONGER_MODULES, name(path)
 
 
 def test_every_threshold_says_what_it_counts_and_how_it_was_measured():

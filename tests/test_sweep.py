@@ -13,6 +13,7 @@ from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
 from sklearn_sgdlin.model.scaling import Scaling
 from tests import reference_sweep
+from tests.data import pairs
 
 LOSSES = {name: make_loss(name, epsilon=0.4, quantile=0.3) for name in LOSS_NAMES}
 PENALTIES = {
@@ -59,11 +60,16 @@ def visited(rows, order):
     return sequence, ends
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [(1, 1), (7, 3), (300, 12), (2500, 9)])
+@pytest.mark.parametrize(
+    ("loss", "penalty", "schedule", "dtype", "size"),
+    pairs(
+        list(LOSSES),
+        list(PENALTIES),
+        list(SCHEDULES),
+        [np.float32, np.float64],
+        [(1, 1), (7, 3), (300, 12), (2500, 9)],
+    ),
+)
 def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
     rows, objective = problem(rng, *size, LOSSES[loss], penalty, dtype, weighted=size[0] == 300)
     rule, order = SCHEDULES[schedule], rows.order(rng)
@@ -94,9 +100,9 @@ def test_sweep_equals_naive_loop(rng, loss, penalty, schedule, dtype, size):
         np.testing.assert_allclose(mean, expected[1], rtol=0, atol=1e-12 * scale)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    ("loss", "penalty", "schedule"), pairs(list(LOSSES), list(PENALTIES), list(SCHEDULES))
+)
 def test_sparse_rows_that_pay_the_penalty_of_their_columns(rng, loss, penalty, schedule):
     rows, objective = problem(rng, 300, 12, LOSSES[loss], penalty, weighted=True)
     sparse = SparseRows(csr_array(rows.X), rows.y, rows.sample_weight, rows.scaling)

@@ -27,6 +27,12 @@ def csr_row_slice(X, part):
     return csr_array((X.data[start:stop], X.indices[start:stop], pointers), shape=shape)
 
 
+def divided(values, divisor):
+    """Return the quotients, and 0 where the divisor is not above 0."""
+    divisor = np.asarray(divisor)
+    return np.divide(values, divisor, out=np.zeros(divisor.shape), where=divisor > 0)
+
+
 def with_last(values, last, size=None):
     """Return the vector of values followed by a last one.
 

@@ -33,17 +33,19 @@ def cholesky_solver(hessian, rank, pivot_ratio):
     return lambda gradient: dpotrs(factor, gradient)[0], well_conditioned
 
 
-def factorize_hessian(hessian, rank):
-    """Return a function that multiplies with the (pseudo-)inverse of a Hessian of some rank."""
-    n_coordinates = len(hessian)
-    solve, _ = cholesky_solver(hessian.copy(), rank, PIVOT_RATIO)
-    if solve is not None:
-        return solve
-    if rank > n_coordinates // 2:
-        inverse = pinvh(hessian, rtol=RANK_TOLERANCE)
-        return lambda gradient: inverse @ gradient
-    # Few rows: all they span shows in the images of as many random vectors.
-    vectors = np.random.default_rng(0).standard_normal((n_coordinates, rank))
-    basis, _ = np.linalg.qr(hessian @ vectors)
-    inverse = pinvh(basis.T @ hessian @ basis, rtol=RANK_TOLERANCE)
-    return lambda gradient: basis @ (inverse @ (basis.T @ gradient))
+def corrected_solution(solve, product, values):
+    """Return the solution of a linear system, corrected once for rounding errors.
+
+    `solve` and `product` multiply with about the inverse of its matrix, and with the matrix. The
+    residual of the first solution, and the correction that follows from it, are returned as well.
+    """
+    solution = solve(values)
+    residual = values - product(solution)
+    correction = solve(residual)
+    return solution + correction, residual, correction
+
+
+def factorize_hessian(hessian):
+    """Return a function that multiplies with the inverse of a Hessian, or its pseudo-inverse."""
+    solve, _ = cholesky_solver(hessian.copy(), len(hessian), PIVOT_RATIO)
+    return solve or pinvh(hessian, rtol=RANK_TOLERANCE).__matmul__

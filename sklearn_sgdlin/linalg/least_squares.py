@@ -4,6 +4,7 @@ import numpy as np
 from scipy.linalg import qr
 from scipy.linalg.lapack import dtrcon, dtrtrs
 
+from .blocks import divided
 from .triangular import append_factor
 
 # Singular value of rows with columns of norm 1, relative to the largest one, up to which its
@@ -28,8 +29,7 @@ class LeastSquares:
 
     def __init__(self, rows):
         norm = np.linalg.norm(rows, axis=0)
-        self.norm, self.inverse_norm = norm, np.zeros(len(norm))
-        np.divide(1.0, norm, out=self.inverse_norm, where=norm > 0)
+        self.norm, self.inverse_norm = norm, divided(1.0, norm)
         rows = rows * self.inverse_norm
         square, zero = rows.shape[0] == rows.shape[1], norm == 0
         # A zero column with a zero row gets a unit pivot, so that the triangle can be regular.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dtpqrt, dtrtrs
 
 from .blas import transposed_product
+from .blocks import divided
 from .factorization import RANK_TOLERANCE
 
 # Columns of a panel of the blocked QR decomposition, LAPACK's block size `nb`. Smaller panels leave
@@ -92,7 +93,7 @@ def factor_by_products(first, others):
     """
     products, n_first = _products(first, others), first.shape[1]
     norm = np.sqrt(products.diagonal())
-    inverse_norm = _inverse_or_zero(norm)
+    inverse_norm = divided(1.0, norm)
     normalised = products[:n_first, :n_first]
     normalised = normalised * np.multiply.outer(inverse_norm[:n_first], inverse_norm[:n_first])
     normalised.flat[:: n_first + 1] = 1.0
@@ -142,7 +143,7 @@ def factor_of_products(products):
     """
     n_first, n_columns = products.shape
     norm = np.sqrt(np.maximum(products.diagonal(), 0.0))
-    inverse_norm = _inverse_or_zero(norm)
+    inverse_norm = divided(1.0, norm)
     normalised = inverse_norm[:, np.newaxis] * products[:, :n_first] * inverse_norm
     values, vectors = np.linalg.eigh(normalised)
     kept = values > RANK_TOLERANCE * values.max(initial=0.0)
@@ -153,8 +154,3 @@ def factor_of_products(products):
     rows[:, n_first:] = (vectors[:, kept] / root).T @ mixed
     factor = np.zeros((n_columns, n_columns), order="F")
     return append_rows(factor, np.asfortranarray(rows)) if len(rows) else factor
-
-
-def _inverse_or_zero(values):
-    """Return 1 / values for values of at least 0, and 0 where they are 0."""
-    return np.divide(1.0, values, out=np.zeros(len(values)), where=values > 0)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..linalg.blocks import with_last
+from ..linalg.blocks import divided, with_last
 
 # `penalty_every` of rows that take the penalty's step in their own columns, each at its turn.
 PAID_BY_ROWS = 0
@@ -54,10 +54,9 @@ class ColumnSample(NamedTuple):
             Of the chunk, and of the stream.
         """
         share = np.minimum(weight / target.weight, 1.0)
-        seen = share > 0
         # A column is among those of a chunk with the probability 1 - (1 - share)**n_rows.
         probability = -np.expm1(n_rows * np.log1p(-np.minimum(share, 1 - ROUNDING)))
-        count = np.divide(1.0, probability, out=np.zeros(len(share)), where=seen)
+        count = divided(1.0, probability)
         count *= n_columns / max(count.sum(), 1.0)
         # Where the weight of the chunk is a rounding error of all weight, nothing is new.
         new_share = (weight - old_weight) / ((target.weight - state.target.weight) or 1.0)
@@ -85,8 +84,7 @@ class ColumnSample(NamedTuple):
         """
         new = self.new_rows * n_rows
         weight = (1 + forget) * new
-        total = average_rows + weight
-        share = np.divide(weight, total, out=np.zeros(len(total)), where=total > 0)
+        share = divided(weight, average_rows + weight)
         return average + share * (theta - average), average_rows + new
 
     def problem(self, problem, fit_intercept):
@@ -98,9 +96,7 @@ class ColumnSample(NamedTuple):
         """
         scaling, objective = problem.rows.scaling, problem.objective
         square = scaling.scale[:-1] ** 2 * self._variance(problem, fit_intercept)
-        per_square = with_last(
-            np.divide(1.0, square, out=np.zeros(len(square)), where=square > 0), 0.0
-        )
+        per_square = with_last(divided(1.0, square), 0.0)
         objective = replace(objective, l1=per_square * objective.l1, l2=per_square * objective.l2)
         for part in problem.rows.parts:
             part.penalty_every = PAID_BY_ROWS

@@ -43,9 +43,7 @@ class DistributedNewton(NewtonCG):
             length = np.linalg.norm(directions, axis=0)
             directions /= np.where(length > 0, length, 1.0)
             images = hessian_product(self.rows, self.objective, directions)
-            self.subspace.add(directions, images)
-            step, change, decrease = self.subspace.minimize(self.gradient)
-            self.subspace.drop_oldest()
+            step, change, decrease = self.subspace.search(directions, images, self.gradient)
             theta, self.gradient, loss = theta + step, self.gradient + change, loss - decrease
         return theta, loss, remaining
 

@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 
 from ..model.objective import Objective
+from .kkt import row_chunks
 from .multipliers import N_EXPONENTS
 from .newton_system import RoundingError
 
@@ -127,10 +128,7 @@ def with_bounded_l1(rows, objective, theta):
 
 def square_sums(rows):
     """Return the weighted sum over rows of the square of each coordinate; a task."""
-    total = 0.0
-    for z, y, weight in rows.chunks():
-        total += z.column_squares(np.ones(len(y)) if weight is None else weight)
-    return total
+    return sum(z.column_squares(weight) for _, z, _, weight in row_chunks(rows))
 
 
 def absolute_residual_sum(rows, theta):

@@ -8,7 +8,7 @@ on it exactly: a primal active-set method that may change many signs at a time.
 import numpy as np
 
 from ..kernels.coordinate_descent import descend, subtract_products
-from ..linalg.factorization import cholesky_solver
+from ..linalg.factorization import cholesky_solver, corrected_solution
 
 # Epochs of coordinate descent between Newton steps, at least, and as a share of the coordinates
 # that are not zero: a factor of theirs takes as long as so many epochs.
@@ -160,8 +160,7 @@ class Face:
         """
         if not len(self.active):
             return self.gradient, True
-        step = solve(self.gradient)
-        step += solve(self.gradient - product(step))
+        step, _, _ = corrected_solution(solve, product, self.gradient)
         crossing = (self.theta + step) * self.sign < 0
         if not crossing.any():
             return step, True

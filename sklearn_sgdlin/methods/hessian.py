@@ -77,23 +77,19 @@ class Hessian:
         if self.exact and not (full_rank and self.by_products):  # of few rows they are singular
             self._factorize_rows(rows, l2)
             return
-        total = rows.sum(gram) if self.exact else rows.sum(signed_gram, self._sums_a_row, self.seed)
+        sums_a_row = None if self.exact else self.n_sums / self.n_rows
+        total = rows.sum(gram) if self.exact else rows.sum(signed_gram, sums_a_row, self.seed)
         self.total = total / rows.weight
         self.trace = self.total.trace()
         self.total.flat[:: self.n_coordinates + 1] += l2
         if not self.exact:
-            rank = self.n_coordinates if full_rank else self.n_rows
-            self.solve = factorize_hessian(self.total.copy(), rank)
+            self.solve = factorize_hessian(self.total)
             return
         self.solve, self.well_conditioned = cholesky_solver(
             self.total.copy(), self.n_coordinates, self.pivot_ratio
         )
         if not self.well_conditioned:
             self._factorize_rows(rows, l2)
-
-    @property
-    def _sums_a_row(self):
-        return self.n_sums / self.n_rows
 
     def _factorize_rows(self, rows, l2):
         """Factorise by orthogonal transformations of the rows, which lose no digits."""

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.sums import Smallest
 from ..kernels.kkt import Sides, correct, evaluate, predict
 from .multipliers import FRACTION_TO_BOUNDARY, N_EXPONENTS, MultiplierBounds
-from .newton_system import NewtonSystem, weighted_gram
+from .newton_system import NewtonSystem
 
 # Complementarity of a start on the central path, relative to that of other starts. The slope of the
 # multipliers does not fit yet: with less, steps that mend that are short; with more, it takes
@@ -101,7 +101,7 @@ def newton_sums(partition, theta, matrix):
         vectors = np.empty((2, len(share)))
         sums += evaluate(rows.sides(part), residual, share, curvature, vectors, histogram)
         slopes += z.rmatvec(vectors.T)
-        hessian += weighted_gram(z, curvature, matrix)
+        hessian += z.gram(curvature) if matrix else z.column_squares(curvature)
     value, gap, complementarity = sums.tolist()
     return NewtonSystem(value, gap, histogram, complementarity, *slopes.T, hessian)
 

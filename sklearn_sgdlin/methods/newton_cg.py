@@ -58,9 +58,7 @@ class NewtonCG(Solver):
         )
         if self.gradient is None:
             self.eigenvalue.add(images[:, -1])
-        self.subspace.add(directions, images)
-        step, change, decrease = self.subspace.minimize(gradient)
-        self.subspace.drop_oldest()
+        step, change, decrease = self.subspace.search(directions, images, gradient)
         theta, self.gradient = theta + step, gradient + change
         theta, loss, remaining = self._iterate(theta, before - decrease)
         if remaining is None:

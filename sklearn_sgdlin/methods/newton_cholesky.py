@@ -7,6 +7,7 @@ and steps are repeated with residuals from the rows (iterative refinement: Bjorc
 
 import numpy as np
 
+from ..linalg.factorization import corrected_solution
 from ..model.cross_products import CrossProducts
 from .base import MIN_TOL, EpochResult, Solver
 from .subspace import loss_and_gradient, quadratic_sums
@@ -52,12 +53,10 @@ class NewtonCholesky(Solver):
 
     def _corrected_step(self, theta, loss, gradient):
         """Take a Newton step, and one more with what rounding errors have left of the gradient."""
-        solve, total = self.hessian.solve, self.hessian.total
-        step = solve(gradient)
-        residual = gradient - total @ step
-        correction = solve(residual)
-        decrease = gradient @ (step + correction) / 2
-        return theta - step - correction, loss - decrease, residual @ correction / 2
+        step, residual, correction = corrected_solution(
+            self.hessian.solve, self.hessian.total.__matmul__, gradient
+        )
+        return theta - step, loss - gradient @ step / 2, residual @ correction / 2
 
     def _refined_steps(self, theta, loss):
         """Take Newton steps with gradients from the rows as long as they gain something.

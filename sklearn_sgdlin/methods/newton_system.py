@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
 from ..linalg.cg import conjugate_gradient
+from ..linalg.factorization import corrected_solution
 
 # What is added to the diagonal of a Hessian, relative to it: about the rounding error of sums over
 # rows. Less would let Cholesky fail on dependent columns; more would bend the step.
@@ -55,11 +56,6 @@ class NewtonSystem(NamedTuple):
     hessian: np.ndarray
 
 
-def weighted_gram(z, weight, matrix):
-    """Return ``z.T @ diag(weight) @ z`` of an operator, or only its diagonal."""
-    return z.gram(weight) if matrix else z.column_squares(weight)
-
-
 def require_finite(array):
     """Return the array, or raise RoundingError."""
     if not np.isfinite(array).all():
@@ -82,15 +78,16 @@ def factorize_damped(hessian, diagonal):
         damped.flat[:: len(damped) + 1] = (1 + damping) * total
         factor, failed = dpotrf(damped, clean=False, overwrite_a=True)
         if not failed:
-            return partial(_solve_refined, hessian, diagonal, factor)
+            return partial(_solve_damped, hessian, diagonal, factor)
         damping *= 100
     raise RoundingError
 
 
-def _solve_refined(hessian, diagonal, factor, rhs, start=None):
-    first = dpotrs(factor, rhs)[0]
-    residual = rhs - hessian @ first - diagonal * first
-    return first + dpotrs(factor, residual)[0]
+def _solve_damped(hessian, diagonal, factor, rhs, start=None):
+    def product(step):
+        return hessian @ step + diagonal * step
+
+    return corrected_solution(lambda values: dpotrs(factor, values)[0], product, rhs)[0]
 
 
 def solve_by_products(hessian_product, diagonal, rhs, start=None):

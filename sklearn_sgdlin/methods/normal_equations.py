@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..linalg.factorization import cholesky_solver
+from ..linalg.factorization import cholesky_solver, corrected_solution
 from ..linalg.triangular import WELL_CONDITIONED
 from ..model.scaling import Scaling
 
@@ -54,10 +54,7 @@ def solve_normal_equations(products, fit_intercept, l2):
     solve, well_conditioned = cholesky_solver(hessian.copy(), n_features, WELL_CONDITIONED)
     if not well_conditioned:
         return None
-    theta = solve(slope)
-    residual = slope - hessian @ theta
-    correction = solve(residual)
-    theta += correction
+    theta, residual, correction = corrected_solution(solve, hessian.__matmul__, slope)
     coef = (scale * theta).T
     intercept = np.zeros(len(coef))
     if fit_intercept:

@@ -129,7 +129,11 @@ class PrimalDualIterate:
         if self.first_complementarity is None:
             self.first_complementarity = system.complementarity
         self.system = system = system._replace(slope=system.slope - l2 * theta)
-        self.solve = self._solver(require_finite(hessian), require_finite(diagonal))
+        hessian, diagonal = require_finite(hessian), require_finite(diagonal)
+        if self.matrix:
+            self.solve = factorize_damped(hessian, diagonal)
+        else:
+            self.solve = partial(solve_by_products, self._hessian_product, hessian + diagonal)
         self.affine_step = self.solve(require_finite(system.multiplier_residual + system.slope))
         penalty = self.objective.penalty(np.maximum(theta, self.objective.floor))
         data = data._replace(value=max(data.value, 0.0))  # in spite of rounding errors
@@ -139,12 +143,6 @@ class PrimalDualIterate:
         self.gap = self.certificate.bound(theta, self.affine_step, data, value)
         self.evaluated = theta
         return value, self.gap
-
-    def _solver(self, hessian, diagonal):
-        """Return a function that solves with the Hessian of rows and that of the penalty."""
-        if self.matrix:
-            return factorize_damped(hessian, diagonal)
-        return partial(solve_by_products, self._hessian_product, hessian + diagonal)
 
     def _hessian_product(self, direction):
         product = self.data.hessian_product(direction) + self.objective.l2 * direction

@@ -149,10 +149,9 @@ class QuadraticSGD(Solver):
         )
         if self.eigenvalue.undecided:
             self.eigenvalue.add(images[:, -1])
-        self.subspace.add(directions, images[:, :n_searched])
-        step, change, decrease = self.subspace.minimize(gradient)
+        images = images[:, :n_searched]
+        step, change, decrease = self.subspace.search(directions, images, gradient)
         complete = self.subspace.rank == np.count_nonzero(self.rows.scaling.scale)
-        self.subspace.drop_oldest()
         found, lower = self._with_all_digits(theta + step, loss - decrease, loss)
         if lower > loss:  # What the step changes is nothing but rounding errors.
             found, lower, change, decrease = theta, loss, 0.0, 0.0

@@ -1,11 +1,12 @@
 """Rows whose loss is quadratic everywhere, in an interior-point step: a quadratic form of theta."""
 
-from functools import partial
-
 import numpy as np
 
+from .duality_gap import square_sums
+from .hessian import gram
 from .multipliers import N_EXPONENTS
-from .newton_system import NewtonSystem, weighted_gram
+from .newton_cholesky import quadratic_slope
+from .newton_system import NewtonSystem
 from .subspace import hessian_sums
 
 
@@ -34,15 +35,12 @@ class SmoothRows:
     def __init__(self, rows, loss, matrix):
         self.rows, self.matrix = rows, matrix
         self.scale = 1 / (rows.weight * loss.compliance)
-        self.hessian = None
+        self.hessian = rows.sum(gram if matrix else square_sums) * self.scale
 
     def expand(self, theta):
         """Expand the loss about theta in one pass: its value and slope are exact there."""
-        gram = partial(weighted_gram, matrix=self.matrix) if self.hessian is None else None
-        value, slope, hessian = self.rows.sum(loss_and_gradient_sums, theta, gram)
-        self.origin, self.value, self.slope = theta, value * self.scale, slope * self.scale
-        if gram is not None:
-            self.hessian = hessian * self.scale
+        square, slope = self.rows.sum(quadratic_slope, theta)
+        self.origin, self.value, self.slope = theta, square / 2 * self.scale, slope * self.scale
 
     def newton_system(self, theta):
         """Return the part of the rows in the Newton system at theta."""
@@ -57,16 +55,3 @@ class SmoothRows:
         if self.matrix:
             return self.hessian @ direction
         return self.rows.sum(hessian_sums, direction) * self.scale
-
-
-def loss_and_gradient_sums(rows, theta, gram):
-    """Return sums over rows: half squared residuals, z times them, and gram matrices or 0."""
-    value, slope, total = 0.0, 0.0, 0.0
-    for z, y, weight in rows.chunks():
-        weight = np.ones(len(y)) if weight is None else weight
-        residual = y - z @ theta
-        value += weight @ residual**2 / 2
-        slope += z.rmatvec(weight * residual)
-        if gram is not None:
-            total += gram(z, weight)
-    return value, slope, total

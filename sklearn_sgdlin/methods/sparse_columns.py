@@ -7,6 +7,7 @@ from ..kernels.coordinate_descent import descend_sparse
 from ..linalg.centred import CentredMatrix
 from ..linalg.cg import conjugate_gradient
 from .face import DECREASE_ROUNDING, Face, face_solver, penalty_of
+from .row_system import sqrt_weights
 
 # Epochs of coordinate descent before each Newton step.
 EPOCHS = 10
@@ -47,22 +48,13 @@ class SparseColumns:
         parts = rows.parts
         X = parts[0].X if len(parts) == 1 else vstack([part.X for part in parts], format="csr")
         self.X = csc_array(X, dtype=np.float64)
-        self.root = np.concatenate(
-            [
-                np.ones(part.n_rows) if part.sample_weight is None else np.sqrt(part.sample_weight)
-                for part in parts
-            ]
-        )
+        self.root = np.concatenate([sqrt_weights(part) for part in parts])
         if any(part.sample_weight is not None for part in parts):
             if np.shares_memory(self.X.data, X.data):
                 self.X = self.X.copy()
             self.X.data *= self.root[self.X.indices]
         self.centre, self.scale = parts[0]._centre, rows.scaling.scale[:-1].copy()
         self.mean, self.weight = self.X.T @ self.root / rows.weight, float(rows.weight)
-
-    def arrays(self):
-        """Return data, rows and pointers as the kernel takes them."""
-        return self.X.data, self.X.indices, self.X.indptr
 
 
 class SparseFace:
@@ -144,10 +136,8 @@ class SparseSet:
         """Take some epochs of coordinate descent."""
         data = self.data
         scaling = data.centre, data.scale, data.mean, self.curvature[:-1], data.weight
-        scaled = residual / data.weight
-        descend_sparse(
-            *data.arrays(), features, scaling, penalty, theta, scaled, 0.0, EPOCHS, enough
-        )
+        arrays, scaled = (data.X.data, data.X.indices, data.X.indptr), residual / data.weight
+        descend_sparse(*arrays, features, scaling, penalty, theta, scaled, 0.0, EPOCHS, enough)
 
     def _face_step(self, theta, penalty, value):
         """Take a Newton step on the face of a model; return whether it is all of it."""

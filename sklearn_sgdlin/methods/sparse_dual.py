@@ -16,6 +16,7 @@ from scipy.sparse import csc_array
 from ..data.csr import FAR
 from ..data.sorted_csc import CentredColumns
 from ..linalg.blas import blas_threads
+from ..linalg.blocks import divided
 from ..linalg.cg import conjugate_gradient
 from .row_system import DUAL_PIVOT_ROUNDING, RowSystem, factorize_kernel, sqrt_weights
 
@@ -93,7 +94,7 @@ class SparseKernel:
         """Return Z' times dual coefficients, in the coordinates of the scaling."""
         coef = np.zeros(len(self.scale))
         coef[self.order] = self.columns.rmatvec(dual_coef / self.l2)
-        return np.divide(coef, self.scale, out=np.zeros(len(coef)), where=self.scale > 0)
+        return divided(coef, self.scale)
 
 
 def _centre_far_columns(columns, sqrt_weight, centre, variance):

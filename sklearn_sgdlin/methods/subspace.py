@@ -105,11 +105,14 @@ class SearchSubspace:
         old = np.concatenate([self.curvature, block[:n_old].T])
         self.curvature = np.concatenate([old, block], axis=1)
 
-    def drop_oldest(self):
-        """Keep the latest directions, as many as memory allows."""
+    def search(self, directions, images, gradient):
+        """Return `minimize` with more directions; keep as many of the latest as memory allows."""
+        self.add(directions, images)
+        found = self.minimize(gradient)
         self.directions = self.directions[-self.memory :]
         self.images = self.images[-self.memory :]
         self.curvature = self.curvature[-self.memory :, -self.memory :]
+        return found
 
     def minimize(self, gradient):
         """Return the step to the minimum over the span.

@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
 
 from ..kernels.dense import standardise
-from ..linalg.blocks import chunk_rows, csr_row_slice, slices, with_last
+from ..linalg.blocks import chunk_rows, csr_row_slice, divided, slices, with_last
 from ..linalg.least_squares import LeastSquares, ridge_least_squares
 from ..linalg.triangular import (
     append_factor,
@@ -141,7 +141,7 @@ class CrossProducts:
         moments : Moments
             Of X and y.
         """
-        inverse_scale = _inverse_scale(scaling)
+        inverse_scale = divided(1.0, scaling.scale[:-1])
         products = np.empty((len(inverse_scale), len(inverse_scale) + 1))
         products[:, :-1] = hessian[:-1, :-1] * np.multiply.outer(inverse_scale, inverse_scale)
         products[:, -1] = slope[:-1] * inverse_scale
@@ -164,7 +164,8 @@ class CrossProducts:
         moments : Moments
             Of X and y.
         """
-        columns = [factor[:, -1], factor[:, :-1] * _inverse_scale(scaling), factor @ theta]
+        inverse_scale = divided(1.0, scaling.scale[:-1])
+        columns = [factor[:, -1], factor[:, :-1] * inverse_scale, factor @ theta]
         rows = sqrt(moments.weight) * np.column_stack(columns)
         triangle = np.zeros((rows.shape[1], rows.shape[1]), order="F")
         triangle = append_rows(triangle, np.asfortranarray(rows))
@@ -246,12 +247,6 @@ class CrossProducts:
         else:
             coef = LeastSquares(rows).solve(values)
         return coef, float(moments.mean[n_features] - mean @ coef) if fit_intercept else 0.0
-
-
-def _inverse_scale(scaling):
-    """Return 1 / scale of each column of X, and 0 for constant columns."""
-    scale = scaling.scale[:-1]
-    return np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0)
 
 
 def _approximate_mean(X, targets, sample_weight):

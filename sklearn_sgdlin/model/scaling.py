@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..linalg.blocks import with_last
+from ..linalg.blocks import divided, with_last
 
 # Ratio of the effective penalties after and before a Newton step. Above it the iteration ends:
 # later steps change the penalty by much less, and step lengths need no more digits.
@@ -98,8 +98,7 @@ class Scaling:
 
     def to_scaled(self, coef, intercept):
         """Return theta, of shape (n_coordinates,), of a model in the units of the data."""
-        model = with_last(coef, intercept + self.centre @ coef)
-        return np.divide(model, self.scale, out=np.zeros(len(model)), where=self.scale > 0)
+        return divided(with_last(coef, intercept + self.centre @ coef), self.scale)
 
     def to_original(self, theta):
         """Return coefficients and intercept, in the units of the data, of a model theta."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..linalg.blocks import divided
 from .moments import Moments
 
 
@@ -63,7 +64,7 @@ class Columns(NamedTuple):
     def with_moments(self, weight, mean, sum_of_squares):
         """Return the columns with the moments of more stored entries."""
         total = self.weight + weight
-        fraction = np.divide(weight, total, out=np.zeros(len(total)), where=total > 0)
+        fraction = divided(weight, total)
         difference = mean - self.mean
         between = difference**2 * (self.weight * fraction)
         return self._replace(

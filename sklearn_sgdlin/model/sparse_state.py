@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..linalg.blocks import divided
 from .cross_products import CrossProducts
 from .moments import Moments
 from .sparse_columns import Columns, ColumnVersion
@@ -108,9 +109,7 @@ class SparseState(NamedTuple):
         target = self.target.merge(other.target)
         columns = ours.with_moments(*theirs[:3])
         of_rows = other.target.rows / target.rows
-        share = np.divide(
-            theirs.weight, columns.weight, out=np.zeros(len(ours.coef)), where=columns.weight > 0
-        )
+        share = divided(theirs.weight, columns.weight)
         share[columns.moments_of_scaling(target).mean[:-1] != 0] = of_rows
         models = {
             name: (1 - share) * getattr(ours, name) + share * getattr(theirs, name)

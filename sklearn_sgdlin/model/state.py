@@ -114,13 +114,16 @@ class State(NamedTuple):
 
     def with_growth_noted(self, moments, fit_intercept):
         """Return the state with `grown_at` updated by the moments that include new rows."""
-        columns = slice(len(self.coef))
-        old = self.moments.of_columns(columns).variance(fit_intercept)
-        new = moments.of_columns(columns).variance(fit_intercept)
+        old, new = self._variances(moments, fit_intercept)
         grown = new > NEW_COLUMN_GROWTH * old
         if not grown.any():
             return self
         return self._replace(grown_at=np.where(grown, self.moments.rows, self.grown_at))
+
+    def _variances(self, moments, fit_intercept):
+        """Return the variances of the columns of X so far, and by other moments."""
+        both = self.moments, moments
+        return [one.of_columns(slice(-1)).variance(fit_intercept) for one in both]
 
     def rescaled_to(self, moments, fit_intercept):
         """Return the state with coefficients shrunk where the variance of their column has grown.
@@ -135,15 +138,13 @@ class State(NamedTuple):
             Of the columns of X and of y, with the new rows.
         fit_intercept : bool
         """
-        columns = slice(len(self.coef))
-        old = self.moments.of_columns(columns).variance(fit_intercept)
-        new = moments.of_columns(columns).variance(fit_intercept)
+        old, new = self._variances(moments, fit_intercept)
         few_rows = moments.rows < FEW_ROWS_PER_COORDINATE * (len(self.coef) + 1)
         grown = new > (old if few_rows else VARIANCE_GROWTH * old)
         if not grown.any():
             return self
         ratio = np.divide(old, new, out=np.ones(len(old)), where=grown)
-        mean = self.moments.mean[columns]
+        mean = self.moments.mean[:-1]
 
         def rescale(coef, intercept):
             """Return the model with shrunk coefficients and the same prediction at the mean."""
@@ -207,6 +208,11 @@ class State(NamedTuple):
         return self._replace(rows_seen=other.rows_seen, steps=other.steps)
 
 
+def _stacked(name, doc):
+    """Return a property that stacks an attribute of the states of several targets."""
+    return property(lambda self: np.array([getattr(state, name) for state in self.states]), doc=doc)
+
+
 @dataclass(frozen=True)
 class MultiTargetState:
     """States of several targets, each as if it were the only one, with stacked models.
@@ -218,25 +224,10 @@ class MultiTargetState:
 
     states: tuple[State, ...]
 
-    @property
-    def coef(self):
-        """Last iterates, of shape (n_targets, n_features)."""
-        return np.stack([state.coef for state in self.states])
-
-    @property
-    def intercept(self):
-        """Intercepts of the last iterates, of shape (n_targets,)."""
-        return np.array([state.intercept for state in self.states])
-
-    @property
-    def returned_coef(self):
-        """Coefficients that the user gets, of shape (n_targets, n_features)."""
-        return np.stack([state.returned_coef for state in self.states])
-
-    @property
-    def returned_intercept(self):
-        """Intercepts that the user gets, of shape (n_targets,)."""
-        return np.array([state.returned_intercept for state in self.states])
+    coef = _stacked("coef", "Last iterates, of shape (n_targets, n_features).")
+    intercept = _stacked("intercept", "Intercepts of the last iterates, of shape (n_targets,).")
+    returned_coef = _stacked("returned_coef", "Coefficients that the user gets.")
+    returned_intercept = _stacked("returned_intercept", "Intercepts that the user gets.")
 
     @property
     def sparse(self):
@@ -262,8 +253,3 @@ class MultiTargetState:
         """Return the states, each with the numbers of rows and steps of the same target."""
         pairs = zip(self.states, other.states, strict=True)
         return MultiTargetState(tuple(state.as_late_as(late) for state, late in pairs))
-
-    @property
-    def seed(self):
-        """The seed, the same for all targets, so that each is fitted as if it were the only one."""
-        return self.states[0].seed

@@ -19,21 +19,22 @@ class StatesAfterFit:
     Attributes
     ----------
     products : ColumnProducts
-    with_products : bool
+    has_products : bool
         Whether a stream goes on with the products, not only with the moments.
     unit : float
         What the weights were divided by.
-    coef : ndarray of shape (n_targets, n_features)
-    intercept : ndarray of shape (n_targets,)
+    returned_coef : ndarray of shape (n_targets, n_features)
+    returned_intercept : ndarray of shape (n_targets,)
+        The models that the user gets.
     rows_seen : int
     seed : int
     """
 
     products: ColumnProducts
-    with_products: bool
+    has_products: bool
     unit: float
-    coef: np.ndarray
-    intercept: np.ndarray
+    returned_coef: np.ndarray
+    returned_intercept: np.ndarray
     rows_seen: int
     seed: int
 
@@ -43,7 +44,7 @@ class StatesAfterFit:
     @cached_property
     def states(self):
         """States of the targets, as a tuple."""
-        return tuple(map(self.state, range(len(self.coef))))
+        return tuple(map(self.state, range(len(self.returned_coef))))
 
     def state(self, target):
         """Return the `State` of a target."""
@@ -51,36 +52,21 @@ class StatesAfterFit:
         moments = self.products.moments.of_columns([*range(n_features), n_features + target])
         moments = moments.with_weights_scaled(self.unit)
         products = CrossProducts(moments, None)
-        if self.with_products:
+        if self.has_products:
             products = self.products.cross_products(target, moments)
         return State.after_fit(
             products,
-            self.coef[target],
-            float(self.intercept[target]),
+            self.returned_coef[target],
+            float(self.returned_intercept[target]),
             rows_seen=self.rows_seen,
             steps=0,
             seed=self.seed,
         )
 
     @property
-    def returned_coef(self):
-        """Coefficients that the user gets, of shape (n_targets, n_features)."""
-        return self.coef
-
-    @property
-    def returned_intercept(self):
-        """Intercepts that the user gets, of shape (n_targets,)."""
-        return self.intercept
-
-    @property
-    def has_products(self):
-        """Whether the products of all rows seen have been summed up."""
-        return self.with_products
-
-    @property
     def finite(self):
         """Whether all coefficients and intercepts are finite."""
-        return bool(np.isfinite(self.coef).all() and np.isfinite(self.intercept).all())
+        return all(np.isfinite(m).all() for m in (self.returned_coef, self.returned_intercept))
 
     def as_late_as(self, other):
         """Return the states with the numbers of rows of another."""
