@@ -108,6 +108,7 @@ CASES = {
     "heavy tails, huber, nonrobust": case(heavy_tails, FROM_ROWS, FEW, **HUBER),
     "heavy tails, huber, HC3": case(heavy_tails, HC["HC3"], FEW, **HUBER),
     "heteroskedastic, huber, HC3": case(heteroskedastic, HC["HC3"], FEW, **HUBER),
+    "normal, median, nonrobust": case(normal, FROM_ROWS, FEW[:1], **MEDIAN),
     "heavy tails, median, nonrobust": case(heavy_tails, FROM_ROWS, FEW, **MEDIAN),
     "heavy tails, median, HC1": case(heavy_tails, HC["HC1"], FEW, **MEDIAN),
     "heteroskedastic, median, HC1": case(heteroskedastic, HC["HC1"], FEW, **MEDIAN),
