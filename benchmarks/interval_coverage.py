@@ -95,8 +95,12 @@ CASES = {
     "normal, mean": case(normal, partial(predictions, which="mean_interval"), FEW),
     "normal, new row": case(normal, partial(predictions, which="row_interval"), FEW),
     "heteroskedastic, nonrobust": case(heteroskedastic, NONROBUST, FEW, unfit=True),
-    "heteroskedastic, HC0": case(heteroskedastic, HC["HC0"], FEW),
-    "heteroskedastic, HC1": case(heteroskedastic, HC["HC1"], SIZES),
+    # "HC0" and "HC1" take residuals as they are, which are smaller than the errors at rows of high
+    # leverage. That is a property of the estimators, and vanishes as rows become many.
+    "heteroskedastic, few rows, HC0": case(heteroskedastic, HC["HC0"], FEW[:1], unfit=True),
+    "heteroskedastic, few rows, HC1": case(heteroskedastic, HC["HC1"], FEW[:1], unfit=True),
+    "heteroskedastic, HC0": case(heteroskedastic, HC["HC0"], FEW[1:]),
+    "heteroskedastic, HC1": case(heteroskedastic, HC["HC1"], SIZES[1:]),
     "heteroskedastic, HC3": case(heteroskedastic, HC["HC3"], FEW),
     "heavy tails, nonrobust": case(heavy_tails, NONROBUST, SIZES),
     "heavy tails, HC3": case(heavy_tails, HC["HC3"], FEW),
@@ -104,6 +108,7 @@ CASES = {
     "heavy tails, huber, nonrobust": case(heavy_tails, FROM_ROWS, FEW, **HUBER),
     "heavy tails, huber, HC3": case(heavy_tails, HC["HC3"], FEW, **HUBER),
     "heteroskedastic, huber, HC3": case(heteroskedastic, HC["HC3"], FEW, **HUBER),
+    "normal, median, nonrobust": case(normal, FROM_ROWS, FEW[:1], **MEDIAN),
     "heavy tails, median, nonrobust": case(heavy_tails, FROM_ROWS, FEW, **MEDIAN),
     "heavy tails, median, HC1": case(heavy_tails, HC["HC1"], FEW, **MEDIAN),
     "heteroskedastic, median, HC1": case(heteroskedastic, HC["HC1"], FEW, **MEDIAN),

@@ -100,9 +100,10 @@ class AlphaPaths:
     """
 
     def __init__(self, model, data, splits, l1_ratios, score):
-        self.model, self.data, self.splits = model, data, splits
+        self.data, self.splits = data, splits
         self.l1_ratios, self.score = l1_ratios, score
         self.settings = settings = model._settings()
+        self.model = copy(model)  # without the settings, which further copies would convert
         shape = min(len(train) for train, _ in splits), data.X.shape[1]
         self.routes = [route(settings, shape, issparse(data.X), ratio) for ratio in l1_ratios]
         self.path_of_all = self.row_products = None

@@ -21,6 +21,8 @@ from sklearn_sgdlin import SGDLinearRegressor, SGDLinearRegressorCV
 from sklearn_sgdlin._alpha_path import route
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.split_products import split_sums
+from sklearn_sgdlin.methods.column_path import optimum_of_signs
+from sklearn_sgdlin.methods.gram_path import slope_error
 from sklearn_sgdlin.methods.ridge_path import shifted_solutions
 
 PENALTIES = {0.0: "l2", 0.5: "elasticnet", 1.0: "l1"}
@@ -383,3 +385,18 @@ def test_nothing_of_an_earlier_fit_remains(rng):
     model = chooser(alphas=3).fit(X, y)
     assert hasattr(model, "mse_path_")
     assert not hasattr(model.set_params(scoring="r2").fit(X, y), "mse_path_")
+
+
+@pytest.mark.parametrize("floor", [-np.inf, 0.0])
+def test_active_set_method_ends_at_the_optimum_or_not_at_all(rng, floor):
+    Z = rng.normal(size=(60, 20)) / np.sqrt(60)
+    first, value = Z.T @ rng.normal(size=60), 30.0
+    penalty = np.full(20, 0.1), np.full(20, 0.01), np.full(20, floor)
+    penalty[0][3], penalty[2][3] = 0.0, -np.inf
+    theta = optimum_of_signs(Z.T @ Z, first, np.zeros(20), penalty, value)
+    assert 3 < np.count_nonzero(theta) < 20
+    assert slope_error(theta, first - theta @ Z.T @ Z, penalty) < 1e-12
+    assert (theta >= penalty[2]).all()
+    Z[:, 3] = Z[:, 4] = Z[:, 5]
+    penalty = (np.zeros(20), np.zeros(20), np.full(20, -np.inf))
+    assert optimum_of_signs(Z.T @ Z, Z.T @ Z[:, 3], np.zeros(20), penalty, value) is None

@@ -162,6 +162,43 @@ def test_more_columns_than_products_are_kept_of(rng, cov_type):
     assert_equal_to(result, sm.OLS(y, sm.add_constant(X)).fit(**theirs))
 
 
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "HC1", "cluster"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+def test_some_columns_are_those_of_all(data, loss, cov_type):
+    X, y, weight, groups = data
+    y = np.column_stack([y, y[::-1]])
+    ours, _ = options(cov_type, groups)
+    for fit_intercept, chosen in ((True, [0, 4, 1]), (False, [3, 0])):
+        model = SGDLinearRegressor(loss, fit_intercept=fit_intercept, tol=1e-7, max_iter=10_000)
+        model.fit(X, y, weight)
+        everything = coef_inference(model, X, y, weight, **ours)
+        for layout in (np.array, np.asfortranarray, csr_array):
+            some = coef_inference(model, layout(X), y, weight, columns=["x3", 0], **ours)
+            for name in ("coef", "std_error", "p_value", "conf_int"):
+                assert_allclose(some[name], everything[name][:, chosen], rtol=1e-8, atol=1e-300)
+            expected = everything.covariance[:, chosen][:, :, chosen]
+            scale = np.sqrt(np.diagonal(expected, axis1=1, axis2=2))
+            scale = scale[:, :, np.newaxis] * scale[:, np.newaxis]
+            assert_allclose(some.covariance / scale, expected / scale, atol=1e-8)
+        with pytest.raises(ValueError, match="some columns only"):
+            predict_interval(model, X, some)
+
+
+def test_some_columns_where_others_are_dependent(data):
+    """Coefficients that are determined have standard errors; the others raise an error."""
+    X, y, _, _ = data
+    model = SGDLinearRegressor().fit(X, y)
+    both = np.column_stack([X, X[:, 1]])
+    twice = SGDLinearRegressor().fit(both, y)
+    some = coef_inference(twice, both, y, columns=[0], weights="analytic")
+    df = 395 / 394  # one coefficient more
+    expected = coef_inference(model).std_error[:2] * np.sqrt(df)
+    assert_allclose(some.std_error, expected, rtol=1e-8)
+    wrong("Conjugate gradients do not solve", twice, both, y, columns=[1])
+    both[:, 4] = 7.0
+    wrong("Conjugate gradients do not solve", twice.fit(both, y), both, y, columns=[4])
+
+
 @pytest.mark.parametrize("cov_type", COV_TYPES)
 def test_columns_far_from_zero_and_nearly_dependent(rng, cov_type):
     """In centred columns of one unit, which lose no digits; powers of two change no number."""
@@ -481,7 +518,13 @@ def test_arguments_that_do_not_fit(data):
     class Narrow(SGDLinearRegressor):
         _tuning = Tuning(max_hessian_features=3)
 
-    wrong("at most 3 columns", Narrow(solver="newton-cg", tol=1e-8).fit(X, y), X, y)
+    narrow = Narrow(solver="newton-cg", tol=1e-8).fit(X, y)
+    wrong("at most 3 columns", narrow, X, y)
+    assert len(coef_inference(narrow, X, y, columns=[0]).coef) == 2
+    wrong("columns need the rows", model, columns=[0])
+    wrong("take a matrix of all", model, X, y, columns=[0], cov_type="HC3")
+    for bad in (-1, 4, "x4", 0.5, "intercept"):
+        wrong(f"got {bad!r}", model, X, y, columns=[0, bad])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
 """Whether a model has standard errors, and whether the data that they need are there."""
 
+from numbers import Integral
+
 import numpy as np
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
+
+from .rows import RowsInMemory
 
 
 def check_model(model, cov_type, weights):
@@ -31,13 +36,6 @@ def check_model(model, cov_type, weights):
             f"weights='analytic' with loss={model.loss!r} needs a robust covariance: inverse "
             "variances do not say how errors of different size are distributed. Use "
             "cov_type='HC1'."
-        )
-    limit = model._tuning.max_hessian_features
-    if model.n_features_in_ > limit:
-        raise ValueError(
-            f"The covariance of {model.n_features_in_} coefficients is a matrix that would not fit "
-            f"the memory; at most {limit} columns have one. Select columns on one part of the rows "
-            "and fit them on the other."
         )
 
 
@@ -76,3 +74,53 @@ def residual_square(model, state, products):
         "Residuals are so small beside y that too few digits of them are known from the products "
         "of columns. Pass the X, y and sample_weight that the model was fitted to."
     )
+
+
+def chosen_coefficients(model, names, columns, X, cov_type):
+    """Return the numbers of the coefficients asked for, the intercept first, or None for all."""
+    limit = model._tuning.max_hessian_features
+    if columns is None:
+        if model.n_features_in_ > limit:
+            raise ValueError(
+                f"The covariance of {model.n_features_in_} coefficients is a matrix that would not "
+                f"fit the memory; at most {limit} columns have one. Pass the rows, and the columns "
+                "whose standard errors you want as columns."
+            )
+        return None
+    if X is None or cov_type == "HC3":
+        raise ValueError(
+            "columns need the rows: pass the X, y and sample_weight that the model was fitted to."
+            if X is None
+            else "cov_type='HC3' needs the leverages of the rows, which take a matrix of all "
+            "columns. With columns use cov_type='HC1'."
+        )
+    first, chosen = int(model.fit_intercept), []
+    for column in np.atleast_1d(np.asarray(columns, dtype=object)):
+        number = column
+        if isinstance(column, str) and column in names[first:]:
+            number = names.index(column, first) - first
+        if not isinstance(number, Integral) or not 0 <= number < model.n_features_in_:
+            raise ValueError(
+                f"columns must name some of the {model.n_features_in_} columns, or give their "
+                f"numbers from 0 on; got {column!r}."
+            )
+        chosen.append(first + int(number))
+    return np.array([*range(first), *chosen], dtype=int)
+
+
+def codes_of(groups, rows):
+    """Return the number of the group of each row, and how many groups have weight."""
+    if not isinstance(rows, RowsInMemory):
+        raise ValueError("cov_type='cluster' needs X, y and groups in memory.")
+    groups = check_array(groups, dtype=None, ensure_2d=False, input_name="groups")
+    groups = column_or_1d(groups)
+    check_consistent_length(rows.y, groups)
+    try:
+        _, codes = np.unique(groups, return_inverse=True)
+    except TypeError as error:
+        raise ValueError("groups must be all numbers or all strings, none of them None.") from error
+    weight = rows.sample_weight
+    n_groups = len(np.unique(codes if weight is None else codes[weight > 0]))
+    if n_groups < 2:
+        raise ValueError(f"groups must name 2 groups or more, got {n_groups}.")
+    return codes, n_groups

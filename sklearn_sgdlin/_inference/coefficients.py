@@ -3,13 +3,12 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._regressor import SGDLinearRegressor
 from ..data.csr import FAR
 from ..model.loss import SQUARED_ERROR, make_loss
-from .checks import check_model, check_rows, residual_square
+from .checks import check_model, check_rows, chosen_coefficients, codes_of, residual_square
 from .covariance import covariance_from_products, covariance_from_rows
 from .design import Design
 from .products import LeastSquaresProducts
@@ -17,6 +16,7 @@ from .results import names_of, results_of
 from .rows import RowsInMemory
 from .sandwich import MEstimator
 from .scores import Score
+from .some_columns import covariance_of_some
 
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC3", "cluster")
 
@@ -26,6 +26,7 @@ COV_TYPES = ("nonrobust", "HC0", "HC1", "HC3", "cluster")
         "model": [SGDLinearRegressor],
         "cov_type": [StrOptions(set(COV_TYPES))],
         "weights": [StrOptions({"frequency", "analytic"})],
+        "columns": ["array-like", None],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
     },
     prefer_skip_nested_validation=True,
@@ -39,6 +40,7 @@ def coef_inference(
     cov_type="nonrobust",
     groups=None,
     weights="frequency",
+    columns=None,
     confidence_level=0.95,
 ):
     r"""Return standard errors, p-values and confidence intervals of the coefficients of a model.
@@ -95,6 +97,11 @@ def coef_inference(
         statsmodels; n is the number of rows with positive weight, h is squared in B, and the unit
         of the weights does not matter.
 
+    columns : array-like of int or str, default=None
+        Numbers or names of some columns. The results then are of these and of the intercept only,
+        computed from the rows by conjugate gradients, without a matrix of all columns. With more
+        than 4096 columns this is required. Not available with ``cov_type="HC3"``. None: all.
+
     confidence_level : float, default=0.95
         Probability with which an interval contains its coefficient, between 0 and 1.
 
@@ -124,11 +131,11 @@ def coef_inference(
         residual_variance : float or None
             Weighted sum of squared residuals divided by n - k, for squared error and "nonrobust".
         centre : ndarray of shape (n_features,)
-            Means of the columns; zeros without an intercept.
+            Means of the columns; zeros without an intercept; None with `columns`.
         centred_covariance : ndarray of shape (k, k)
             Covariance of the prediction at `centre`, instead of the intercept, and of the other
             coefficients. Used by `predict_interval`, because it loses no digits if columns are far
-            from zero.
+            from zero. None with `columns`.
         frame : DataFrame or None
             Coefficients, standard errors, statistics, p-values and intervals as a table; None
             if pandas has not been imported.
@@ -138,8 +145,8 @@ def coef_inference(
     ValueError
         If the model has a penalty or ``loss="epsilon_insensitive"``; if it is farther than a tenth
         of a standard error from the optimum on the rows; if columns are linear combinations of
-        others; if the rows are needed and not passed; or if there are more than 4096 columns, whose
-        covariance matrix would be too large.
+        others; if the rows are needed and not passed; or if there are more than 4096 columns, and
+        `columns` names none of them.
 
     See Also
     --------
@@ -193,10 +200,12 @@ def coef_inference(
     """
     check_model(model, cov_type, weights)
     check_rows(X, y, sample_weight, cov_type, groups)
+    names = names_of(model)
+    chosen = chosen_coefficients(model, names, columns, X, cov_type)
     loss = _loss(model)
     rows = None if X is None else _rows(model, X, y, sample_weight)
-    groups = None if groups is None else _codes(groups, rows)
-    names, found = names_of(model), []
+    groups = None if groups is None else codes_of(groups, rows)
+    found = []
     for target, state in enumerate(states_of(model)):
         design = _design(model, state)
         theta = _theta(model, design, target)
@@ -210,12 +219,14 @@ def coef_inference(
             estimator = MEstimator(
                 rows, design, target, Score(loss), theta, of_y, weights == "analytic", names
             )
-            same = products is not None and _same_rows(state, rows)
-            covariance = covariance_from_rows(
-                estimator, cov_type, groups, products if same else None
-            )
+            if chosen is None:
+                same = products is not None and _same_rows(state, rows)
+                of_rows = products if same else None
+                covariance = covariance_from_rows(estimator, cov_type, groups, of_rows)
+            else:
+                covariance = covariance_of_some(estimator, cov_type, groups, chosen)
         found.append((design, covariance))
-    return results_of(model, names, found, confidence_level)
+    return results_of(model, names, found, confidence_level, chosen)
 
 
 def _rows(model, X, y, sample_weight):
@@ -257,21 +268,3 @@ def _same_rows(state, rows):
     """Return whether rows are as many as those that the products of a state are of."""
     moments = state.moments
     return moments.rows == rows.n_rows and np.isclose(moments.weight, rows.weight, rtol=1e-12)
-
-
-def _codes(groups, rows):
-    """Return the number of the group of each row, and how many groups have weight."""
-    if not isinstance(rows, RowsInMemory):
-        raise ValueError("cov_type='cluster' needs X, y and groups in memory.")
-    groups = check_array(groups, dtype=None, ensure_2d=False, input_name="groups")
-    groups = column_or_1d(groups)
-    check_consistent_length(rows.y, groups)
-    try:
-        _, codes = np.unique(groups, return_inverse=True)
-    except TypeError as error:
-        raise ValueError("groups must be all numbers or all strings, none of them None.") from error
-    weight = rows.sample_weight
-    n_groups = len(np.unique(codes if weight is None else codes[weight > 0]))
-    if n_groups < 2:
-        raise ValueError(f"groups must name 2 groups or more, got {n_groups}.")
-    return codes, n_groups

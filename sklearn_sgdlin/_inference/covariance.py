@@ -49,7 +49,7 @@ def covariance_from_products(products, square, theta, n_observations, names):
     n_observations : float
     names : list of str
     """
-    df = _degrees_of_freedom(n_observations, len(theta))
+    df = degrees_of_freedom(n_observations, len(theta))
     inverse = inverse_factor(products.upper, names)
     variance = square / df
     gradient = products.response - products.upper @ theta
@@ -71,25 +71,20 @@ def covariance_from_rows(estimator, cov_type, groups, products):
     products : LeastSquaresProducts or None
         Of the same rows, if they are known.
     """
-    loss, size, n = estimator.score.loss, estimator.design.size, estimator.n_observations
-    df = _degrees_of_freedom(n, size)
-    if loss.compliance == 0:
-        estimator = replace(estimator, score=_score_of_quantile(estimator))
-    gram = None
+    size, n = estimator.design.size, estimator.n_observations
+    df = degrees_of_freedom(n, size)
+    estimator, gram = with_bandwidth(estimator), None
     if products is None:
         gram = "plain" if cov_type == "nonrobust" else "curved"
     simple = cov_type in ("HC0", "HC1")
     sums = estimator.sums(gram, meat="plain" if simple else None)
-    if sums.curvature == 0:
-        raise ValueError(
-            "No residual lies where the loss is curved, or near the quantile, so that standard "
-            "errors are not known. Take more rows, or with 'huber' a larger epsilon."
-        )
+    check_curvature(sums)
     upper = estimator.factor(sums, gram) if products is None else products.upper
     inverse = inverse_factor(upper, estimator.names)
-    _check_rows(estimator, sums, inverse, gram)
+    distance = np.linalg.norm(inverse.T @ sums.gradient)
+    check_distance(estimator, sums, distance, gram)
     if cov_type == "nonrobust":
-        factor, variance = _nonrobust_factor(estimator, sums, df)
+        factor, variance = nonrobust_factor(estimator, sums, df)
         return Covariance(factor * np.dot(inverse, inverse.T), df, variance)
     if cov_type == "cluster":
         codes, n_groups = groups
@@ -105,7 +100,16 @@ def covariance_from_rows(estimator, cov_type, groups, products):
     return Covariance(inverse @ meat @ inverse.T, df, None)
 
 
-def _degrees_of_freedom(n_observations, size):
+def check_curvature(sums):
+    """Raise where the loss has no curvature at any row."""
+    if sums.curvature == 0:
+        raise ValueError(
+            "No residual lies where the loss is curved, or near the quantile, so that standard "
+            "errors are not known. Take more rows, or with 'huber' a larger epsilon."
+        )
+
+
+def degrees_of_freedom(n_observations, size):
     """Return the number of observations less that of coefficients; raise if it is not positive."""
     df = n_observations - size
     if df <= 0:
@@ -117,7 +121,7 @@ def _degrees_of_freedom(n_observations, size):
     return float(df)
 
 
-def _nonrobust_factor(estimator, sums, df):
+def nonrobust_factor(estimator, sums, df):
     """Return what times the inverse products of the design is the covariance, and the variance.
 
     For quantiles it is the variance of the score over the squared density; else that of
@@ -134,8 +138,10 @@ def _nonrobust_factor(estimator, sums, df):
     return factor, factor if loss == SQUARED_ERROR else None
 
 
-def _score_of_quantile(estimator):
-    """Return the score with the bandwidth for its residuals."""
+def with_bandwidth(estimator):
+    """Return an `MEstimator` whose score has the bandwidth for its residuals, if it needs one."""
+    if estimator.score.loss.compliance > 0:
+        return estimator
     parts = estimator.rows.each(
         residuals_of_range, estimator.design, estimator.target, estimator.theta
     )
@@ -143,17 +149,17 @@ def _score_of_quantile(estimator):
     loss, of_y = estimator.score.loss, estimator.of_y
     deviation = sqrt(of_y.sum_of_squares[0] / of_y.weight)
     bandwidth = quantile_bandwidth(residual, weight, deviation, loss.level)
-    return Score(loss, bandwidth)
+    return replace(estimator, score=Score(loss, bandwidth))
 
 
-def _check_rows(estimator, sums, inverse, gram):
+def check_distance(estimator, sums, distance, gram):
     """Raise unless the model is the optimum on the rows, up to a part of a standard error.
 
     The metric is the covariance for errors of one distribution. The optimum of a loss without
     curvature goes through as many rows as there are coefficients. Their multipliers are any
     numbers between its bounds, not the slopes that the sums have.
     """
-    n, size, weight = estimator.n_observations, len(inverse), estimator.rows.weight
+    n, size, weight = estimator.n_observations, estimator.design.size, estimator.rows.weight
     variance = sums.squares / (n - size)
     if gram == "curved":
         variance /= sums.curvature / weight
@@ -163,8 +169,7 @@ def _check_rows(estimator, sums, inverse, gram):
         allowance = size * sqrt(size / (n * loss.level * (1 - loss.level)))
     of_y = estimator.of_y
     rounding = ROUNDING * sqrt(of_y.sum_of_squares[0] + of_y.weight * of_y.mean[0] ** 2)
-    distance = np.linalg.norm(inverse.T @ sums.gradient) - rounding
-    _check_optimum(distance, sqrt(variance), allowance)
+    _check_optimum(distance - rounding, sqrt(variance), allowance)
 
 
 def _check_optimum(distance, deviation, allowance=0.0):

@@ -83,6 +83,11 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
     """
     inference = coef_inference(model) if inference is None else inference
     X = validated_rows(model, X)
+    if inference.centre is None:
+        raise ValueError(
+            "inference is of some columns only. Intervals of predictions need that of all columns: "
+            "pass the result of coef_inference without columns."
+        )
     design = Design(inference.centre, bool(model.fit_intercept), near=False)
     covariances = inference.centred_covariance.reshape(-1, design.size, design.size)
     prediction = model._linear(X)

@@ -14,13 +14,20 @@ def names_of(model):
     return ["intercept", *names] if model.fit_intercept else names
 
 
-def results_of(model, names, found, confidence_level):
-    """Return the results of all targets as a `Bunch`; without an axis of targets for one."""
+def results_of(model, names, found, confidence_level, chosen=None):
+    """Return the results of all targets as a `Bunch`; without an axis of targets for one.
+
+    Where coefficients are chosen, their covariances are in units of the data.
+    """
     coef = np.atleast_2d(model.coef_)
     if model.fit_intercept:
         coef = np.column_stack([np.atleast_1d(model.intercept_), coef])
-    centred = np.stack([covariance.matrix for _, covariance in found])
-    covariance = np.stack([design.in_units_of_data(c.matrix) for design, c in found])
+    covariance = centred = np.stack([covariance.matrix for _, covariance in found])
+    centre = found[0][0].centre
+    if chosen is None:
+        covariance = np.stack([design.in_units_of_data(c.matrix) for design, c in found])
+    else:
+        coef, names, centred, centre = coef[:, chosen], [names[j] for j in chosen], None, None
     std_error = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
     df = found[0][1].df
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -43,7 +50,7 @@ def results_of(model, names, found, confidence_level):
         **results,
         feature_names=np.array(names, dtype=object),
         df_resid=df,
-        centre=found[0][0].centre,
+        centre=centre,
     )
     bunch.frame = _frame(bunch)
     return bunch
