@@ -251,7 +251,7 @@ def test_a_singular_dual_system_is_left_to_another_solver(rng):
     model = SGDLinearRegressor(**options).fit(X, y)
     assert model.solver_ != "dual"
     assert "singular" in model.solver_reason_
-    with pytest.raises(ValueError, match=r"solver='dual' cannot serve .* singular"):
+    with pytest.raises(ValueError, match=r"solver='dual' is not available .* singular"):
         SGDLinearRegressor(solver="dual", **options).fit(X, y)
 
 
