@@ -1,5 +1,7 @@
 """SGDLinearRegressor on the workers of a Dask cluster."""
 
+from __future__ import annotations  # signatures are shown as they are written
+
 import inspect
 from contextlib import suppress
 from copy import copy
@@ -7,6 +9,7 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 try:
@@ -29,7 +32,7 @@ from ._dask_data import (
     zipped,
 )
 from ._dask_fit import data_on_cluster, epochs_on_cluster
-from ._regressor import SGDLinearRegressor
+from ._regressor import MatrixLike, SGDLinearRegressor
 from .data.dask_partitions import Cluster, check_versions
 
 __all__ = ["DaskSGDLinearRegressor"]
@@ -116,12 +119,25 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     }
 
     @_same_parameters
-    def __init__(self, loss="squared_error", *, client=None, **parameters) -> None:
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        *,
+        client: Client | None = None,
+        **parameters: Any,
+    ) -> None:
         super().__init__(loss, **parameters)
         self.client = client
 
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the model to all partitions, afresh.
 
@@ -156,7 +172,9 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
         )
 
-    def partial_fit(self, X, y, sample_weight=None) -> Self:
+    def partial_fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from a chunk of rows in memory, going on from the model so far.
 
         Parameters
@@ -185,7 +203,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             )
         return super().partial_fit(X, y, sample_weight)
 
-    def predict(self, X) -> Any:
+    def predict(self, X: Any) -> Any:
         """Predict with the linear model, where the rows are.
 
         Parameters
@@ -207,7 +225,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
                 check_versions(client)
         return predictions(self.to_local(), X)
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination, summed up where the rows are.
 
         Parameters
