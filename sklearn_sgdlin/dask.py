@@ -1,8 +1,5 @@
 """SGDLinearRegressor on the workers of a Dask cluster."""
 
-from __future__ import annotations  # signatures are shown as they are written
-
-import inspect
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -31,20 +28,11 @@ from ._dask_data import (
     validated_schema,
     zipped,
 )
-from ._dask_fit import data_on_cluster, epochs_on_cluster
+from ._dask_fit import data_on_cluster, epochs_on_cluster, same_parameters
 from ._regressor import MatrixLike, SGDLinearRegressor
 from .data.dask_partitions import Cluster, check_versions
 
 __all__ = ["DaskSGDLinearRegressor"]
-
-
-def _same_parameters(init):
-    """Give ``__init__`` the parameters of SGDLinearRegressor, then its own."""
-    names = dict(inspect.signature(SGDLinearRegressor.__init__).parameters)
-    own = inspect.signature(init).parameters
-    names |= {name: own[name] for name in own if own[name].kind is inspect.Parameter.KEYWORD_ONLY}
-    init.__signature__ = inspect.Signature(names.values())
-    return init
 
 
 class DaskSGDLinearRegressor(SGDLinearRegressor):
@@ -113,18 +101,11 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     >>> client.close()
     """
 
-    _parameter_constraints = {
-        **SGDLinearRegressor._parameter_constraints,
-        "client": [Client, None],
-    }
+    _parameter_constraints = {**SGDLinearRegressor._parameter_constraints, "client": [Client, None]}
 
-    @_same_parameters
+    @same_parameters
     def __init__(
-        self,
-        loss: str = "squared_error",
-        *,
-        client: Client | None = None,
-        **parameters: Any,
+        self, loss: str = "squared_error", *, client: Client | None = None, **parameters: Any
     ) -> None:
         super().__init__(loss, **parameters)
         self.client = client

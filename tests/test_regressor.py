@@ -89,7 +89,7 @@ def test_parameters_of_sgd_regressor_are_answered_with_those_of_here(wrong, inst
 
 
 def test_other_errors_of_type_are_left_as_they_are():
-    # Python 3.14 adds the suggestion.
+    # Newer versions of Python add a suggestion.
     said = r"unexpected keyword argument 'alfa'(\. Did you mean 'alpha'\?)?$"
     with pytest.raises(TypeError, match=said):
         SGDLinearRegressor(alfa=1)
