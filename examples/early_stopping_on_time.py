@@ -3,7 +3,7 @@ Early stopping on the last rows
 ===============================
 
 Where rows come in the order of time, a model is judged by the days that follow. So stop it by the
-last rows, not by random ones between those it learned from. ``early_stopping`` asks for SGD, whose
+last rows, not by random ones between those it learned from. ``early_stopping`` selects SGD, whose
 epochs it counts.
 """
 

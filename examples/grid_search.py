@@ -16,7 +16,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn_sgdlin import SGDLinearRegressor
 
 # %%
-# Polynomials of raw columns, without a scaler. A number for ``learning_rate`` asks for SGD, so each
+# Polynomials of raw columns, without a scaler. A number for ``learning_rate`` selects SGD, so each
 # candidate takes 20 epochs at its rate. (The default, ``"auto"``, would solve so few columns
 # directly.)
 

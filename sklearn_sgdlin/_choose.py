@@ -27,7 +27,7 @@ class SolverRow(NamedTuple):
     condition : str
         When "auto" chooses it, in words; fields of `Tuning` stand in braces.
     obstacle : callable
-        Returns why the solver cannot serve a problem, or "" if it can.
+        Returns why the solver is not available for a problem, or "" if it can.
     reason : callable
         Returns why "auto" chooses it if no row above applies, or "" if it does not.
     """
@@ -48,12 +48,12 @@ def choose(facts, tuning, solver="auto", *, excluded=()):
     solver : str
         "auto", or the name of the solver that the user asks for.
     excluded : sequence of str
-        Solvers that have turned out not to serve the problem.
+        Solvers that have turned out not to be available for the problem.
 
     Raises
     ------
     ValueError
-        If the solver that was asked for cannot serve the problem.
+        If the solver that was asked for is not available for the problem.
     """
     if solver == "auto":
         rows = [row for row in SOLVERS if row.name not in excluded]
@@ -72,8 +72,8 @@ def choose(facts, tuning, solver="auto", *, excluded=()):
     if obstacles[solver]:
         others = [repr(name) for name, obstacle in obstacles.items() if not obstacle]
         raise ValueError(
-            f"solver={solver!r} cannot serve this problem: {obstacles[solver]}. Use one of 'auto', "
-            f"{', '.join(others)}."
+            f"solver={solver!r} is not available for this problem: {obstacles[solver]}. Use "
+            f"one of 'auto', {', '.join(others)}."
         )
     return Choice(solver, f"solver={solver!r} was asked for.")
 
@@ -216,13 +216,11 @@ def _cg_reason(facts, tuning):
 SOLVERS = [
     SolverRow(
         "sgd",
-        "A setting asks for steps of SGD: a number for ``learning_rate``, ``early_stopping=True``, "
+        "A setting selects SGD: a number for ``learning_rate``, ``early_stopping=True``, "
         '``update="explicit"``, ``precondition=False``, ``average=False``, or a ``schedule`` other '
         'than "adaptive".',
         lambda facts, tuning: "",
-        lambda facts, tuning: (
-            f"{facts.sgd_setting} asks for steps of SGD." if facts.sgd_setting else ""
-        ),
+        lambda facts, tuning: f"{facts.sgd_setting} selects SGD." if facts.sgd_setting else "",
     ),
     SolverRow(
         "coordinate-descent",

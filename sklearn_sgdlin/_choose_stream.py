@@ -61,7 +61,7 @@ def choose_for_stream(facts, tuning, solver="auto"):
         return Choice("sgd", "solver='sgd' was asked for.")
     if solver == "auto":
         if facts.sgd_setting:
-            return Choice("sgd", f"{facts.sgd_setting} asks for steps of SGD.")
+            return Choice("sgd", f"{facts.sgd_setting} selects SGD.")
         if obstacle:
             return Choice("sgd", f"{obstacle[0].upper()}{obstacle[1:]}: one step for each row.")
         return Choice(
@@ -71,10 +71,10 @@ def choose_for_stream(facts, tuning, solver="auto"):
     if solver != "newton-cholesky":
         obstacle = "it needs all rows at once"
     elif facts.sgd_setting:
-        obstacle = f"{facts.sgd_setting} asks for steps of SGD"
+        obstacle = f"{facts.sgd_setting} selects SGD"
     if obstacle:
         raise ValueError(
-            f"solver={solver!r} cannot serve partial_fit here: {obstacle}. Use solver='auto' or "
-            "'sgd'."
+            f"solver={solver!r} is not available for partial_fit here: {obstacle}. Use "
+            "solver='auto' or 'sgd'."
         )
     return Choice(solver, f"solver={solver!r} was asked for.")

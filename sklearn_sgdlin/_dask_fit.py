@@ -1,11 +1,13 @@
 """Training on the rows of a Dask cluster: the problem of each target, and its solver."""
 
 from functools import partial, reduce
+from inspect import Parameter, Signature, signature
 
 import numpy as np
 
 from ._choose import choose
 from ._fit import pose, run_targets_together, train
+from ._regressor import SGDLinearRegressor
 from ._solvers import Solvers, facts_of
 from .data.dask_partitions import OnDask, named
 from .model.moments import Moments, joint_moments
@@ -98,3 +100,12 @@ def _train_target(settings, solvers, data, seed, target, start):
     problems = pose(settings, partial(OnDask, data, target), moments)
     seen = moments.with_weights_scaled(data.unit)
     return train(settings, solvers, problems, seen, seed=seed, start=start)
+
+
+def same_parameters(init):
+    """Give ``__init__`` the parameters of SGDLinearRegressor, then its own."""
+    names = dict(signature(SGDLinearRegressor.__init__).parameters)
+    own = signature(init).parameters
+    names |= {name: own[name] for name in own if own[name].kind is Parameter.KEYWORD_ONLY}
+    init.__signature__ = Signature(names.values())
+    return init

@@ -27,7 +27,7 @@ class ProblemFacts(NamedTuple):
     l2 : bool
         Whether there is an "l2" penalty.
     sgd_setting : str
-        The setting that asks for steps of SGD, as the user would write it; "" if none does.
+        The setting that selects SGD, as the user would write it; "" if none does.
     """
 
     n_rows: int

@@ -115,7 +115,8 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
     Raises
     ------
     ValueError
-        If the solver that was asked for cannot serve the stream, or go on from the given model.
+        If the solver that was asked for is not available for the stream, or cannot go
+        on from the given model.
     """
     if learned is not None and learned.settings != settings:
         learned = Learned(learned.settings, None, learned.settled)

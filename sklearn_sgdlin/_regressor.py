@@ -89,7 +89,7 @@ def _fit_method(method: F) -> F:
     return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
-# Parameters that only matter to SGD, with their defaults. Any other value asks for SGD.
+# Parameters that only matter to SGD, with their defaults. Any other value selects SGD.
 SGD_SETTINGS = {
     "learning_rate": "auto",
     "early_stopping": False,
@@ -1033,7 +1033,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return 1.0 if self.learning_rate == "auto" else float(self.learning_rate)
 
     def _sgd_setting(self):
-        """The first setting that asks for steps of SGD, as the user would write it, or ""."""
+        """The first setting that selects SGD, as the user would write it, or ""."""
         for name in SGD_SETTINGS:
             value = getattr(self, name)
             if value != SGD_SETTINGS[name]:

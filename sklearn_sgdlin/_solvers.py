@@ -68,8 +68,8 @@ class Solvers:
         """Return the choice where rounding errors leave no factor of the dual system."""
         if self.settings.solver == "dual":
             raise ValueError(
-                "solver='dual' cannot serve this problem: its matrix is singular to working "
-                "precision. Increase alpha, or use solver='auto'."
+                "solver='dual' is not available for this problem: its matrix is singular to "
+                "working precision. Increase alpha, or use solver='auto'."
             )
         tuning = self.settings.tuning
         choice = choose(self.facts, tuning, excluded=["dual"])

@@ -1,12 +1,12 @@
 """SGDLinearRegressor on the workers of a Dask cluster."""
 
-import inspect
 from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 try:
@@ -28,20 +28,11 @@ from ._dask_data import (
     validated_schema,
     zipped,
 )
-from ._dask_fit import DaskData, epochs_on_cluster
-from ._regressor import SGDLinearRegressor
+from ._dask_fit import DaskData, epochs_on_cluster, same_parameters
+from ._regressor import MatrixLike, SGDLinearRegressor
 from .data.dask_partitions import Cluster, check_versions
 
 __all__ = ["DaskSGDLinearRegressor"]
-
-
-def _same_parameters(init):
-    """Give ``__init__`` the parameters of SGDLinearRegressor, then its own."""
-    names = dict(inspect.signature(SGDLinearRegressor.__init__).parameters)
-    own = inspect.signature(init).parameters
-    names |= {name: own[name] for name in own if own[name].kind is inspect.Parameter.KEYWORD_ONLY}
-    init.__signature__ = inspect.Signature(names.values())
-    return init
 
 
 class DaskSGDLinearRegressor(SGDLinearRegressor):
@@ -110,18 +101,24 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
     >>> client.close()
     """
 
-    _parameter_constraints = {
-        **SGDLinearRegressor._parameter_constraints,
-        "client": [Client, None],
-    }
+    _parameter_constraints = {**SGDLinearRegressor._parameter_constraints, "client": [Client, None]}
 
-    @_same_parameters
-    def __init__(self, loss="squared_error", *, client=None, **parameters) -> None:
+    @same_parameters
+    def __init__(
+        self, loss: str = "squared_error", *, client: Client | None = None, **parameters: Any
+    ) -> None:
         super().__init__(loss, **parameters)
         self.client = client
 
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the model to all partitions, afresh.
 
@@ -156,7 +153,9 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
         )
 
-    def partial_fit(self, X, y, sample_weight=None) -> Self:
+    def partial_fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from a chunk of rows in memory, going on from the model so far.
 
         Parameters
@@ -185,7 +184,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             )
         return super().partial_fit(X, y, sample_weight)
 
-    def predict(self, X) -> Any:
+    def predict(self, X: Any) -> Any:
         """Predict with the linear model, where the rows are.
 
         Parameters
@@ -207,7 +206,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
                 check_versions(client)
         return predictions(self.to_local(), X)
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination, summed up where the rows are.
 
         Parameters

@@ -86,7 +86,9 @@ def test_parameters_of_sgd_regressor_are_answered_with_those_of_here(wrong, inst
 
 
 def test_other_errors_of_type_are_left_as_they_are():
-    with pytest.raises(TypeError, match=r"unexpected keyword argument 'alfa'$"):
+    # Newer versions of Python add a suggestion.
+    said = r"unexpected keyword argument 'alfa'(\. Did you mean 'alpha'\?)?$"
+    with pytest.raises(TypeError, match=said):
         SGDLinearRegressor(alfa=1)
 
 

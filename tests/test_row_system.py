@@ -257,6 +257,17 @@ def test_where_it_is_of_no_use(rng, settings):
     assert SGDLinearRegressor(penalty="l2").fit(X, y).solver_ == "dual"
 
 
+def test_a_singular_dual_system_is_left_to_another_solver(rng):
+    X = np.tile(rng.normal(size=(30, 100)), (2, 1))
+    y = rng.normal(size=60)
+    options = {"penalty": "l2", "alpha": 1e-18, "random_state": 0}
+    model = SGDLinearRegressor(**options).fit(X, y)
+    assert model.solver_ != "dual"
+    assert "singular" in model.solver_reason_
+    with pytest.raises(ValueError, match=r"solver='dual' is not available .* singular"):
+        SGDLinearRegressor(solver="dual", **options).fit(X, y)
+
+
 def test_a_dense_kernel_of_more_columns_than_are_added_at_a_time(rng):
     X, weight, values = far(rng, 30, 10_000), rng.exponential(size=30), rng.normal(size=30)
     assert X.shape[1] > 2 * max(chunk_rows(30), BLOCK_COLUMNS)

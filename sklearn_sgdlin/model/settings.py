@@ -38,7 +38,7 @@ class Settings:
     max_iter, tol, n_iter_no_change, shuffle, solver, half_life
         As in the estimator.
     sgd_setting : str
-        The parameter that asks for steps of SGD, as the user would write it; "" if none does.
+        The parameter that selects SGD, as the user would write it; "" if none does.
     tuning : Tuning
     """
 
