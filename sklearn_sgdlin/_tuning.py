@@ -75,11 +75,11 @@ class Tuning:
     # Measured by: max_worker_hessian_features
     max_worker_hessian_features: int = 1024
 
-    # Features. Up to here `partial_fit` keeps the triangular factor of all rows seen, and squared
-    # error has the model of all of them; with several targets, as long as their factors together
-    # take no more memory, 8 MB. Beyond, rows are walked by SGD, which takes less time and leaves an
-    # excess over the optimum. Measured: 40 times the time just beyond in chunks of 1000 rows (9
-    # times in chunks of 32), without an excess of 4 percent.
+    # Features. Up to here `partial_fit` keeps the products of all rows seen, and squared error has
+    # the model of all of them; with several targets, as long as their products together take no
+    # more memory, 8 MB. Beyond, rows are walked by SGD, which takes less time and leaves an excess
+    # over the optimum. Measured: 15 times the time just beyond in chunks of 1000 rows (4 times in
+    # chunks of 32), without an excess of 4 percent.
     # Measured by: max_stream_features
     max_stream_features: int = 1000
 
