@@ -1,15 +1,16 @@
 """Streams beside their peers: how near they come, how they follow a drift, and what a call costs.
 
 The peers are scikit-learn's SGDRegressor on columns that are scaled already, recursive least
-squares in NumPy, and River, where it is installed. An excess is that of the loss over the least on
-the same rows; a progressive error is that of the rows before they are learned, less the noise, in
-units of the variance of y's noise.
+squares in NumPy, and River, where it is installed; out of core, pyarrow's own reading. An excess is
+that of the loss over the least on the same rows; a progressive error is that of the rows before
+they are learned, less the noise, in units of the variance of y's noise.
 
     python benchmarks/stream_peers.py
 """
 
 import inspect
-from time import perf_counter
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -22,6 +23,13 @@ try:
     from river.linear_model import BayesianLinearRegression
 except ImportError:
     BayesianLinearRegression = None
+
+try:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+except ImportError:
+    pq = None
 
 FORGETTING = 0.98  # of recursive least squares: a row counts half after 34 more
 HALF_LIFE = {}  # where the parameter exists
@@ -231,6 +239,34 @@ def single_rows():
         yield type(model).__name__, [len(y) / (perf_counter() - begin)]
 
 
+def out_of_core():
+    """Yield the time of a pass over Parquet files, over that of reading them with pyarrow."""
+    rng = np.random.default_rng(0)
+    n, d = 100_000, 20
+    X = rng.normal(size=(n, d))
+    table = pa.table([*X.T, X.sum(axis=1) + rng.normal(size=n)], names=[*map(str, range(d)), "y"])
+    with TemporaryDirectory() as folder:
+        pq.write_table(table, f"{folder}/rows.parquet", row_group_size=10_000)
+
+        def batches():
+            return ds.dataset(folder, format="parquet").to_batches(use_threads=False)
+
+        seconds = [[], []]
+        for _ in range(5):
+            begin = process_time()
+            for _ in batches():
+                pass
+            seconds[0].append(process_time() - begin)
+            model, begin = SGDLinearRegressor(random_state=0), process_time()
+            for batch in batches():
+                rows = batch.drop_columns("y").to_tensor(row_major=True).to_numpy()
+                model.partial_fit(rows, batch["y"].to_numpy())
+            assert model.coef_.shape == (d,)
+            seconds[1].append(process_time() - begin)
+    read, learned = map(np.median, seconds)
+    yield f"{n} rows, {d} columns", [learned / read]
+
+
 def main():
     """Print all tables."""
     names = ["ours", "ours, SGD", "SGDRegressor, average"]
@@ -245,6 +281,8 @@ def main():
              ("ours", "SGDRegressor", "average")]  # fmt: skip
     print_table("Sparse rows: milliseconds a call", calls, sparse_calls())
     print_table("Five passes: objective / optimum", ["ours", "SGDRegressor"], penalised_passes())
+    if pq:
+        print_table("Parquet: time of a pass / of reading", ["ours"], out_of_core())
     print_table("Single rows a second", ["20 columns"], single_rows())
 
 

@@ -241,6 +241,9 @@ WALKS = {
     "min_product_rows_per_column": Sizes(
         USUAL.min_product_rows_per_column * 62 - 1, lambda size: dense(size, 60), {"chunk": 10**6}
     ),
+    "min_summed_features": Sizes(
+        USUAL.min_summed_features - 1, partial(dense, 20_000), {"chunk": 1000}
+    ),
     "max_curve_points": Sizes(USUAL.max_curve_points, lambda size: dense(size, 5), {"chunk": 1}),
     "min_blas_threads_features": Sizes(
         USUAL.min_blas_threads_features - 1, partial(dense, 4200), {}

@@ -28,6 +28,10 @@ from .model.state import MultiTargetState, State
 # falls with the rows, so it is larger by no more than this share.
 LACKING_SHARE = 1 / 16
 
+# Rows per column that this model may lack as well, where there are many columns: to solve for it
+# takes as long as to sum up some tenths of a row per column.
+LACKING_ROWS_PER_COLUMN = 1 / 4
+
 # Rows that wait to be summed up, at most: so many, or this share of the columns. To append them to
 # a factor takes up to four times as long as to append one, each time somebody looks at the model.
 WAITING_ROWS = 16
@@ -163,7 +167,8 @@ def _collected(settings, choice, chunk, learned):
     """Return what has been learned after a chunk that may wait, or sums that are not solved for."""
     state, n_features = learned.state, chunk.X.shape[1]
     n_waiting, n_unsolved = (n + len(chunk.y) for n in (learned.n_waiting, learned.n_unsolved))
-    lacking = LACKING_SHARE * _states(state)[0].moments.rows
+    rows = _states(state)[0].moments.rows
+    lacking = max(LACKING_SHARE * rows, LACKING_ROWS_PER_COLUMN * n_features - WAITING_ROWS)
     n_most = min(lacking, max(WAITING_ROWS, WAITING_SHARE * n_features))
     if n_waiting < n_most and chunk.square() < MAX_WAITING_SQUARE:
         waiting = (*learned.waiting, chunk.kept())

@@ -238,10 +238,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         first ones have little weight (`partial_fit`). False: the last iterate of SGD.
 
         With squared error and up to 1000 columns, if no parameter selects SGD, `partial_fit` takes
-        no steps of SGD. It keeps a triangular factor of all rows seen, and from
+        no steps of SGD. It keeps a triangular factor or products of all rows seen, and from
         ``2 * (n_features + 1)`` rows on its model is their optimum, with any penalty: the model
         that `fit` would find, for chunks of any size. With fewer rows a ridge penalty is added,
-        which decreases with each row. The factor is kept from the first chunk on, or after a `fit`
+        which decreases with each row. They are kept from the first chunk on, or after a `fit`
         by "newton-cholesky", "coordinate-descent" or, with squared error, "interior-point"; chunks
         of SGD in between do not discard it. The optimum is computed when it is needed, for
         instance by `coef_` or `predict`.

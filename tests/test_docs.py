@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import textwrap
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sklearn_sgdlin
-from sklearn_sgdlin import _choose
+from sklearn_sgdlin import SGDLinearRegressor, _choose
 from sklearn_sgdlin._tuning import Tuning
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,19 @@ def test_pages_print_what_they_say(page):
     path = ROOT / "docs" / f"{page}.rst"
     failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS)
     assert (failed, tried > 0) == (0, True)
+
+
+def test_the_recipe_with_a_drift_detector_starts_again_after_a_change(rng):
+    pytest.importorskip("river", reason="River is not installed")
+    page = (ROOT / "docs" / "streams.rst").read_text(encoding="utf-8")
+    code = page.partition("River::\n\n")[2].partition("\n\nStreams on")[0]
+    X = rng.normal(size=(1200, 2))
+    y = X[:, 0] + 0.1 * rng.normal(size=1200)
+    y[600:] = 5 - X[600:, 0]
+    names = {"SGDLinearRegressor": SGDLinearRegressor}
+    names["stream"] = zip(X[:, np.newaxis], y[:, np.newaxis], strict=True)
+    exec(textwrap.dedent(code), names)
+    assert abs(names["model"].coef_[0] + 1) < 0.2  # that of all rows is near 0
 
 
 def tools():

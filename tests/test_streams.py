@@ -17,6 +17,7 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from sklearn_sgdlin import SGDLinearRegressor
+from sklearn_sgdlin._partial_fit import Learned
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.model.loss import make_loss
 
@@ -383,3 +384,23 @@ def test_one_pass_of_sgd_loses_little_of_what_the_rows_tell(rng, loss, outliers)
         least = value(y - optimum.predict(X)).mean()
         excesses.append(value(y - model.predict(X)).mean() / least - 1)
     assert np.mean(excesses) < 0.009  # with 100 rows a column
+
+
+@pytest.mark.parametrize("solver", ["auto", "sgd"])
+@pytest.mark.parametrize("half_life", [None, 50])
+def test_streams_go_on_after_a_billion_rows(rng, solver, half_life):
+    X, y = make(rng, 400, 3)
+    model = SGDLinearRegressor(solver=solver, half_life=half_life, random_state=0)
+    learned = model.partial_fit(X[:200], y[:200])._learned
+    state = learned.settled
+    count = 10**9 if half_life is None else 1e9
+    products = state.cross_products.with_weights_scaled(5e6, count)
+    state = state._replace(cross_products=products, rows_seen=count, average_rows=1e9, steps=10**9)
+    model._learned = Learned(learned.settings, learned.choice, state)
+    before = model.predict(X)
+    for start in range(200, 400, 20):
+        model.partial_fit(X[start : start + 20], y[start : start + 20])
+    rows = model._learned.settled.moments.rows
+    assert_allclose(rows, 10**9 + 200 if half_life is None else 1e9 / 2**4, rtol=1e-5)
+    assert rows == 10**9 + 200 or half_life
+    assert_allclose(model.predict(X), before, atol=1e-2 * y.std())

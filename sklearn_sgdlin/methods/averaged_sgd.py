@@ -18,10 +18,19 @@ from ..model.settings import constant_model, raise_if_diverged, sweep_rng, targe
 # smaller power would keep more of the first iterates, which are far from the optimum.
 AVERAGE_DECAY = 1.0
 
+# Rows per coordinate from which on that power falls as 1 / t where the multiplier is unbounded.
+# Then the weights are nearly equal, and the variance is that of the mean. In 100 columns with
+# eigenvalues 1 to 1000 times the least, the first iterates cost 1.4 times the excess.
+DECAY_ROWS = 40
+
 # Power of t by which the "adaptive" learning rate falls where iterates are averaged. The average
 # removes most of the noise, so the rate may fall slowly, and iterates can still follow the data. A
 # loss with a bounded multiplier has a bias in proportion to the rate, which a smaller power leaves.
 AVERAGED_RATE_POWER = 0.4
+
+# The same power where the multiplier is unbounded. There the rate leaves no bias but noise in each
+# step, which a larger power lessens: with 460 rows per column, 0.5 has 0.8 times the excess of 0.4.
+SQUARED_RATE_POWER = 0.5
 
 # The same power with a penalty. Coefficients at a kink or a bound are cut off on one side, so that
 # their noise does not average out; a rate that falls faster leaves less of it.
@@ -96,6 +105,7 @@ def sweep_chunk(settings, chunk, state, moments, sample=None):
         scaling = problem.rows.scaling
         returned = scaling.to_scaled(state.returned_coef, state.returned_intercept)
         average_rows = state.average_rows if sample is None else 0.0
+        decay = _average_decay(settings, state.rows_seen, n_coordinates)
         theta, average, n_averaged = problem.rows.parts[0].sweep(
             (piece, within),
             problem.objective,
@@ -104,12 +114,12 @@ def sweep_chunk(settings, chunk, state, moments, sample=None):
             scaling.to_scaled(state.coef, state.intercept),
             returned,
             average_rows=average_rows,
-            forget=AVERAGE_DECAY,
+            forget=decay,
         )
         n_steps = round(n_averaged - average_rows)
         if sample is not None:
             averaged = averaged if state.average_rows else np.zeros(len(averaged))
-            average, averaged = sample.averaged(average, returned, n_steps, averaged, AVERAGE_DECAY)
+            average, averaged = sample.averaged(average, returned, n_steps, averaged, decay)
         models = [_original(scaling, model, state.given_coef) for model in (theta, average)]
         state = state.with_last_iterate(*models[0], n_steps, n_steps).with_returned(*models[1])
     if not settings.implicit:
@@ -238,6 +248,13 @@ def _problem(settings, chunk, state, moments, n_rows, sample):
     return problem, step_rule
 
 
+def _average_decay(settings, rows_seen, n_coordinates):
+    """Return the power of the weights of the iterates in the average after so many rows."""
+    if settings.loss.bound < inf:
+        return AVERAGE_DECAY
+    return AVERAGE_DECAY * min(1.0, DECAY_ROWS * n_coordinates / max(rows_seen, 1))
+
+
 def _step_rule(settings, problem, rows_seen, sample):
     """Return the step rule of a problem, with a falling rate where iterates are averaged."""
     rate, power_t, implicit, norm = problem.step_rule(settings, settings.learning_rate)
@@ -249,6 +266,8 @@ def _step_rule(settings, problem, rows_seen, sample):
         rate /= norm + problem.rows.scaling.scale[-1] ** 2
     first_rows = CONSTANT_RATE_ROWS * n_coordinates
     if settings.schedule == "adaptive" and settings.average and rows_seen >= first_rows:
-        power_t = PENALISED_RATE_POWER if problem.objective.penalised else AVERAGED_RATE_POWER
+        power_t = AVERAGED_RATE_POWER if settings.loss.bound < inf else SQUARED_RATE_POWER
+        if problem.objective.penalised:
+            power_t = PENALISED_RATE_POWER
         rate *= first_rows**power_t
     return rate, power_t, implicit, norm

@@ -73,7 +73,7 @@ def sweep_sparse_chunk(settings, chunk, state):
     if swept.average_rows < state.average_rows + len(y):  # the average was restarted
         version = _restarted(state.version, numbers, after)
     else:
-        version = state.version.changed(numbers, after)
+        version = state.version.changed(numbers, before, after)
     is_far = moments.mean[:-1] != 0
     return state._replace(
         version=version,

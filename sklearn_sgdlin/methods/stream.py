@@ -14,6 +14,7 @@ from ..model.cross_products import CrossProducts
 from ..model.settings import constant_model
 from ..model.sparse_state import SparseState
 from ..model.state import State
+from ..model.summed_products import in_sums
 from .averaged_sgd import sweep_chunk
 from .penalised_products import penalised_least_squares
 from .sparse_sgd import sweep_sparse_chunk
@@ -153,6 +154,8 @@ def _with_chunk(settings, chunk, state, seed, with_products):
         if share < 1:
             state = state.forgotten(share)
         cross_products = state.cross_products.with_rows(*sums, settings.tuning)
+        if with_products and len(state.coef) >= settings.tuning.min_summed_features:
+            cross_products = in_sums(cross_products)
     if settings.half_life is not None:
         rows = n_rows if state is None else state.moments.rows + n_rows
         cross_products = replace(cross_products, moments=replace(cross_products.moments, rows=rows))

@@ -195,20 +195,8 @@ class CrossProducts:
             return self.merge(
                 CrossProducts.of(X, targets, sample_weight, self.has_products, tuning)
             )
-        moments = joint_moments(X, targets, sample_weight)
-        rows = np.empty((n_rows + 1, n_columns), order="F")
-        rows[:-1, : X.shape[1]] = X.toarray() if issparse(X) else X
-        rows[:-1, X.shape[1] :] = targets.T
-        rows[:-1] -= moments.mean
-        if sample_weight is not None:
-            rows[:-1] *= np.sqrt(sample_weight)[:, np.newaxis]
-        rows[-1] = self.moments.between(moments)
-        if not isfinite(rows.sum()):  # in a row of weight 0, which has no moments
-            assert_all_finite(X, input_name="X")
-        if n_rows == 1:  # it is its own mean
-            rows = rows[1:].copy(order="F")
-        factor = append_rows(self.factor.copy(order="F"), rows)
-        return CrossProducts(self.moments.merge(moments), factor)
+        rows, moments = centred_rows(self.moments, X, targets, sample_weight)
+        return CrossProducts(moments, append_rows(self.factor.copy(order="F"), rows))
 
     def with_weights_scaled(self, factor, n_rows):
         """Return the cross products with weights times a factor, and another number of rows."""
@@ -247,6 +235,36 @@ class CrossProducts:
         else:
             coef = LeastSquares(rows).solve(values)
         return coef, float(moments.mean[n_features] - mean @ coef) if fit_intercept else 0.0
+
+
+def centred_rows(before, X, targets, sample_weight):
+    """Return rows whose products are to be added for more rows, and the moments of all rows.
+
+    Parameters
+    ----------
+    before : Moments
+        Of the rows before.
+    X, targets, sample_weight : as in `CrossProducts.of`
+
+    Returns
+    -------
+    rows : F-ordered ndarray of shape (n_rows or n_rows + 1, n_features + n_targets)
+    moments : Moments
+    """
+    n_rows = len(targets[0])
+    moments = joint_moments(X, targets, sample_weight)
+    rows = np.empty((n_rows + 1, len(moments.mean)), order="F")
+    rows[:-1, : X.shape[1]] = X.toarray() if issparse(X) else X
+    rows[:-1, X.shape[1] :] = targets.T
+    rows[:-1] -= moments.mean
+    if sample_weight is not None:
+        rows[:-1] *= np.sqrt(sample_weight)[:, np.newaxis]
+    rows[-1] = before.between(moments)
+    if not isfinite(rows.sum()):  # in a row of weight 0, which has no moments
+        assert_all_finite(X, input_name="X")
+    if n_rows == 1:  # it is its own mean
+        rows = rows[1:].copy(order="F")
+    return rows, before.merge(moments)
 
 
 def _approximate_mean(X, targets, sample_weight):

@@ -113,6 +113,7 @@ class Difference(NamedTuple):
     other: "ColumnVersion"
     numbers: np.ndarray
     columns: Columns
+    columns_of_other: Columns
 
 
 class ColumnVersion:
@@ -150,10 +151,10 @@ class ColumnVersion:
                 version._take_over(other)
             return self._held
 
-    def changed(self, numbers, columns):
-        """Return the version in which some columns are others."""
+    def changed(self, numbers, before, columns):
+        """Return the version in which some columns, which are `before` in this one, are others."""
         version = ColumnVersion.__new__(ColumnVersion)
-        version._held = Difference(self, numbers, columns)
+        version._held = Difference(self, numbers, columns, before)
         return version
 
     @property
@@ -165,12 +166,12 @@ class ColumnVersion:
     def _take_over(self, other):
         """Take over the arrays of another version; on an interrupt nothing has changed."""
         difference, arrays = self._held, other._held
-        before = arrays.take(difference.numbers)
+        _, numbers, columns, before = difference
         try:
-            other._held = Difference(self, difference.numbers, before)
-            arrays.put(difference.numbers, difference.columns)
+            other._held = Difference(self, numbers, before, columns)
+            arrays.put(numbers, columns)
             self._held = arrays
         except BaseException:
-            arrays.put(difference.numbers, before)
+            arrays.put(numbers, before)
             self._held, other._held = difference, arrays
             raise
