@@ -182,6 +182,11 @@ WALKS = {
     "max_stream_features": Sizes(
         USUAL.max_stream_features, partial(dense, 20_000), {"chunk": 1000}
     ),
+    "max_newton_stream_features": Sizes(
+        USUAL.max_newton_stream_features,
+        partial(dense, 10_000),
+        {"loss": "quantile", "chunk": 1000},
+    ),
     "exact_hessian_rows_per_feature": Sizes(
         USUAL.exact_hessian_rows_per_feature * 401, lambda size: twins(size, 400), {}
     ),

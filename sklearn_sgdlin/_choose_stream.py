@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ._choose import Choice
+from .methods.newton_stream import FIRST_OPTIMUM_ROWS
 
 
 class StreamFacts(NamedTuple):
@@ -16,13 +17,16 @@ class StreamFacts(NamedTuple):
     sgd_setting : str
         As in `ProblemFacts`.
     summed_up : bool
-        Whether the products of all rows before have been summed up.
+        Whether the products of all rows before have been summed up, for this loss.
+    forgets : bool
+        Whether the weight of old rows falls.
     """
 
     n_features: int
     squared: bool
     sgd_setting: str
     summed_up: bool = True
+    forgets: bool = False
     n_targets: int = 1
 
 
@@ -47,10 +51,12 @@ def choose_for_stream(facts, tuning, solver="auto"):
     """
     limit, obstacle = tuning.max_stream_features, ""
     if not facts.squared:
-        obstacle = "the loss is not squared error"
+        limit = tuning.max_newton_stream_features
+    if facts.forgets and not facts.squared:
+        obstacle = "old rows of another loss than squared error are to be forgotten"
     elif facts.n_features > limit:
         obstacle = f"{facts.n_features} columns are more than {limit}"
-    elif not products_are_kept(facts.n_features, facts.n_targets, tuning):
+    elif facts.n_targets * facts.n_features**2 > limit**2:
         obstacle = (
             f"the products of {facts.n_features} columns for each of {facts.n_targets} targets are "
             f"more than those of {limit} columns"
@@ -64,9 +70,12 @@ def choose_for_stream(facts, tuning, solver="auto"):
             return Choice("sgd", f"{facts.sgd_setting} selects SGD.")
         if obstacle:
             return Choice("sgd", f"{obstacle[0].upper()}{obstacle[1:]}: one step for each row.")
+        how = "the least-squares model"
+        if not facts.squared:
+            n_rows = FIRST_OPTIMUM_ROWS * (facts.n_features + 1)
+            how = f"after {n_rows} rows by SGD, Newton steps towards the optimum"
         return Choice(
-            "newton-cholesky",
-            f"{facts.n_features} columns <= {limit}: the least-squares model of all rows seen.",
+            "newton-cholesky", f"{facts.n_features} columns <= {limit}: {how} of all rows seen."
         )
     if solver != "newton-cholesky":
         obstacle = "it needs all rows at once"

@@ -127,7 +127,7 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
     state = None if learned is None else learned.state
     choice = None if learned is None else learned.choice
     if choice is None or given is not None:
-        choice = _choice(settings, chunk.X.shape[1], chunk.y.shape[1:], state)
+        choice = _choice(settings, chunk.X.shape[1], chunk.y.shape[1:], state, given)
     if choice.solver == "newton-cholesky" and given is None and learned is not None:
         return _collected(settings, choice, chunk, learned)
     learn, threads = walked, _threads(settings, *chunk.X.shape[::-1])
@@ -191,13 +191,24 @@ def _threads(settings, n_features, n_rows):
     return blas_threads(max(n_rows, n_features), n_features, settings.tuning)
 
 
-def _choice(settings, n_features, targets, state):
+def _choice(settings, n_features, targets, state, given=None):
     """Return the `Choice` of how a stream learns from its next chunk."""
+    squared = settings.loss == SQUARED_ERROR
+    if squared:
+        summed_up = state is None or state.has_products
+    elif given is not None:
+        summed_up = False
+    else:
+        summed_up = state is None or all(
+            not one.sparse and one.newton is not None and one.newton.loss == settings.loss
+            for one in _states(state)
+        )
     facts = StreamFacts(
         n_features=n_features,
         n_targets=targets[0] if targets else 1,
-        squared=settings.loss == SQUARED_ERROR,
-        summed_up=state is None or state.has_products,
+        squared=squared,
+        summed_up=summed_up,
+        forgets=settings.half_life is not None,
         sgd_setting=settings.sgd_setting,
     )
     return choose_for_stream(facts, settings.tuning, settings.solver)

@@ -201,8 +201,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         If a solver is not available for the problem, the error names those that are. `partial_fit`
         accepts "auto", "sgd", and "newton-cholesky", which is the optimum of all rows seen, for
-        squared error with up to 1000 columns. The user guide has the exact numbers of rows and
-        columns; `solver_reason_` states those that decided.
+        squared error with up to 1000 columns, and Newton steps towards it for the other losses
+        with up to 300. The user guide has the exact numbers of rows and columns; `solver_reason_`
+        states those that decided.
 
     learning_rate : "auto" or float, default="auto"
         Step length of SGD, positive. A number selects SGD, see `solver`. "auto" is 1 if SGD runs.
@@ -246,14 +247,22 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         of SGD in between do not discard it. The optimum is computed when it is needed, for
         instance by `coef_` or `predict`.
 
+        With another loss, up to 300 columns, no `half_life` and no parameter that selects SGD, the
+        model of a stream is an average of SGD only for the first ``10 * (n_features + 1)`` rows.
+        Then it is the optimum of all rows, as long as these are kept (up to
+        ``20 * (n_features + 1) / min(level, 1 - level)`` rows for a quantile level, 0.5 for other
+        losses, and at most 1,000,000 entries). Afterwards each row is replaced by a row of least
+        squares with the gradient of its loss and the mean curvature, and the model is the
+        solution for all of them [7]_, which is near the optimum. After a `fit`, SGD continues.
+
     half_life : float or None, default=None
         Number of rows after which the weight of a row in `partial_fit` is halved, so that the model
         follows a drift; positive. It applies to the sums of squared error, the scaling of the
-        columns, and the average and the rate of SGD. With squared error, no penalty and enough
-        rows, the model is that of recursive least squares with the forgetting factor
-        ``0.5 ** (1 / half_life)`` [6]_. The order of rows matters, so a chunk is not shuffled. A
-        row of any positive weight ages the earlier rows by one row, a row of weight 0 does not.
-        None: all rows keep their weight. `fit` does not use this parameter.
+        columns, and the average and the rate of SGD, which it selects for any other loss. With
+        squared error, no penalty and enough rows, the model is that of recursive least squares with
+        the forgetting factor ``0.5 ** (1 / half_life)`` [6]_. The order of rows matters, so a chunk
+        is not shuffled. A row of any positive weight ages the earlier rows by one row, a row of
+        weight 0 does not. None: all rows keep their weight. `fit` does not use this parameter.
 
     max_iter : int, default=1000
         Largest number of epochs of `fit`.
@@ -421,6 +430,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     .. [5] S. Mehrotra, "On the implementation of a primal-dual interior point method", SIAM
        Journal on Optimization 2(4), 1992.
     .. [6] S. Haykin, "Adaptive Filter Theory", Prentice Hall, 2002.
+    .. [7] L. Luo and P. X.-K. Song, "Renewable estimation and incremental inference in
+           generalized linear models with streaming data sets", Journal of the Royal Statistical
+           Society B, 82(1), 2020.
 
     Examples
     --------

@@ -85,6 +85,13 @@ class Tuning:
     # Measured by: max_stream_features
     max_stream_features: int = 1000
 
+    # Features for each target. Up to here `partial_fit` takes Newton steps with any other loss; for
+    # these it keeps a factor of the same size, and up to 1,000,000 entries of the first rows.
+    # Beyond, rows are walked by SGD. Measured: 30 times the time just beyond in chunks of 1000 rows
+    # (3 times in chunks of 100), with two fifths of the excess at 100 rows a column.
+    # Measured by: max_newton_stream_features
+    max_newton_stream_features: int = 300
+
     # --- Variants of "newton-cg" ---
 
     # Rows a feature. Where "newton-cg" needs a Hessian, up to here the rows themselves are summed

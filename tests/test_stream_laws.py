@@ -360,11 +360,11 @@ def test_a_merged_stream_goes_on(rng):
     assert_array_equal(b.coef_, other)
 
 
-@pytest.mark.parametrize("average", [True, False])
-def test_merged_paths_are_averaged_by_rows(rng, average):
+@pytest.mark.parametrize("path", [{"solver": "sgd"}, {"average": False}])
+def test_merged_paths_are_averaged_by_rows(rng, path):
     X, y = make(rng, 900, 3, decades=0)
     a, b = (
-        learn(SGDLinearRegressor("huber", average=average, random_state=i), X[p], y[p], [50])
+        learn(SGDLinearRegressor("huber", random_state=i, **path), X[p], y[p], [50])
         for i, p in enumerate([slice(600), slice(600, None)])
     )
     expected = (2 * a.coef_ + b.coef_) / 3, (2 * a.intercept_ + b.intercept_) / 3

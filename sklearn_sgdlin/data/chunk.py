@@ -41,13 +41,23 @@ class Chunk(NamedTuple):
         """Return the rows with one of several targets."""
         return self._replace(y=np.ascontiguousarray(self.y[:, number]))
 
+    def rows(self, index):
+        """Return some of the rows."""
+        weight = None if self.sample_weight is None else self.sample_weight[index]
+        return Chunk(self.X[index], self.y[index], weight)
+
+    def weighted(self):
+        """Return the rows whose weight is not 0."""
+        if self.sample_weight is None or self.sample_weight.all():
+            return self
+        return self.rows(np.flatnonzero(self.sample_weight))
+
     def pieces(self, n_rows):
-        """Yield the rows in their order, so many at a time."""
+        """Yield the rows in their order, so many at a time, without those of weight 0 alone."""
         for start in range(0, len(self.y), n_rows):
-            part = slice(start, start + n_rows)
-            weight = None if self.sample_weight is None else self.sample_weight[part]
-            if weight is None or weight.any():
-                yield Chunk(self.X[part], self.y[part], weight)
+            piece = self.rows(slice(start, start + n_rows))
+            if piece.sample_weight is None or piece.sample_weight.any():
+                yield piece
 
 
 def joined(chunks):

@@ -1,7 +1,8 @@
 """One more chunk of a stream, for one target: sums over all rows, and the optimum or SGD.
 
 `summed_up` and `solved` find the optimum of squared error on all rows seen, with few columns.
-Otherwise `walked` goes on with an average of SGD iterates, see `averaged_sgd`.
+With any other loss they lead near it by Newton steps, see `newton_stream`. Otherwise `walked` goes
+on with an average of SGD iterates, see `averaged_sgd`.
 """
 
 from dataclasses import replace
@@ -10,12 +11,15 @@ from math import inf
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from ..data.chunk import joined
 from ..model.cross_products import CrossProducts
+from ..model.loss import SQUARED_ERROR
 from ..model.settings import constant_model
 from ..model.sparse_state import SparseState
 from ..model.state import State
 from ..model.summed_products import in_sums
 from .averaged_sgd import sweep_chunk
+from .newton_stream import least_squares, merged_sums, pieces_of_steps, with_chunk
 from .penalised_products import penalised_least_squares
 from .sparse_sgd import sweep_sparse_chunk
 
@@ -42,6 +46,8 @@ def summed_up(settings, chunk, state, seed):
         None for the first chunk, whose products are summed up.
     seed : int
     """
+    if settings.loss != SQUARED_ERROR:
+        return _with_newton_steps(settings, chunk.weighted(), state, seed)
     state, cross_products, n_rows = _with_chunk(settings, chunk, state, seed, with_products=True)
     return state.counted(n_rows)._replace(cross_products=cross_products)
 
@@ -49,14 +55,18 @@ def summed_up(settings, chunk, state, seed):
 def solved(settings, state):
     """Return the state with the optimum of all rows that have been summed up."""
     cross_products = state.cross_products
-    if cross_products.moments.rows <= ROWS_WITHOUT_SLOPE:
+    if settings.loss != SQUARED_ERROR:
+        if state.newton.cross_products is None:
+            return state  # an average of iterates
+        settings, cross_products = least_squares(settings, state.newton)
+    elif cross_products.moments.rows <= ROWS_WITHOUT_SLOPE:
         return state.with_model(*constant_model(settings, cross_products.moments))
     n_features = len(state.coef)
-    n_rows = cross_products.moments.rows - state.grown_at
+    n_rows = state.moments.rows - state.grown_at
     if settings.half_life is not None:
         n_rows = _effective_rows(n_rows, settings.half_life)
     ridge = _ridge(n_rows, n_features + settings.fit_intercept)
-    if settings.quadratic:
+    if settings.l1 == 0 and not settings.positive:
         model = cross_products.solve_least_squares(
             n_features, settings.fit_intercept, settings.l2, ridge
         )
@@ -71,12 +81,21 @@ def walked(settings, chunk, state, seed):
     Products are summed up as well if those of all rows before were: least squares needs them all.
     With a half-life it goes through pieces of the chunk. For the parameters see `summed_up`.
     """
+    if state is not None and state.sparse:
+        state = state.dense()
+    newton = None
+    if state is not None and settings.half_life is None:
+        newton = state.newton
+    if newton is not None:
+        newton = with_chunk(settings, chunk.weighted(), state)
+    return _walked(settings, chunk, state, seed)._replace(newton=newton)
+
+
+def _walked(settings, chunk, state, seed):
     pieces = [chunk]
     if settings.half_life is not None:
         settings = replace(settings, shuffle=False)  # rows are forgotten in their order
         pieces = chunk.pieces(max(1, int(HALF_LIFE_SHARE * settings.half_life)))
-    if state is not None and state.sparse:
-        state = state.dense()
     for piece in pieces:
         state, cross_products, n_rows = _with_chunk(settings, piece, state, seed, False)
         moments = cross_products.moments
@@ -87,6 +106,23 @@ def walked(settings, chunk, state, seed):
         else:
             state = sweep_chunk(settings, piece, state, moments)
         state = state._replace(cross_products=cross_products)
+    return state
+
+
+def _with_newton_steps(settings, chunk, state, seed):
+    """Return the state after rows of another loss than squared error; its model may lack some."""
+    n_seen = 0 if state is None else int(state.moments.rows)
+    for number, piece in enumerate(pieces_of_steps(settings.loss, chunk, n_seen)):
+        if number:
+            state = solved(settings, state)
+        before, cross_products, n_rows = _with_chunk(settings, piece, state, seed, False)
+        seen_at = before.rescaled_to(cross_products.moments, settings.fit_intercept)
+        newton = with_chunk(settings, piece, seen_at)
+        if newton.cross_products is None:
+            state = _walked(settings, piece, state, seed)
+        else:
+            state = before.counted(n_rows)._replace(cross_products=cross_products)
+        state = state._replace(newton=newton)
     return state
 
 
@@ -121,6 +157,11 @@ def merged_states(settings, state, other):
     """Return the state after the rows of two states; its models are the means by rows."""
     if state.sparse or other.sparse:
         return SparseState.of(state).merge(SparseState.of(other))
+    for one, rest in ((state, other), (other, state)):
+        if one.newton and rest.newton and rest.newton.cross_products is None:
+            # So few rows are learned as the next ones of the other stream.
+            merged = _with_newton_steps(settings, joined(rest.newton.kept), one, None)
+            return merged._replace(steps=one.steps + rest.steps)
     cross_products = state.cross_products.merge(other.cross_products)
     rows, informative = cross_products.moments.rows, 0.0
     for part in (state, other):
@@ -141,6 +182,7 @@ def merged_states(settings, state, other):
         residuals=np.hstack([state.residuals, other.residuals]),
         fitted=state.fitted and other.fitted,
         grown_at=rows - informative,
+        newton=merged_sums(state.newton, other.newton),
     )
 
 

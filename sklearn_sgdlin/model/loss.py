@@ -87,7 +87,9 @@ class Loss(NamedTuple):
 
     @property
     def level(self):
-        """Level of the quantile that a bounded loss estimates, 0.5 if it is symmetric."""
+        """Level of the quantile that the loss estimates, 0.5 if it is symmetric."""
+        if self.upper == -self.lower:
+            return 0.5
         return self.upper / (self.upper - self.lower)
 
     def with_level_clipped(self, margin):

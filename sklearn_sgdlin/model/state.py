@@ -58,6 +58,9 @@ class State(NamedTuple):
     seed : int
         Of all random numbers. Those of a sweep come from (seed, rows_seen), so that a copy of the
         state in mid-stream continues exactly like the original.
+    newton : NewtonSums or None
+        What stands for all rows of a stream where the loss is not squared error and the model is
+        not an average of iterates; see `methods.newton_stream`.
     """
 
     cross_products: CrossProducts
@@ -73,6 +76,7 @@ class State(NamedTuple):
     grown_at: np.ndarray
     given_coef: np.ndarray
     seed: int
+    newton: tuple | None = None
 
     sparse = False
 
@@ -176,7 +180,8 @@ class State(NamedTuple):
 
     def with_given(self, coef, intercept):
         """Return the state that goes on from a model of the user."""
-        return self.with_model(coef, intercept)._replace(given_coef=coef, fitted=True)
+        state = self.with_model(coef, intercept)
+        return state._replace(given_coef=coef, fitted=True, newton=None)
 
     def with_last_iterate(self, coef, intercept, n_rows, n_steps):
         """Return the state with the last iterate after more rows and steps."""

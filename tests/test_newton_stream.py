@@ -1,0 +1,155 @@
+"""Streams of other losses than squared error: Newton steps towards the optimum of all rows."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sklearn_sgdlin import SGDLinearRegressor
+
+LOSSES = [
+    {"loss": "huber", "epsilon": 1.35},
+    {"loss": "quantile", "quantile": 0.05},
+    {"loss": "quantile", "quantile": 0.5},
+    {"loss": "quantile", "quantile": 0.95},
+    {"loss": "epsilon_insensitive", "epsilon": 0.5},
+    {"loss": "squared_epsilon_insensitive", "epsilon": 0.5},
+]
+
+
+def make(rng, n_rows, n_features, noise=1.0, outliers=0.0):
+    X = rng.normal(size=(n_rows, n_features))
+    y = X @ rng.normal(size=n_features) / np.sqrt(n_features) + noise * rng.normal(size=n_rows)
+    return X, y + 30 * (rng.random(n_rows) < outliers)
+
+
+def learn(model, X, y, chunk, sample_weight=None):
+    for start in range(0, len(y), chunk):
+        part = slice(start, start + chunk)
+        weight = None if sample_weight is None else sample_weight[part]
+        model.partial_fit(X[part], y[part], weight)
+    return model
+
+
+def mean_loss(model, X, y):
+    return model._settings().loss.value(y - model.predict(X)).mean()
+
+
+def excess(model, X, y, fitted=None):
+    fitted = fitted or SGDLinearRegressor(**model.get_params()).set_params(tol=1e-4).fit(X, y)
+    return mean_loss(model, X, y) / mean_loss(fitted, X, y) - 1
+
+
+@pytest.mark.parametrize("outliers", [0.0, 0.1])
+@pytest.mark.parametrize(
+    "options", LOSSES, ids=lambda options: "-".join(map(str, options.values()))
+)
+def test_a_stream_is_near_the_optimum_of_its_rows(rng, options, outliers):
+    X, y = make(rng, 3000, 3, outliers=outliers)
+    model = learn(SGDLinearRegressor(**options, random_state=0), X[:290], y[:290], 29)
+    assert model.solver_ == "newton-cholesky"
+    assert excess(model, X[:290], y[:290]) < 1e-2
+    assert excess(learn(model, X[290:], y[290:], 100), X, y) < 1e-3
+
+
+@pytest.mark.parametrize(("level", "noise"), [(0.01, 0.001), (0.99, 3.0)])
+def test_levels_near_0_and_1(rng, level, noise):
+    X, y = make(rng, 3000, 3, noise)
+    model = SGDLinearRegressor("quantile", quantile=level, random_state=0)
+    learn(model, X, y, 500)
+    assert excess(model, X, y) < 2e-3
+    assert np.mean(y < model.predict(X)) == pytest.approx(level, abs=0.01)
+
+
+def test_single_rows_lead_as_near_as_chunks(rng):
+    X, y = make(rng, 400, 2)
+    model = learn(SGDLinearRegressor("quantile", random_state=0), X, y, 1)
+    assert excess(model, X, y) < 1e-2
+    assert model._state.newton.kept == ()  # the first rows are no longer needed
+    assert len(pickle.dumps(model)) < 30_000
+
+
+@pytest.mark.parametrize("options", LOSSES[:2])
+def test_weights_count_relative_to_each_other(rng, options):
+    X, y = make(rng, 400, 3)
+    weight = rng.integers(0, 4, size=400).astype(float)
+    models = [
+        learn(SGDLinearRegressor(**options, random_state=0), X, y, 50, unit * weight)
+        for unit in (1.0, 1e-200)
+    ]
+    repeated = np.repeat(np.arange(400), weight.astype(int))
+    assert excess(models[0], X[repeated], y[repeated]) < 2e-2
+    np.testing.assert_allclose(models[0].coef_, models[1].coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_penalty(rng, penalty):
+    X, y = make(rng, 2000, 5)
+    settings = {"loss": "huber", "penalty": penalty, "alpha": 0.3, "random_state": 0}
+    model = learn(SGDLinearRegressor(**settings), X, y, 100)
+    fitted = SGDLinearRegressor(**settings, tol=1e-5).fit(X, y)
+    assert np.abs(model.coef_ - fitted.coef_).max() < 0.01
+    assert_array_equal(model.coef_ == 0, fitted.coef_ == 0)
+    assert (fitted.coef_ == 0).any() == (penalty == "l1")
+
+
+def test_merged_streams_are_near_the_optimum_of_all_rows(rng):
+    X, y = make(rng, 3000, 3)
+    first, second, few = (
+        learn(SGDLinearRegressor("quantile", quantile=0.2, random_state=0), X[part], y[part], 100)
+        for part in (slice(1400), slice(1400, 2990), slice(2990, None))
+    )
+    assert excess(first.merge(second).merge(few), X, y) < 2e-3
+    assert first.solver_ == "newton-cholesky"
+    few.merge(SGDLinearRegressor("quantile", quantile=0.2, random_state=0).fit(X, y))
+    assert few.solver_ == "sgd"
+
+
+def test_steps_of_sgd_in_between_do_not_drop_the_sums(rng):
+    X, y = make(rng, 1000, 3)
+    model = learn(SGDLinearRegressor("huber", random_state=0), X[:500], y[:500], 50)
+    model.set_params(average=False).partial_fit(X[500:510], y[500:510])
+    assert model.solver_ == "sgd"
+    learn(model.set_params(average=True), X[510:], y[510:], 70)
+    assert model.solver_ == "newton-cholesky"
+    assert excess(model, X, y) < 1e-3
+    model.set_params(loss="quantile").partial_fit(X[:10], y[:10])  # these sums say nothing of it
+    assert model.solver_ == "sgd"
+
+
+def test_a_stream_goes_on_from_a_model_of_the_user(rng):
+    X, y = make(rng, 300, 3)
+    model = SGDLinearRegressor("huber", random_state=0)
+    model.coef_, model.intercept_ = np.array([9.0, 0.0, 0.0]), 0.0
+    model.partial_fit(X[:1], y[:1])
+    assert model.solver_ == "sgd"
+    assert model.coef_[0] > 7
+
+
+def test_all_residuals_move_away_from_the_kinks(rng):
+    # The density at the kinks is 0 then, and steps by its inverse would have no bound.
+    X, y = make(rng, 900, 3, noise=0.01)
+    y[600:] += 1000
+    model = learn(SGDLinearRegressor("quantile", random_state=0), X[:600], y[:600], 50)
+    for start in range(600, 900, 50):
+        model.partial_fit(X[start : start + 50], y[start : start + 50])
+        assert np.abs(model.predict(X) - 500).max() < 1500
+
+
+def test_most_rows_are_fitted_exactly(rng):
+    # The residuals of the others tell how long steps must be.
+    X = (rng.random((1500, 2)) < 0.05).astype(float)
+    y = 5 + X @ [2.0, -1.0] + X.any(axis=1) * rng.normal(size=1500)
+    model = learn(SGDLinearRegressor("quantile", random_state=0), X, y, 20)
+    np.testing.assert_allclose(model.coef_, [2, -1], atol=0.7)
+    assert model.intercept_ == pytest.approx(5)
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile", "squared_epsilon_insensitive"])
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_constant_columns_and_targets(loss, value):
+    X, y = np.full((100, 2), value), np.full(100, 7.0)
+    model = learn(SGDLinearRegressor(loss, random_state=0), X, y, 10)
+    assert_array_equal(model.coef_, 0)
+    assert model.intercept_ == pytest.approx(7)
