@@ -165,12 +165,17 @@ class Face:
         crossing = (self.theta + step) * self.sign < 0
         if not crossing.any():
             return step, True
-        # 1. As far as the first zero: this lowers the objective.
+        # As far as the first, second, fourth ... zero, those passed staying zero, or all the way.
+        # The first lowers the objective; others mostly more.
         fraction = np.full(len(step), np.inf)
         fraction[crossing] = -self.theta[crossing] / step[crossing]
-        first = fraction.min() * step
-        # 2. With all coordinates at zero that would change their sign: mostly much better.
-        projected = np.where(crossing, -self.theta, step)
-        best = min((projected, first), key=lambda d: product(d) @ d / 2 - self.gradient @ d)
-        self.vanishing = crossing if best is projected else fraction <= fraction.min()
-        return best, False
+        zeros = np.sort(fraction[crossing])
+        lengths = [*zeros[2 ** np.arange(int(np.log2(len(zeros))) + 1) - 1], 1.0]
+        steps = [np.where(fraction <= length, -self.theta, length * step) for length in lengths]
+        best = min(range(len(steps)), key=lambda i: self._increase(steps[i], product))
+        self.vanishing = fraction <= lengths[best]
+        return steps[best], False
+
+    def _increase(self, step, product):
+        """Return what a step that changes no sign adds to the objective."""
+        return product(step) @ step / 2 - self.gradient @ step

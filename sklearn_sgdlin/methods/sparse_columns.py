@@ -101,7 +101,7 @@ class SparseFace:
 
 
 class SparseSet:
-    """A set of sparse columns, and the optimum over their coefficients; see `GramSet`."""
+    """A set of sparse columns, and the optimum over their coefficients; see `DenseSet`."""
 
     def __init__(self, rows, curvature, data):
         self.rows, self.curvature, self.data = rows, curvature, data
@@ -113,7 +113,7 @@ class SparseSet:
         self.columns = np.append(self.columns, columns)
 
     def minimise(self, point, objective, value, *, rough=False):
-        """Return the optimum over the set from a model, or a model near it; see `GramSet`."""
+        """Return the optimum over the set from a model, or a model near it; see `DenseSet`."""
         theta, n_features = point.theta.copy(), len(point.theta) - 1
         features = self.columns[self.columns < n_features]
         penalty = tuple(p[:-1] for p in penalty_of(objective))
