@@ -52,7 +52,7 @@ def excess_slope(theta, slope, penalty):
     return np.where((theta == 0) & ((l1 > 0) | (floor == 0)), size, -np.inf)
 
 
-def minimise_in_set(gram, slope, theta, penalty, value, max_rounds=MAX_ROUNDS):
+def minimise_in_set(gram, slope, theta, penalty, value):
     """Return the optimum over a set of coordinates.
 
     Parameters
@@ -64,14 +64,12 @@ def minimise_in_set(gram, slope, theta, penalty, value, max_rounds=MAX_ROUNDS):
     penalty : tuple of l1, l2, floor, ndarrays of shape (n,)
     value : float
         The loss at a model that is worse, as the unit of rounding errors.
-    max_rounds : int
-        Of descent and Newton steps. Where the set will grow, few are enough.
     """
     first_theta, first_slope = theta, slope
     theta, slope, curvature = theta.copy(), slope.copy(), gram.diagonal().copy()
     rounding = slope_rounding(curvature, value, penalty[0])
     enough = DECREASE_ROUNDING * value
-    for number in range(max_rounds):
+    for number in range(MAX_ROUNDS):
         descend(gram, curvature, penalty, theta, slope, SET_EPOCHS, enough)
         full = _descend_on_face(gram, slope, theta, penalty, value, number < HASTY_ROUNDS)
         slope = first_slope.copy()
