@@ -297,7 +297,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Whether `fit` starts from `coef_` and `intercept_` of the last fit. Nothing else is kept:
         the scaling, the schedule, `t_` and `loss_curve_` start anew. It saves time if `fit` takes
         several epochs. "dual" does not use it; with "min-norm" it decides which of the models with
-        the least loss is returned.
+        the least loss is returned. X may have changed in place, so each call validates and reads
+        it again; `SGDLinearRegressorCV` shares that among many values of `alpha`.
 
     shuffle : bool, default=True
         Whether each sweep of SGD, in `fit` and `partial_fit`, visits the rows in a new random

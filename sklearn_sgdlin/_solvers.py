@@ -9,7 +9,7 @@ from .data.sorted_csc import SortedColumns
 from .linalg.blocks import with_last
 from .linalg.factorization import PIVOT_RATIO
 from .linalg.triangular import WELL_CONDITIONED
-from .methods.column_set import GramSet
+from .methods.column_set import DenseSet
 from .methods.coordinate_descent import CoordinateDescent
 from .methods.distributed_newton import SWEEP_AVERAGES, DistributedNewton
 from .methods.hessian import Hessian
@@ -149,7 +149,7 @@ class Solvers:
         curvature = with_last(variance, 1.0) * scale**2
         few = self.facts.n_features <= self.settings.tuning.cheap_hessian_features
         if few or not self.facts.sparse:
-            return GramSet(rows, curvature, self.settings.tuning)
+            return DenseSet(rows, curvature, self.settings.tuning)
         if self._sparse_columns is None:
             self._sparse_columns = SparseColumns(rows)
         return SparseSet(rows, curvature, self._sparse_columns)

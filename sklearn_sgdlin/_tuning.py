@@ -165,7 +165,7 @@ class Tuning:
     # --- Variants of "coordinate-descent" ---
 
     # Multiplications an entry of X. The first set of many columns is so large that its products
-    # take no more; a smaller one grows more often, and each time a pass over all columns follows.
+    # would take no more; a smaller one grows more often, with a pass over all columns each time.
     # Measured: the same time with half as many, and with double.
     # Measured by: set_products_per_entry
     set_products_per_entry: float = 10.0

@@ -5,7 +5,12 @@ import pytest
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 from sklearn.linear_model import ElasticNet, Lasso
-from sklearn_sgdlin.kernels.coordinate_descent import descend, descend_sparse, squared_error_gap
+from sklearn_sgdlin.kernels.coordinate_descent import (
+    descend,
+    descend_columns,
+    descend_sparse,
+    squared_error_gap,
+)
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
@@ -226,6 +231,12 @@ def test_a_compiled_epoch_is_the_loop_of_the_textbook():
     order = np.arange(8)
     descend_sparse(*arrays, order, scaling, (l1, l2, floor), sparse, residual, 0.0, 3, 0.0)
     np.testing.assert_allclose(sparse, expected, rtol=1e-12)
+    curvature, penalty = gram.diagonal().copy(), (l1, l2, floor)
+    for number, tolerance in [(np.float64, 1e-12), (np.float32, 1e-5)]:
+        theta, change, values = np.zeros(8), np.zeros(30, number), X.T.astype(number, order="C")
+        descend_columns(values, order, slope, curvature, penalty, theta, change, 0.1, 30.0, 3, -1)
+        np.testing.assert_allclose(theta, expected, rtol=tolerance)
+        np.testing.assert_allclose(change, -X @ theta / 30 / 0.1, rtol=1e3 * tolerance)
 
 
 @pytest.mark.parametrize("floor", [-np.inf, 0.0])

@@ -84,7 +84,7 @@ def approximate_mean(X, targets, sample_weight):
     n_rows, size = X.shape[0], min(X.shape[0], SHIFT_ROWS)
     heaviest = 0 if sample_weight is None else int(sample_weight.argmax())
     numbers = np.append(np.arange(size) * (n_rows - 1) // max(size - 1, 1), heaviest)
-    rows = np.column_stack([take(X, numbers), targets[numbers]])
+    rows = np.concatenate([take(X, numbers), targets[numbers]], axis=1)
     weight = np.ones(len(numbers)) if sample_weight is None else sample_weight[numbers]
     return rows[-1] + weight @ (rows - rows[-1]) / weight.sum()
 

@@ -3,8 +3,8 @@
 """Compiled coordinate descent for squared error with l1, l2 and a lower bound of each coordinate.
 
 An epoch minimises the objective over one coordinate after the other. `descend` sees the products
-of the columns, `descend_sparse` the residuals of the rows and sparse columns. `squared_error_gap`
-proves how near the optimum is.
+of the columns, `descend_columns` and `descend_sparse` see columns and the residuals of the rows.
+`squared_error_gap` proves how near the optimum is.
 """
 
 from libc.float cimport DBL_EPSILON
@@ -15,6 +15,10 @@ from sklearn_sgdlin.kernels.common cimport clip, integer, unaliased, vectorised_
 # Excess of a slope, relative to the largest possible slope, that may be a rounding error: see
 # `DualityGap`.
 cdef double SLOPE_ROUNDING = 1e-8
+
+ctypedef fused real:
+    double
+    float
 
 cdef struct Coordinates:            # those that are descended along
     Py_ssize_t n
@@ -98,6 +102,90 @@ def descend(const double[:, ::1] gram, const double[::1] curvature, penalty, dou
             if decrease <= enough:
                 break
     return epoch + 1 if n_epochs > 0 else 0
+
+
+cdef enum:
+    LANES = 32                      # sums at a time, which do not wait for each other
+
+
+cdef vectorised_void dot(const real* first, const real* second, Py_ssize_t n,
+                         double* result) noexcept nogil:
+    """result = first @ second"""
+    cdef real[LANES] sums
+    cdef Py_ssize_t i, k, block, n_blocks = n // LANES
+    cdef double total = 0
+    for k in range(LANES):
+        sums[k] = 0
+    for block in range(n_blocks):
+        i = block * LANES
+        for k in range(LANES):
+            sums[k] += first[i + k] * second[i + k]
+    for i in range(n_blocks * LANES, n):
+        total += first[i] * second[i]
+    for k in range(LANES):
+        total += sums[k]
+    result[0] = total
+
+
+cdef vectorised_void add_multiple(real* vector, const real* other, real factor,
+                                  Py_ssize_t n) noexcept nogil:
+    """vector += factor * other"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        vector[i] += factor * other[i]
+
+
+def descend_columns(const real[:, ::1] columns, const Py_ssize_t[::1] chosen, start, curvature,
+                    penalty, double[::1] theta, real[::1] change, double unit,
+                    double weight, Py_ssize_t n_epochs, Py_ssize_t n_settled):
+    """Descend along some columns; return for how many epochs no coordinate has changed its sign.
+
+    Parameters
+    ----------
+    columns : array of shape (at least n, n_rows)
+    chosen : array
+        Which of the n coordinates to descend along.
+    start, curvature : array of shape (n,)
+        Minus the gradient of the loss where the change of residuals is 0, and mean squares.
+    penalty : tuple of l1, l2, floor, arrays of shape (n,)
+    theta : array of shape (n,)
+    change : array of shape (n_rows,)
+        What the descent has added to the residuals in units of `unit`.
+    unit : float
+        About the size of such a residual, so that single precision suffices.
+    weight : float
+        Total weight of the rows.
+    n_epochs, n_settled : int
+        Epochs at most, and those without a change of sign that are enough.
+    """
+    cdef const double[::1] l1, l2, floor, first = start
+    cdef Py_ssize_t epoch, i, j, settled = 0, n_rows = columns.shape[1]
+    cdef double after, step, slope
+    l1, l2, floor = penalty
+    cdef Coordinates coordinates = read_coordinates(curvature, l1, l2, floor)
+    cdef bint changed
+    with nogil:
+        for epoch in range(n_epochs):
+            changed = False
+            for i in range(chosen.shape[0]):
+                j = chosen[i]
+                if coordinates.curvature[j] <= 0:
+                    continue
+                dot(&columns[j, 0], &change[0], n_rows, &slope)
+                slope = first[j] + unit * slope
+                if theta[j] == 0 and fabs(slope) <= l1[j]:
+                    continue
+                after = best_coordinate(coordinates, j, slope, theta[j])
+                step = after - theta[j]
+                if step == 0:
+                    continue
+                changed |= (after > 0) != (theta[j] > 0) or (after < 0) != (theta[j] < 0)
+                theta[j] = after
+                add_multiple(&change[0], &columns[j, 0], <real> (-step / unit / weight), n_rows)
+            settled = 0 if changed else settled + 1
+            if settled == n_settled:
+                break
+    return settled
 
 
 def descend_sparse(const double[::1] data, const integer[::1] rows, const integer[::1] pointers,

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.linalg import pinvh
-from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.linalg.lapack import get_lapack_funcs
 
 # Pivot of Cholesky, relative to its diagonal entry, above which rounding errors are less than 1e-8
 # of a step. Below it the factor is a preconditioner, and the step needs more corrections.
@@ -26,11 +26,12 @@ def cholesky_solver(hessian, rank, pivot_ratio):
         return None, False
     diagonal = hessian.diagonal().copy()
     hessian.flat[:: n_coordinates + 1] = (1 + RANK_TOLERANCE) * diagonal + TINY
-    factor, failed = dpotrf(hessian.T, clean=False, overwrite_a=True)
+    potrf, potrs = get_lapack_funcs(("potrf", "potrs"), (hessian,))
+    factor, failed = potrf(hessian.T, clean=False, overwrite_a=True)
     if failed:
         return None, False
     well_conditioned = bool((factor.diagonal() ** 2 > pivot_ratio * diagonal).all())
-    return lambda gradient: dpotrs(factor, gradient)[0], well_conditioned
+    return lambda gradient: potrs(factor, gradient)[0], well_conditioned
 
 
 def corrected_solution(solve, product, values):

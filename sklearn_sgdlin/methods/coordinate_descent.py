@@ -26,8 +26,9 @@ MAX_GROWTHS = 30
 # a larger one the columns of the next stage show less well.
 STAGE_RATIO = 5.0
 
-# Duality gap, relative to the objective, that counts as none.
-GAP_ROUNDING = 1e-13
+# Duality gap, relative to the objective, that counts as none; and one that is enough, relative to
+# the square of the distance to be reached: so small that hardly a zero is not told yet.
+GAP_ROUNDING, GAP_SHARE = 1e-13, 1e-8
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class CoordinateDescent(Solver):
     tol : float
         The distance to be reached.
     tuning : Tuning
-    columns : GramSet or SparseSet
+    columns : DenseSet or SparseSet
         The working set, which stays when the objective changes.
     """
 
@@ -89,7 +90,7 @@ class CoordinateDescent(Solver):
         for _ in range(MAX_GROWTHS):
             value = point.value(self.objective)
             lower_bound = max(lower_bound, value - self._gap(point))
-            if value - lower_bound <= GAP_ROUNDING * value:
+            if value - lower_bound <= max(GAP_ROUNDING, GAP_SHARE * self.tol**2) * value:
                 break
             joining = self._joining(point, self.objective)
             if not self._fits(joining):
@@ -97,7 +98,7 @@ class CoordinateDescent(Solver):
             self.set.add(joining)
             following = self._evaluate(self.set.minimise(point, self.objective, self.first_value))
             decrease = value - following.value(self.objective)
-            if decrease >= 0:
+            if decrease >= -GAP_ROUNDING * value:  # its slopes have more digits
                 point = following
             if not len(joining) and decrease <= GAP_ROUNDING * value:
                 break

@@ -52,7 +52,7 @@ def excess_slope(theta, slope, penalty):
     return np.where((theta == 0) & ((l1 > 0) | (floor == 0)), size, -np.inf)
 
 
-def minimise_in_set(gram, slope, theta, penalty, value, max_rounds=MAX_ROUNDS):
+def minimise_in_set(gram, slope, theta, penalty, value):
     """Return the optimum over a set of coordinates.
 
     Parameters
@@ -64,14 +64,12 @@ def minimise_in_set(gram, slope, theta, penalty, value, max_rounds=MAX_ROUNDS):
     penalty : tuple of l1, l2, floor, ndarrays of shape (n,)
     value : float
         The loss at a model that is worse, as the unit of rounding errors.
-    max_rounds : int
-        Of descent and Newton steps. Where the set will grow, few are enough.
     """
     first_theta, first_slope = theta, slope
     theta, slope, curvature = theta.copy(), slope.copy(), gram.diagonal().copy()
     rounding = slope_rounding(curvature, value, penalty[0])
     enough = DECREASE_ROUNDING * value
-    for number in range(max_rounds):
+    for number in range(MAX_ROUNDS):
         descend(gram, curvature, penalty, theta, slope, SET_EPOCHS, enough)
         full = _descend_on_face(gram, slope, theta, penalty, value, number < HASTY_ROUNDS)
         slope = first_slope.copy()
@@ -164,12 +162,17 @@ class Face:
         crossing = (self.theta + step) * self.sign < 0
         if not crossing.any():
             return step, True
-        # 1. As far as the first zero: this lowers the objective.
+        # As far as the first, second, fourth ... zero, those passed staying zero, or all the way.
+        # The first lowers the objective; others mostly more.
         fraction = np.full(len(step), np.inf)
         fraction[crossing] = -self.theta[crossing] / step[crossing]
-        first = fraction.min() * step
-        # 2. With all coordinates at zero that would change their sign: mostly much better.
-        projected = np.where(crossing, -self.theta, step)
-        best = min((projected, first), key=lambda d: product(d) @ d / 2 - self.gradient @ d)
-        self.vanishing = crossing if best is projected else fraction <= fraction.min()
-        return best, False
+        zeros = np.sort(fraction[crossing])
+        lengths = [*zeros[2 ** np.arange(int(np.log2(len(zeros))) + 1) - 1], 1.0]
+        steps = [np.where(fraction <= length, -self.theta, length * step) for length in lengths]
+        best = min(range(len(steps)), key=lambda i: self._increase(steps[i], product))
+        self.vanishing = fraction <= lengths[best]
+        return steps[best], False
+
+    def _increase(self, step, product):
+        """Return what a step that changes no sign adds to the objective."""
+        return product(step) @ step / 2 - self.gradient @ step

@@ -6,10 +6,11 @@ from scipy.sparse import csc_array, vstack
 from ..kernels.coordinate_descent import descend_sparse
 from ..linalg.centred import CentredMatrix
 from ..linalg.cg import conjugate_gradient
+from .column_set import GROWING, SET_EPOCHS
 from .face import DECREASE_ROUNDING, Face, face_solver, penalty_of
 from .row_system import sqrt_weights
 
-# Epochs of coordinate descent before each Newton step.
+# Epochs of coordinate descent on a face, as before each Newton step.
 EPOCHS = 10
 
 # Rounds of descent and Newton steps, at most, and those with one Newton step; iterations of
@@ -93,30 +94,34 @@ class SparseFace:
 
 
 class SparseSet:
-    """A set of sparse columns, and the optimum over their coefficients; see `GramSet`."""
+    """A set of sparse columns, and the optimum over their coefficients; see `DenseSet`."""
 
     def __init__(self, rows, curvature, data):
         self.rows, self.curvature, self.data = rows, curvature, data
         self.columns, self.limit = np.empty(0, dtype=np.intp), np.inf
         self.first_size = max(int(FIRST_SHARE * rows.n_rows), 10)
 
-    def add(self, columns):
+    def add(self, new):
         """Let columns join; the intercept is none of them, as it is the mean residual."""
-        self.columns = np.append(self.columns, columns)
+        self.growing = len(new) > GROWING * len(self.columns)
+        self.columns = np.append(self.columns, new)
 
     def minimise(self, point, objective, value, *, rough=False):
-        """Return the optimum over the set from a model, or a model near it; see `GramSet`."""
+        """Return the optimum over the set from a model, or a model near it; see `DenseSet`."""
         theta, n_features = point.theta.copy(), len(point.theta) - 1
         features = self.columns[self.columns < n_features]
         penalty = tuple(p[:-1] for p in penalty_of(objective))
         enough, before = DECREASE_ROUNDING * value, None
+        residual = self._residual(theta)
         for number in range(MAX_ROUNDS):
-            self._descend(features, penalty, theta[:-1], self._residual(theta), enough)
-            if rough or (before is not None and (np.sign(theta) == before).all()):
+            self._descend(features, SET_EPOCHS, penalty, theta[:-1], residual, enough)
+            active = np.flatnonzero(theta[:-1])
+            self._descend(active, EPOCHS, penalty, theta[:-1], residual, enough)
+            if rough or self.growing or (before is not None and (np.sign(theta) == before).all()):
                 break
             hasty = number < HASTY_ROUNDS
             for _ in range(1 if hasty else np.count_nonzero(theta) + 1):
-                if self._face_step(theta, penalty, value):
+                if self._face_step(theta, penalty, value, residual):
                     break
             before = np.sign(theta)
         return theta
@@ -132,18 +137,22 @@ class SparseSet:
             theta[-1] += mean / scale
         return residual * self.data.root
 
-    def _descend(self, features, penalty, theta, residual, enough):
-        """Take some epochs of coordinate descent."""
+    def _descend(self, features, n_epochs, penalty, theta, residual, enough):
+        """Take some epochs of coordinate descent; theta and the residuals follow."""
         data = self.data
         scaling = data.centre, data.scale, data.mean, self.curvature[:-1], data.weight
-        arrays, scaled = (data.X.data, data.X.indices, data.X.indptr), residual / data.weight
-        descend_sparse(*arrays, features, scaling, penalty, theta, scaled, 0.0, EPOCHS, enough)
+        residual /= data.weight
+        arrays = data.X.data, data.X.indices, data.X.indptr
+        _, shift = descend_sparse(
+            *arrays, features, scaling, penalty, theta, residual, 0.0, n_epochs, enough
+        )
+        residual *= data.weight
+        residual += shift * data.root
 
-    def _face_step(self, theta, penalty, value):
+    def _face_step(self, theta, penalty, value, residual):
         """Take a Newton step on the face of a model; return whether it is all of it."""
         active = np.flatnonzero(theta[:-1])
         sparse = SparseFace(self.data, active, penalty[1][active])
-        residual = self._residual(theta)
         slope = np.zeros(len(theta) - 1)
         slope[active] = sparse.slopes(residual)
         face = Face(theta[:-1], slope, penalty, self.curvature[:-1])
@@ -163,6 +172,7 @@ class SparseSet:
         if len(active) <= MAX_FACE_PRODUCTS:
             solve = sparse.solver()
         change, full = face.change(solve, sparse.product)
+        residual -= sparse.centred @ (sparse.scale * change)
         theta[face.active] += change
         theta[face.active[face.vanishing]] = 0.0
         return full

@@ -44,8 +44,8 @@ class ColumnProducts:
         square += square.T
         square.flat[:: n_features + 2] = diagonal
         weight = float(products[n_features, n_features])
-        offset = np.delete(products[:, n_features], n_features) / weight
-        sums = np.delete(products, n_features, axis=0)[:, :n_features].T
+        rows = np.concatenate([products[:n_features], products[n_features + 1 :]])
+        offset, sums = rows[:, n_features] / weight, rows[:, :n_features].T
         sums -= np.multiply.outer(weight * offset[:n_features], offset)
         squares = np.append(sums.diagonal(), squares - weight * offset[n_features:] ** 2)
         moments = Moments(n_rows, weight, shift + offset, np.maximum(squares, 0.0))
