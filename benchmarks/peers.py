@@ -79,12 +79,12 @@ class River(BaseEstimator):
         self.model_ = compose.Pipeline(
             preprocessing.StandardScaler(), linear_model.LinearRegression(optim.SGD(0.01))
         )
-        for row, target in zip(X, y, strict=True):
+        for row, target in zip(np.asarray(X), y, strict=True):
             self.model_.learn_one(dict(enumerate(row)), target)
         return self
 
     def predict(self, X):
-        return np.array([self.model_.predict_one(dict(enumerate(row))) for row in X])
+        return np.array([self.model_.predict_one(dict(enumerate(row))) for row in np.asarray(X)])
 
 
 class Torch(BaseEstimator):

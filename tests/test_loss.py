@@ -47,34 +47,23 @@ def test_curvature_is_the_slope_of_the_multiplier(name, residual):
         assert loss.curvature(residual) == pytest.approx((after - before) / (2 * step), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_compiled_loops_have_the_losses_of_the_table(name):
+@pytest.mark.parametrize("name", [name for name, loss in ROWS.items() if loss.compliance == 0])
+def test_rows_are_left_out_far_from_the_kinks(name):
     loss, rng = ROWS[name], np.random.default_rng(0)
     residual = np.append(rng.normal(size=200), [0.0, 0.3, -0.3])
     weight, histogram = rng.random(len(residual)), np.zeros(2200)
-    slope, other = np.empty((2, len(residual)))
-    mark, value = np.zeros(len(residual), dtype=np.uint8), weight @ loss.value(residual)
-    if loss.compliance > 0:
-        args = residual, weight, mark, slope, other, histogram
-        size, found, n_changed = losses.evaluate(loss, *args)
-        assert size == pytest.approx(weight @ np.abs(residual))
-        np.testing.assert_allclose(other, weight * loss.curvature(residual), rtol=1e-12)
-        assert n_changed == mark.sum() == np.count_nonzero(loss.curvature(residual))
-        assert losses.evaluate(loss, *args)[2] == np.abs(other).max() == 0  # no row has changed
-        assert histogram.sum() == pytest.approx(2 * weight.sum())
-    else:
-        leverage = np.ones((len(residual), 2))
-        args = residual, weight, leverage, 0.1, mark, other, slope, histogram
-        losses.select(loss, *args)
-        out = np.abs(np.abs(residual) - loss.dead_zone) > 0.1 * np.sqrt(2)
-        np.testing.assert_array_equal(mark, out)
-        weight = weight * out
-        assert histogram.sum() == pytest.approx(weight.sum())
-        wrong = np.empty_like(mark)
-        found = losses.check(loss, residual - 1, weight, mark, other, wrong)
-        assert found == pytest.approx(weight @ loss.value(residual - 1))
-        changed = out & (loss.multiplier(residual) != loss.multiplier(residual - 1))
-        np.testing.assert_array_equal(wrong, changed)
-        found, value = losses.select(loss, *args), weight @ loss.value(residual)
-    assert found == pytest.approx(value)
+    slope, multiplier = np.empty((2, len(residual)))
+    left_out, wrong = np.zeros((2, len(residual)), dtype=np.uint8)
+    leverage = np.ones((len(residual), 2))
+    arrays = leverage, 0.1, left_out, multiplier, slope, histogram
+    value = losses.select(loss, residual, weight, *arrays)
+    out = np.abs(np.abs(residual) - loss.dead_zone) > 0.1 * np.sqrt(2)
+    np.testing.assert_array_equal(left_out, out)
+    weight = weight * out
+    assert value == pytest.approx(weight @ loss.value(residual))
+    assert histogram.sum() == pytest.approx(weight.sum())
     np.testing.assert_allclose(slope, weight * loss.multiplier(residual), rtol=1e-12)
+    value = losses.check(loss, residual - 1, weight, left_out, multiplier, wrong)
+    assert value == pytest.approx(weight @ loss.value(residual - 1))
+    changed = out & (loss.multiplier(residual) != loss.multiplier(residual - 1))
+    np.testing.assert_array_equal(wrong, changed)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
-from sklearn_sgdlin.kernels.kkt import evaluate_pieces
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
+from sklearn_sgdlin.kernels import losses
 from sklearn_sgdlin.methods.multipliers import N_EXPONENTS, residual_exponent
 from sklearn_sgdlin.methods.semismooth_newton import SemismoothNewton
 from sklearn_sgdlin.model.loss import make_loss
@@ -46,7 +46,7 @@ def test_compiled_pieces_are_those_of_the_loss(rng, options, weighted):
     before = rng.random(n_rows) < 0.5
     curved, histogram = before.copy(), np.zeros(N_EXPONENTS)
     residual, vectors = np.empty(n_rows), np.empty((2, n_rows))
-    size, value, n_changed = evaluate_pieces(
+    size, value, n_changed = losses.evaluate(
         loss, y, prediction, (weight, 7.0), curved, residual, vectors, histogram
     )
     np.testing.assert_allclose(value, share @ loss.value(residual))

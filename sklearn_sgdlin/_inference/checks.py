@@ -62,7 +62,7 @@ def residual_square(model, state, products):
             f"this model, of solver {model.solver_!r} with loss={model.loss!r} and "
             f"{model.n_features_in_} columns. Pass the X, y and sample_weight that it was fitted "
             "to. Of a stream, partial_fit keeps them with squared error, up to "
-            f"{model._tuning.max_stream_features} columns, and no parameter that asks for SGD; of "
+            f"{model._tuning.max_stream_features} columns, and no parameter that selects SGD; of "
             "the path of SGD it keeps only an average, which does not tell how far the path "
             "strays."
         )

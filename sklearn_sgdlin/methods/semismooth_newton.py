@@ -106,11 +106,8 @@ def newton_sums(rows, theta, loss, total_weight):
 
     The Hessian is that of the rows whose curvature has changed since the last call.
     """
-    n_rows = rows.n_rows
-    if PIECES not in rows.memory:
-        none_curved = np.zeros(n_rows, dtype=bool)
-        rows.memory[PIECES] = Pieces(np.empty(n_rows), np.empty(n_rows), none_curved)
-    before, residual, curved = rows.memory[PIECES]
+    none = *np.empty((2, rows.n_rows)), np.zeros(rows.n_rows, dtype=bool)
+    before, residual, curved = rows.memory.get(PIECES, none)
     rows.memory[PIECES] = Pieces(residual, before, curved)
     sums, slope, hessian, histogram = np.zeros(3), 0.0, 0.0, np.zeros(N_EXPONENTS)
     start = 0
