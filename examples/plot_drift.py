@@ -13,25 +13,42 @@ import numpy as np
 
 from sklearn_sgdlin import SGDLinearRegressor
 
-n_rows, n_features, chunk = 6000, 10, 10
+n_rows, n_features, chunk = 4000, 5, 20
+scale = np.logspace(-3, 3, n_features)
 rng = np.random.default_rng(0)
-X = rng.normal(size=(n_rows, n_features)) * np.logspace(-3, 3, n_features)
-before, after = rng.normal(size=(2, n_features)) / np.logspace(-3, 3, n_features)
-half = n_rows // 2
-y = np.where(np.arange(n_rows) < half, X @ before, X @ after) + 0.3 * rng.normal(size=n_rows)
+X = rng.normal(size=(n_rows, n_features)) * scale
+one, other = rng.normal(size=(2, 1, n_features))
+time = np.linspace(0, 1, n_rows)[:, np.newaxis]
 
 # %%
-# The curves are the loss of each chunk before the model learned from it.
+# The coefficients of each row, in units of the columns, in four kinds of drift.
 
-options = [{}, {"half_life": 100}, {"average": False}]
-models = [SGDLinearRegressor(random_state=0, **option) for option in options]
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for option, model in zip(options, models, strict=True):
-    for start in range(0, n_rows, chunk):
-        model.partial_fit(X[start : start + chunk], y[start : start + chunk])
-    ax.semilogy(np.arange(0, n_rows, chunk), model.loss_curve_, label=str(option))
-ax.axvline(half, color="0.5", linestyle="--", label="the target changes")
-ax.axvline(half + 10 * n_features, color="0.8", label=f"{10 * n_features} rows later")
-ax.set(xlabel="rows seen", ylabel="loss of the next chunk", title="Following a drift")
-ax.legend()
+steps = rng.normal(size=(n_rows, n_features)) * 0.02
+drifts = {
+    "abrupt": np.where(time < 0.5, one, other),
+    "gradual": one + (other - one) * np.clip(3 * time - 1, 0, 1),
+    "recurring": np.where(4 * time % 2 < 1, one, other),
+    "walking": one + np.cumsum(steps, axis=0),
+}
+
+# %%
+# The curves are the loss of each chunk before the model learned from it. The dashed line is that
+# of the noise.
+
+options = [{}, {"half_life": 50}, {"average": False}]
+curves = {name: {} for name in drifts}
+fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
+for ax, (name, coef) in zip(axes.flat, drifts.items(), strict=True):
+    y = np.sum(X * coef / scale, axis=1) + 0.3 * rng.normal(size=n_rows)
+    for option in options:
+        model = SGDLinearRegressor(random_state=0, **option)
+        for start in range(0, n_rows, chunk):
+            model.partial_fit(X[start : start + chunk], y[start : start + chunk])
+        curves[name][str(option)] = np.array(model.loss_curve_)
+        ax.semilogy(np.arange(0, n_rows, chunk), model.loss_curve_, label=str(option or "default"))
+    ax.axhline(0.3**2 / 2, color="0.5", linestyle="--", label="noise")
+    ax.set(title=name)
+fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+fig.supxlabel("rows seen")
+fig.supylabel("loss of the next chunk")
 plt.show()
