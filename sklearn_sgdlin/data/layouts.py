@@ -32,7 +32,7 @@ class Frame:
     def __init__(self, frame):
         self.frame, self.shape = frame, frame.shape
         if hasattr(frame, "iloc"):
-            self.columns = [_pandas_view(frame.iloc[:, j]) for j in range(self.shape[1])]
+            self.columns = [_pandas_view(column) for _, column in frame.items()]
         else:
             self.columns = [_polars_view(column) for column in frame.get_columns()]
         self.places = None
