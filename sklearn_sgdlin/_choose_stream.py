@@ -30,9 +30,12 @@ class StreamFacts(NamedTuple):
     n_targets: int = 1
 
 
-def products_are_kept(n_features, n_targets, tuning):
-    """Whether a stream keeps the products of the columns, a matrix for each target."""
-    return n_targets * n_features**2 <= tuning.max_stream_features**2
+def products_are_kept(n_features, n_targets, limit):
+    """Whether a stream keeps the products of the columns, a matrix for each target.
+
+    The limit is the number of columns up to which it does for one target.
+    """
+    return n_targets * n_features**2 <= limit**2
 
 
 def choose_for_stream(facts, tuning, solver="auto"):
@@ -56,7 +59,7 @@ def choose_for_stream(facts, tuning, solver="auto"):
         obstacle = "old rows of another loss than squared error are to be forgotten"
     elif facts.n_features > limit:
         obstacle = f"{facts.n_features} columns are more than {limit}"
-    elif facts.n_targets * facts.n_features**2 > limit**2:
+    elif not products_are_kept(facts.n_features, facts.n_targets, limit):
         obstacle = (
             f"the products of {facts.n_features} columns for each of {facts.n_targets} targets are "
             f"more than those of {limit} columns"

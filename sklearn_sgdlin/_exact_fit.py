@@ -137,7 +137,7 @@ class ExactFit:
             ]
             states = StatesAfterFit(
                 products,
-                products_are_kept(n_features, len(loss), settings.tuning),
+                products_are_kept(n_features, len(loss), settings.tuning.max_stream_features),
                 unit,
                 self.solution.coef,
                 self.solution.intercept,

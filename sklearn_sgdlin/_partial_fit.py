@@ -196,13 +196,10 @@ def _choice(settings, n_features, targets, state, given=None):
     squared = settings.loss == SQUARED_ERROR
     if squared:
         summed_up = state is None or state.has_products
-    elif given is not None:
-        summed_up = False
     else:
-        summed_up = state is None or all(
-            not one.sparse and one.newton is not None and one.newton.loss == settings.loss
-            for one in _states(state)
-        )
+        sums = [] if state is None else [getattr(one, "newton", None) for one in _states(state)]
+        known = all(one is not None and one.loss == settings.loss for one in sums)
+        summed_up = given is None and known
     facts = StreamFacts(
         n_features=n_features,
         n_targets=targets[0] if targets else 1,

@@ -20,10 +20,10 @@ class Tuning:
     # Features. With more, no matrix of n_features**2 numbers is kept: "newton-cholesky" cannot be
     # asked for, and "newton-cg" and "interior-point" go on without a Hessian. A larger working set
     # of "coordinate-descent" is left to "interior-point", SGDLinearRegressorCV sums up no products
-    # of columns, and standard errors are refused. At 4096 a matrix takes 128 MB. From then on a
-    # sweep of SGD comes before the iterations of "newton-cg", and "interior-point" with an l1
-    # penalty begins with zeros instead: to undo the noise of a sweep takes longer than the way from
-    # them. Measured: 0.7 to 1 times the time just beyond.
+    # of columns, and standard errors are those of chosen columns only. At 4096 a matrix takes
+    # 128 MB. From then on a sweep of SGD comes before the iterations of "newton-cg", and
+    # "interior-point" with an l1 penalty begins with zeros instead: to undo the noise of a sweep
+    # takes longer than the way from them. Measured: 0.7 to 1 times the time just beyond.
     # Measured by: max_hessian_features
     max_hessian_features: int = 4096
 

@@ -4,9 +4,14 @@ import numpy as np
 
 from sklearn_sgdlin.methods.multipliers import (
     FRACTION_TO_BOUNDARY,
+    N_EXPONENTS,
     complementary_products,
-    residual_exponent,
 )
+
+
+def residual_exponent(residual):
+    """Return the index of the power of two above the size of each residual, from 0 on."""
+    return np.where(residual != 0, np.frexp(residual)[1] + N_EXPONENTS // 2, 0)
 
 
 def optimal_multiplier(bounds, outside):

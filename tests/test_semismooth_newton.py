@@ -11,12 +11,13 @@ from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
 from sklearn_sgdlin.kernels import losses
-from sklearn_sgdlin.methods.multipliers import N_EXPONENTS, residual_exponent
+from sklearn_sgdlin.methods.multipliers import N_EXPONENTS
 from sklearn_sgdlin.methods.semismooth_newton import SemismoothNewton
 from sklearn_sgdlin.model.loss import make_loss
 from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
 from sklearn_sgdlin.model.scaling import Scaling
+from tests.reference_kkt import residual_exponent
 
 LOSSES = [
     *({"loss": "huber", "epsilon": epsilon} for epsilon in (0.05, 1.0, 1e3)),
@@ -41,13 +42,13 @@ def test_compiled_pieces_are_those_of_the_loss(rng, options, weighted):
     y, prediction = rng.normal(size=(2, n_rows))
     y[:3] = prediction[:3]
     y[3] += 1e100
-    weight = rng.integers(0, 3, n_rows) * 1.0 if weighted else None
-    share = (1.0 if weight is None else weight) * np.full(n_rows, 1 / 7)
+    weight = rng.integers(0, 3, n_rows) * 1.0 if weighted else np.ones(n_rows)
+    share = weight / 7
     before = rng.random(n_rows) < 0.5
     curved, histogram = before.copy(), np.zeros(N_EXPONENTS)
     residual, vectors = np.empty(n_rows), np.empty((2, n_rows))
     size, value, n_changed = losses.evaluate(
-        loss, y, prediction, (weight, 7.0), curved, residual, vectors, histogram
+        loss, y, prediction, weight, 7.0, curved, residual, vectors, histogram
     )
     np.testing.assert_allclose(value, share @ loss.value(residual))
     np.testing.assert_allclose(size, share @ np.abs(residual))

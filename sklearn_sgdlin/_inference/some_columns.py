@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .._validation import as_c_ordered
-from ..linalg.blocks import chunk_rows, slices
+from ..linalg.blocks import chunk_rows, divided, slices
 from .covariance import (
     Covariance,
     check_curvature,
@@ -137,8 +137,7 @@ def _solutions(z, weight, right, unit):
     What is left is small beside its squared norm, or beside the unit of the column if that is more.
     """
     curvature = z.squares(weight)
-    scale = np.divide(1.0, curvature, out=np.zeros(len(curvature)), where=curvature > 0)
-    scale = scale[:, np.newaxis]
+    scale = divided(1.0, curvature)[:, np.newaxis]
 
     def product(points):
         return z.rmatmat(weight[:, np.newaxis] * z.matmat(points))

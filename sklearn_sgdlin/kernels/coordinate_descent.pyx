@@ -34,6 +34,8 @@ cdef inline double best_coordinate(Coordinates coordinates, Py_ssize_t j, double
 
     The slope is minus the derivative of the loss at theta.
     """
+    if theta == 0 and fabs(slope) <= coordinates.l1[j]:     # as most are: no division
+        return theta
     cdef double curvature = coordinates.curvature[j]
     cdef double t = slope + curvature * theta
     t -= clip(t, -coordinates.l1[j], coordinates.l1[j])
@@ -90,7 +92,7 @@ def descend(const double[:, ::1] gram, const double[::1] curvature, penalty, dou
         for epoch in range(n_epochs):
             decrease = 0
             for j in range(coordinates.n):
-                if curvature[j] <= 0 or (theta[j] == 0 and fabs(slope[j]) <= l1[j]):
+                if curvature[j] <= 0:
                     continue
                 after = best_coordinate(coordinates, j, slope[j], theta[j])
                 step = after - theta[j]
@@ -173,8 +175,6 @@ def descend_columns(const real[:, ::1] columns, const Py_ssize_t[::1] chosen, st
                     continue
                 dot(&columns[j, 0], &change[0], n_rows, &slope)
                 slope = first[j] + unit * slope
-                if theta[j] == 0 and fabs(slope) <= l1[j]:
-                    continue
                 after = best_coordinate(coordinates, j, slope, theta[j])
                 step = after - theta[j]
                 if step == 0:
@@ -225,8 +225,6 @@ def descend_sparse(const double[::1] data, const integer[::1] rows, const intege
                 for k in range(pointers[j], pointers[j + 1]):
                     slope += data[k] * residual[rows[k]]
                 slope *= scale[j]
-                if theta[j] == 0 and fabs(slope) <= l1[j]:
-                    continue
                 after = best_coordinate(coordinates, j, slope, theta[j])
                 step = after - theta[j]
                 if step == 0:

@@ -49,7 +49,7 @@ cdef vectorised_void write_pieces(Loss loss, Py_ssize_t n_rows, const double* re
     cdef bint now
     for i in range(n_rows):
         e = residual[i]
-        h = share if weight == NULL else share * weight[i]
+        h = share * weight[i]
         outside = outside_of(&loss, e)
         multiplier = outside * curvature
         clipped = clip(multiplier, loss.lower, loss.upper)
@@ -63,7 +63,8 @@ cdef vectorised_void write_pieces(Loss loss, Py_ssize_t n_rows, const double* re
     sums.size, sums.value, sums.n_changed = size, value, <Py_ssize_t> changed
 
 
-def evaluate(loss, const double[::1] y, const double[::1] prediction, weights, curved,
+def evaluate(loss, const double[::1] y, const double[::1] prediction,
+             const double[::1] weight, double total_weight, curved,
              double[::1] residual, double[:, ::1] vectors, double[::1] histogram):
     """Write residuals, weighted multipliers, and how the weighted curvatures have changed.
 
@@ -71,9 +72,9 @@ def evaluate(loss, const double[::1] y, const double[::1] prediction, weights, c
     ----------
     loss : Loss
         With a compliance.
-    y, prediction : array of shape (n_rows,)
-    weights : (sample_weight, total)
-        None for weights of one; each is divided by the total.
+    y, prediction, weight : array of shape (n_rows,)
+    total_weight : float
+        What the weights are divided by.
     curved : array of shape (n_rows,), bool
         Whether each residual was in a curved piece of the loss; overwritten by whether it is.
     residual : array of shape (n_rows,)
@@ -90,23 +91,19 @@ def evaluate(loss, const double[::1] y, const double[::1] prediction, weights, c
     n_changed : int
         Number of rows whose curvature has changed.
     """
-    cdef const double[::1] sample_weight = weights[0]
-    cdef const double* weight = NULL
-    cdef double share = 1 / <double> weights[1]
+    cdef double share = 1 / total_weight
     cdef unsigned char[::1] before = curved.view(np.uint8)
     cdef Py_ssize_t i, n_rows = y.shape[0]
     cdef PieceSums sums
     cdef Loss c_loss = read_loss(loss)
-    if weights[0] is not None:
-        weight = &sample_weight[0]
     with nogil:
         for i in range(n_rows):
             residual[i] = y[i] - prediction[i]
-        write_pieces(c_loss, n_rows, &residual[0], weight, share, &before[0], &vectors[0, 0],
-                     &vectors[1, 0], &sums)
+        write_pieces(c_loss, n_rows, &residual[0], &weight[0], share, &before[0],
+                     &vectors[0, 0], &vectors[1, 0], &sums)
         if c_loss.lower > -INFINITY or c_loss.upper < INFINITY:
             for i in range(n_rows):
-                count(residual[i], share if weight == NULL else share * weight[i], histogram)
+                count(residual[i], share * weight[i], histogram)
     return sums.size, sums.value, sums.n_changed
 
 

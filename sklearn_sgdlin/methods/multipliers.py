@@ -106,11 +106,6 @@ class MultiplierBounds(NamedTuple):
         return np.stack([np.clip(m, self.lower + margin, self.upper - margin), u, v])
 
 
-def residual_exponent(residual):
-    """Return the index of the power of two above the size of each residual, from 0 on."""
-    return np.where(residual != 0, np.frexp(residual)[1] + N_EXPONENTS // 2, 0)
-
-
 def complementary_products(slack, gap):
     """Return the products of slacks and gaps; 0 where there is no bound."""
     return np.multiply(slack, gap, where=np.isfinite(gap), out=np.zeros_like(slack))

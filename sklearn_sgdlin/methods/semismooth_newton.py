@@ -106,16 +106,16 @@ def newton_sums(rows, theta, loss, total_weight):
 
     The Hessian is that of the rows whose curvature has changed since the last call.
     """
-    none = *np.empty((2, rows.n_rows)), np.zeros(rows.n_rows, dtype=bool)
-    before, residual, curved = rows.memory.get(PIECES, none)
+    if PIECES not in rows.memory:
+        none_curved = np.zeros(rows.n_rows, dtype=bool)
+        rows.memory[PIECES] = Pieces(*np.empty((2, rows.n_rows)), none_curved)
+    before, residual, curved = rows.memory[PIECES]
     rows.memory[PIECES] = Pieces(residual, before, curved)
     sums, slope, hessian, histogram = np.zeros(3), 0.0, 0.0, np.zeros(N_EXPONENTS)
-    start = 0
-    for z, y, weight in rows.chunks():
-        part = slice(start, start + len(y))
-        start, vectors, share = part.stop, np.empty((2, len(y))), (weight, total_weight)
+    for part, z, y, weight in row_chunks(rows):
+        of_rows, vectors = (y, z @ theta, weight, total_weight), np.empty((2, len(y)))
         arrays = curved[part], residual[part], vectors, histogram
-        *added, n_changed = losses.evaluate(loss, y, z @ theta, share, *arrays)
+        *added, n_changed = losses.evaluate(loss, *of_rows, *arrays)
         sums += *added, n_changed
         slope += z.rmatvec(vectors[0])
         if n_changed >= FEW_CURVED * len(y):

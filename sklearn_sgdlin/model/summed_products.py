@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-from ..linalg.blocks import chunk_rows, slices
+from ..linalg.blocks import chunk_rows, divided, slices
 from .cross_products import CrossProducts, centred_rows
 from .moments import Moments
 
@@ -56,7 +56,7 @@ class SummedProducts:
 
     @property
     def factor(self):
-        """The same as `triangle`, which nobody has found before."""
+        """The same as `triangle`, under the name that `CrossProducts` has for it."""
         return self.triangle
 
     @property
@@ -129,7 +129,7 @@ def _cholesky(gram):
     Columns without deviations have rows and columns of zeros.
     """
     norm = np.sqrt(gram.diagonal())
-    inverse_norm = np.divide(1.0, norm, out=np.zeros(len(norm)), where=norm > 0)
+    inverse_norm = divided(1.0, norm)
     normalised = gram * np.multiply.outer(inverse_norm, inverse_norm)
     normalised.flat[:: len(gram) + 1] = 1.0
     factor, failed = dpotrf(np.asfortranarray(normalised), overwrite_a=True)
