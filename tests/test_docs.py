@@ -49,6 +49,12 @@ def test_readme_runs_and_prints_what_it_says(capsys):
         assert comment == line or comment.startswith(f"{line},")
 
 
+def test_readme_says_how_to_install_and_how_to_test():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\n    pip install . && python examples/quickstart.py\n" in readme
+    assert '\n    pip install -e ".[test]" && python -m pytest\n' in readme
+
+
 def test_links_of_the_readme_lead_somewhere():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]+)\)", readme)
