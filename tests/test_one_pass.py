@@ -133,7 +133,7 @@ def test_missing_values_are_refused(rng, dtype):
         SGDLinearRegressor().fit(X, y)
 
 
-@pytest.mark.parametrize("n_features", [3, 70])
+@pytest.mark.parametrize("n_features", [3, 260])
 @pytest.mark.parametrize("n_targets", [1, 4])
 def test_same_bits_on_any_number_of_threads(rng, n_features, n_targets):
     X = rng.normal(size=(4000, n_features))
@@ -157,8 +157,8 @@ def test_small_data_start_no_threads(rng, monkeypatch):
 
 @given(
     n_rows=st.integers(1, 700),
-    n_features=st.integers(1, 40) | st.integers(60, 70),  # few, and as many as BLAS multiplies
-    n_targets=st.integers(1, 5),
+    n_features=st.integers(1, 40) | st.integers(250, 260),  # few, and as many as BLAS multiplies
+    n_targets=st.integers(1, 5) | st.integers(200, 205),
     weighted=st.booleans(),
     order=st.sampled_from("CF"),
     seed=st.integers(0, 2**16),

@@ -18,8 +18,14 @@ cdef extern from *:
         && defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__)
     #define SGDLIN_VECTORISED \\
         __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+    #define SGDLIN_VECTOR_REGISTERS() (__builtin_cpu_supports("avx512vl") ? 32 : 16)
     #else
     #define SGDLIN_VECTORISED
+    #if defined(__aarch64__) || defined(_M_ARM64)
+    #define SGDLIN_VECTOR_REGISTERS() 32
+    #else
+    #define SGDLIN_VECTOR_REGISTERS() 16
+    #endif
     #endif
 
     #if defined(__GNUC__) || defined(__clang__)
@@ -38,6 +44,8 @@ cdef extern from *:
     ctypedef void inlined_void "SGDLIN_INLINED void"
     # A loop writes through such a pointer, and reaches what it points to in no other way.
     ctypedef double* unaliased "double *__restrict"
+    # How many vectors the processor holds, where the copy of a loop for it uses them all.
+    int vector_registers "SGDLIN_VECTOR_REGISTERS" () noexcept nogil
     void prefetch "SGDLIN_PREFETCH" (const void* address) noexcept nogil
     void prefetch_to_write "SGDLIN_PREFETCH_TO_WRITE" (const void* address) noexcept nogil
 

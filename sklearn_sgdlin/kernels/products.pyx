@@ -3,15 +3,15 @@
 """Products of columns, summed up in one pass over dense rows of any memory layout.
 
 Rows are copied into a tile that fits the cache, less a shift near the mean of their columns, so
-that few digits cancel later. BLAS adds the products of the tile to the sums: those of all columns
-of X with each other by `dsyrk`, and with the targets by `dgemm`. Few columns are multiplied here.
+that few digits cancel later. The products of the tile are added to the sums here; those of many
+columns by BLAS, with each other by `dsyrk` and with the targets by `dgemm`.
 """
 
 from libc.math cimport fabs, sqrt
 from libc.string cimport memset
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
 
-from sklearn_sgdlin.kernels.common cimport prefetch, unaliased, vectorised_void
+from sklearn_sgdlin.kernels.common cimport prefetch, unaliased, vector_registers, vectorised_void
 
 import numpy as np
 
@@ -29,13 +29,16 @@ NUMBERS = [np.float64, np.float32, np.int32, np.int64]
 
 cdef enum:
     # Columns of X and 1 and targets, up to which this module multiplies them itself, and the rows
-    # of a tile of theirs: BLAS would mostly copy them. Measured: .7 times its time for 60 columns.
-    NARROW = 64
+    # of a tile of theirs. Measured: .6 to .8 times the time of BLAS for 100 columns, .6 to 1 for
+    # 250, and about the same for 500.
+    NARROW = 256
     NARROW_ROWS = 256
     # Rows of them that are written as columns at a time: as many as a vector of numbers.
     BLOCK = 8
     # Numbers of X that a loop over rows asks for ahead: long enough for memory to answer.
     AHEAD = 1024
+    # Numbers of a cache line: tiles begin with one, as loads across two take twice the time.
+    ALIGNMENT = 8
     # Numbers between columns of a tile. Without them, columns would be multiples of the page size
     # apart, and displace each other from the first-level cache.
     GAP = 8
@@ -177,92 +180,69 @@ cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noex
                 tile.values[j * tile.column_step + i] *= tile.roots[i]
 
 
-cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t step,
-                                  unaliased sums) noexcept nogil:
-    """Add the dot products of four columns with four others to sums, in rows of `NARROW`."""
-    cdef Py_ssize_t i
-    cdef const double* a_1 = a + step
-    cdef const double* a_2 = a + 2 * step
-    cdef const double* a_3 = a + 3 * step
-    cdef const double* b_1 = b + step
-    cdef const double* b_2 = b + 2 * step
-    cdef const double* b_3 = b + 3 * step
-    cdef double s_00 = 0, s_01 = 0, s_02 = 0, s_03 = 0, s_10 = 0, s_11 = 0, s_12 = 0, s_13 = 0
-    cdef double s_20 = 0, s_21 = 0, s_22 = 0, s_23 = 0, s_30 = 0, s_31 = 0, s_32 = 0, s_33 = 0
+cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t step, int height,
+                                  unaliased sums, Py_ssize_t width) noexcept nogil:
+    """Add the dot products of `height` <= 4 columns with four others to sums, in rows of `width`.
+
+    The caller gives the height as a constant, so that the compiler keeps the block in registers.
+    """
+    cdef Py_ssize_t i, j, k
+    cdef double block[4][4]
+    for j in range(height):
+        for k in range(4):
+            block[j][k] = 0
     for i in range(NARROW_ROWS):
-        s_00 += a[i] * b[i]
-        s_01 += a[i] * b_1[i]
-        s_02 += a[i] * b_2[i]
-        s_03 += a[i] * b_3[i]
-        s_10 += a_1[i] * b[i]
-        s_11 += a_1[i] * b_1[i]
-        s_12 += a_1[i] * b_2[i]
-        s_13 += a_1[i] * b_3[i]
-        s_20 += a_2[i] * b[i]
-        s_21 += a_2[i] * b_1[i]
-        s_22 += a_2[i] * b_2[i]
-        s_23 += a_2[i] * b_3[i]
-        s_30 += a_3[i] * b[i]
-        s_31 += a_3[i] * b_1[i]
-        s_32 += a_3[i] * b_2[i]
-        s_33 += a_3[i] * b_3[i]
-    sums[0] += s_00
-    sums[1] += s_01
-    sums[2] += s_02
-    sums[3] += s_03
-    sums[NARROW] += s_10
-    sums[NARROW + 1] += s_11
-    sums[NARROW + 2] += s_12
-    sums[NARROW + 3] += s_13
-    sums[2 * NARROW] += s_20
-    sums[2 * NARROW + 1] += s_21
-    sums[2 * NARROW + 2] += s_22
-    sums[2 * NARROW + 3] += s_23
-    sums[3 * NARROW] += s_30
-    sums[3 * NARROW + 1] += s_31
-    sums[3 * NARROW + 2] += s_32
-    sums[3 * NARROW + 3] += s_33
+        for j in range(height):
+            for k in range(4):
+                block[j][k] += a[j * step + i] * b[k * step + i]
+    for j in range(height):
+        for k in range(4):
+            sums[j * width + k] += block[j][k]
 
 
 cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step,
-                                          Py_ssize_t n_columns, double* sums) noexcept nogil:
-    """Add the products of each column with those from it on to the upper triangle of the sums."""
+                                          Py_ssize_t n_columns, Py_ssize_t n_all, double* sums,
+                                          Py_ssize_t width) noexcept nogil:
+    """Add the products of each column (x, 1) with those from it on to the rows of the sums.
+
+    Sixteen of them at a time need more registers than most processors have, and eight fill those.
+    """
     cdef Py_ssize_t j, k
-    for j in range(0, n_columns, 4):
-        for k in range(j, n_columns, 4):
-            add_dot_products(columns + j * step, columns + k * step, step, sums + j * NARROW + k)
+    if vector_registers() >= 32:
+        for j in range(0, n_columns, 4):
+            for k in range(j, n_all, 4):
+                add_dot_products(columns + j * step, columns + k * step, step, 4,
+                                 sums + j * width + k, width)
+    else:
+        for j in range(0, n_columns, 2):
+            for k in range(j, n_all, 4):
+                add_dot_products(columns + j * step, columns + k * step, step, 2,
+                                 sums + j * width + k, width)
 
 
-cdef void exchange(Source source, double* narrow_sums, double* products, double* squares,
-                   bint back) noexcept nogil:
+cdef void exchange(Py_ssize_t n_columns, Py_ssize_t n_all, double[:, ::1] narrow_sums,
+                   double[:, ::1] products, bint back) noexcept nogil:
     """Copy the sums so far to where `multiply_narrow_tile` adds to them, or back."""
-    cdef Py_ssize_t j, k, n_columns = source.n_features + 1
+    cdef Py_ssize_t j, k
     cdef double* place
-    for j in range(n_columns + source.n_targets):
-        for k in range(j, n_columns + source.n_targets):
-            if k < n_columns:
-                place = products + j * n_columns + k
-            elif j < n_columns:
-                place = products + k * n_columns + j
-            elif j == k:
-                place = squares + j - n_columns
-            else:
-                continue  # products of targets are not needed
+    for j in range(n_columns):
+        for k in range(j, n_all):
+            place = &products[j, k] if k < n_columns else &products[k, j]
             if back:
-                place[0] = narrow_sums[j * NARROW + k]
+                place[0] = narrow_sums[j, k]
             else:
-                narrow_sums[j * NARROW + k] = place[0]
+                narrow_sums[j, k] = place[0]
 
 
 cdef vectorised_void add_squares(Tile tile, Py_ssize_t n_targets,
                                  unaliased squares) noexcept nogil:
     """Add the squares of the targets of a tile to those of each target."""
     cdef Py_ssize_t i, j
-    cdef const double* y
-    for i in range(tile.n_rows):
-        y = tile.targets + i * n_targets
-        for j in range(n_targets):
-            squares[j] += y[j] * y[j]
+    cdef double y
+    for j in range(n_targets):
+        for i in range(tile.n_rows):
+            y = tile.targets[i * tile.target_row_step + j * tile.target_step]
+            squares[j] += y * y
 
 
 cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) noexcept nogil:
@@ -287,22 +267,28 @@ cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) n
 
 cdef vectorised_void weigh_by_residuals(Tile tile, Py_ssize_t n_features, const double* coef,
                                         bint squared_weights, double* squares) noexcept nogil:
-    """Multiply the rows of a tile by their residuals, and add the squares of these.
+    """Multiply the rows of a tile in columns by their residuals, and add the squares of these.
 
     The target of each row becomes the number by which the row then adds its weight times residual.
     """
     cdef Py_ssize_t i, j
-    cdef double residual, root, factor
+    cdef double root
+    cdef unaliased residuals = tile.targets
+    cdef unaliased factors = tile.roots
+    cdef unaliased column
+    for j in range(n_features):
+        column = tile.values + j * tile.column_step
+        for i in range(tile.n_rows):
+            residuals[i] -= column[i] * coef[j]
     for i in range(tile.n_rows):
-        residual = tile.targets[i]
-        for j in range(n_features):
-            residual -= tile.values[i * tile.row_step + j * tile.column_step] * coef[j]
-        squares[0] += residual * residual
-        root = 1 if squared_weights else tile.roots[i]
-        factor = fabs(residual) / root if root > 0 else 0
-        for j in range(n_features + 1):
-            tile.values[i * tile.row_step + j * tile.column_step] *= factor
-        tile.targets[i] = root if residual > 0 else -root
+        squares[0] += residuals[i] * residuals[i]
+        root = 1 if squared_weights else factors[i]
+        factors[i] = fabs(residuals[i]) / root if root > 0 else 0
+        residuals[i] = root if residuals[i] > 0 else -root
+    for j in range(n_features + 1):
+        column = tile.values + j * tile.column_step
+        for i in range(tile.n_rows):
+            column[i] *= factors[i]
 
 
 def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t tile_rows, sums,
@@ -350,36 +336,38 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
         source.sample_weight = &sample_weight[0]
     cdef Py_ssize_t n_columns = n_features + 1, n_all = n_columns + n_targets
     cdef Py_ssize_t n_rows = y.shape[0], start = 0, step
-    cdef bint narrow = n_all <= NARROW and not by_residuals
+    cdef bint narrow = n_all <= NARROW
     tile_rows = NARROW_ROWS if narrow else min(tile_rows, n_rows)
     step = tile_rows + GAP
-    cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows)
-    cdef double[:, ::1] narrow_sums = np.zeros((NARROW, NARROW))
-    cdef Tile tile = Tile(0, &space[0], 1, step, &space[n_columns * step], n_targets, 1,
-                          &space[(n_all + 3) * step])
+    cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows + ALIGNMENT)
+    cdef double* values = &space[0] + (-(<size_t> &space[0]) // sizeof(double)) % ALIGNMENT
+    cdef Py_ssize_t width = n_all + 3 if narrow else 0
+    cdef double[:, ::1] narrow_sums = np.zeros((width, width))
+    cdef Tile tile = Tile(0, values, 1, step, values + n_columns * step, n_targets, 1,
+                          values + (n_all + 3) * step)
     if narrow:
         tile.target_row_step, tile.target_step = 1, step
-    elif by_rows:
+    elif by_rows and not by_residuals:
         tile.row_step, tile.column_step = n_columns, 1
     with nogil:
         if narrow:
-            exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], False)
+            exchange(n_columns, n_all, narrow_sums, products, False)
         while start < n_rows:
             tile.n_rows = <int> min(tile_rows, n_rows - start)
             if narrow and tile.n_rows < NARROW_ROWS:
                 memset(tile.values, 0, n_all * step * sizeof(double))
             write_tile(source, start, tile)
-            if narrow:
-                multiply_narrow_tile(tile.values, step, n_all, &narrow_sums[0, 0])
+            if by_residuals:
+                weigh_by_residuals(tile, n_features, &slopes[0], squared_weights, &squares[0])
             else:
-                if by_residuals:
-                    weigh_by_residuals(tile, n_features, &slopes[0], squared_weights, &squares[0])
-                else:
-                    add_squares(tile, n_targets, &squares[0])
+                add_squares(tile, n_targets, &squares[0])
+            if narrow:
+                multiply_narrow_tile(tile.values, step, n_columns, n_all, &narrow_sums[0, 0], width)
+            else:
                 multiply_tile(tile, <int> n_columns, <int> n_targets, &products[0, 0])
             start += tile_rows
         if narrow:
-            exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], True)
+            exchange(n_columns, n_all, narrow_sums, products, True)
 
 
 def read_columns(columns, double[:, :] out):
