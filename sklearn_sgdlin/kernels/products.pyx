@@ -159,22 +159,40 @@ cdef inline void write_any(Source source, Py_ssize_t start, Py_ssize_t j,
         write_numbers(<const long long*> first, source, start, j, tile)
 
 
+cdef inline void write_targets(Source source, Py_ssize_t start, Tile tile) noexcept nogil:
+    """Copy the targets of rows from `start` on, less their shift, in the order of the tile."""
+    cdef Py_ssize_t i = 0, j, n_targets = source.n_targets
+    cdef const double* y = source.targets + start * n_targets
+    source.shift += source.n_features
+    source.n_features = n_targets
+    if tile.target_step != 1:
+        while i < tile.n_rows:
+            write_transposed(y + i * n_targets, n_targets, 1, source, tile.target_step,
+                             min(<Py_ssize_t> BLOCK, tile.n_rows - i), tile.targets + i)
+            i += BLOCK
+        return
+    for i in range(tile.n_rows):
+        for j in range(n_targets):
+            tile.targets[i * tile.target_row_step + j] = y[i * n_targets + j] - source.shift[j]
+
+
 cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noexcept nogil:
     """Copy rows from `start` on, and their targets, into a tile."""
     cdef Py_ssize_t i, j, n_features = source.n_features, n_targets = source.n_targets
-    cdef const double* y = source.targets + start * n_targets
     for i in range(tile.n_rows):
         tile.roots[i] = 1
         if source.sample_weight != NULL:
             tile.roots[i] = sqrt(source.sample_weight[start + i])
         tile.values[i * tile.row_step + n_features * tile.column_step] = tile.roots[i]
-        for j in range(n_targets):
-            tile.targets[i * tile.target_row_step + j * tile.target_step] = tile.roots[i] * (
-                y[i * n_targets + j] - source.shift[n_features + j]
-            )
+    write_targets(source, start, tile)
     for j in range(1 if source.by_rows else n_features):
         write_any(source, start, j, tile)
-    if tile.row_step == 1 and source.sample_weight != NULL:
+    if source.sample_weight == NULL:
+        return
+    for i in range(tile.n_rows):
+        for j in range(n_targets):
+            tile.targets[i * tile.target_row_step + j * tile.target_step] *= tile.roots[i]
+    if tile.row_step == 1:
         for j in range(n_features):
             for i in range(tile.n_rows):
                 tile.values[j * tile.column_step + i] *= tile.roots[i]
@@ -209,13 +227,13 @@ cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step
     """
     cdef Py_ssize_t j, k
     if vector_registers() >= 32:
-        for j in range(0, n_columns, 4):
-            for k in range(j, n_all, 4):
+        for k in range(0, n_all, 4):
+            for j in range(0, min(k + 4, n_columns), 4):
                 add_dot_products(columns + j * step, columns + k * step, step, 4,
                                  sums + j * width + k, width)
     else:
-        for j in range(0, n_columns, 2):
-            for k in range(j, n_all, 4):
+        for k in range(0, n_all, 4):
+            for j in range(0, min(k + 4, n_columns), 2):
                 add_dot_products(columns + j * step, columns + k * step, step, 2,
                                  sums + j * width + k, width)
 
@@ -336,13 +354,13 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
         source.sample_weight = &sample_weight[0]
     cdef Py_ssize_t n_columns = n_features + 1, n_all = n_columns + n_targets
     cdef Py_ssize_t n_rows = y.shape[0], start = 0, step
-    cdef bint narrow = n_all <= NARROW
+    cdef bint narrow = n_columns <= NARROW
     tile_rows = NARROW_ROWS if narrow else min(tile_rows, n_rows)
     step = tile_rows + GAP
     cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows + ALIGNMENT)
     cdef double* values = &space[0] + (-(<size_t> &space[0]) // sizeof(double)) % ALIGNMENT
     cdef Py_ssize_t width = n_all + 3 if narrow else 0
-    cdef double[:, ::1] narrow_sums = np.zeros((width, width))
+    cdef double[:, ::1] narrow_sums = np.zeros((n_columns + 3, width))
     cdef Tile tile = Tile(0, values, 1, step, values + n_columns * step, n_targets, 1,
                           values + (n_all + 3) * step)
     if narrow:
