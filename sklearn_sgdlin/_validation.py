@@ -76,7 +76,8 @@ def validated(
         assert_all_finite(X, input_name="X", estimator_name=type(estimator).__name__)
         X = _canonical(X)
     y = np.ascontiguousarray(y, dtype=np.float64)
-    square = (y * y).sum()  # threads of BLAS would spin for a while after a dot product
+    # Threads of BLAS would spin for a while after a dot product.
+    square = np.einsum("i,i->", y.ravel(), y.ravel())
     if not isfinite(square):
         refuse_not_finite(y, "y")
     _check_finite_total(square, "y", "sum of squares")
