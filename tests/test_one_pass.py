@@ -133,14 +133,14 @@ def test_missing_values_are_refused(rng, dtype):
         SGDLinearRegressor().fit(X, y)
 
 
-@pytest.mark.parametrize("n_features", [3, 260])
+@pytest.mark.parametrize("n_features", [3, 1030])
 @pytest.mark.parametrize("n_targets", [1, 4])
 def test_same_bits_on_any_number_of_threads(rng, n_features, n_targets):
     X = rng.normal(size=(4000, n_features))
     y = X[:, :1] + rng.normal(size=(4000, n_targets))
     models = []
     for n_threads in (1, 2, 3, 8):
-        model = SGDLinearRegressor()
+        model = SGDLinearRegressor(random_state=0)
         model._tuning = Tuning(min_range_entries=1000, max_unlimited_products=0)
         with threadpool_limits(n_threads, user_api="blas"):
             models.append(model.fit(X, y))
@@ -157,7 +157,7 @@ def test_small_data_start_no_threads(rng, monkeypatch):
 
 @given(
     n_rows=st.integers(1, 700),
-    n_features=st.integers(1, 40) | st.integers(250, 260),  # few, and as many as BLAS multiplies
+    n_features=st.integers(1, 40) | st.integers(250, 260),
     n_targets=st.integers(1, 5) | st.integers(200, 205),
     weighted=st.booleans(),
     order=st.sampled_from("CF"),
@@ -184,6 +184,17 @@ def test_products_are_those_of_long_double(n_rows, n_features, n_targets, weight
     assert error.max() < 1e-9
     np.testing.assert_allclose(products.moments.mean, mean.astype(float), rtol=1e-12)
     assert products.moments.rows == np.count_nonzero(h)
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+@pytest.mark.parametrize("n_features", [254, 255, 256, 1022, 1023, 1024])
+def test_products_on_both_sides_of_the_limits_of_compiled_loops(rng, n_features, n_targets):
+    X, targets = rng.normal(size=(300, n_features)), rng.normal(size=(300, n_targets))
+    weight = rng.random(300)
+    products = column_products(X, targets, weight, Tuning())
+    rows = np.column_stack([X, targets]) - products.moments.mean
+    expected = (rows * weight[:, np.newaxis]).T @ rows
+    np.testing.assert_allclose(products.sums, expected[:n_features], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("far", [1e3, 1e9])
