@@ -59,7 +59,7 @@ def test_plot_loss_curve(run):
 def test_plot_ideas(run):
     names, _ = run("plot_ideas.py")
     excess = [curve[-1] / names["best"] - 1 for curve in names["curves"].values()]
-    searched = names["curves"]["+ averages and the search"]
+    searched = names["curves"]["+ averages and a search"]
     assert searched[0] > 1.001 * searched[-1]  # the curve of SGD, which falls epoch by epoch
     for before, after in itertools.pairwise(excess):
         assert after < before / 10
