@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+from .pictures import assert_whole
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
+def run(capsys, monkeypatch, tmp_path):
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [str(EXAMPLES / name), *arguments])
         names = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
@@ -25,6 +27,9 @@ def run(capsys, monkeypatch):
 
     monkeypatch.setattr(plt, "show", lambda: None)
     yield run
+    for number in plt.get_fignums():
+        plt.figure(number).savefig(tmp_path / f"{number}.png")
+        assert_whole(tmp_path / f"{number}.png")
     plt.close("all")
 
 
