@@ -210,9 +210,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         amount); "constant": unchanged; "invscaling": ``learning_rate / t**power_t`` at row t.
 
         In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.4``
-        at row t, with the exponent 0.75 if there is a penalty or `positive`. With
-        ``average=False`` it is constant, so that the last iterate follows a drift. For losses with
-        a bounded derivative, the length of a step is relative to the latest residuals.
+        at row t, with the exponent 0.5 for the two squared losses, and 0.75 if there is a penalty
+        or `positive`. With ``average=False`` it is constant, so that the last iterate follows a
+        drift. For losses with a bounded derivative, the length of a step is relative to the latest
+        residuals.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.

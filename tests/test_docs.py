@@ -180,7 +180,10 @@ def test_pages_state_the_thresholds_of_the_code():
             f"up to {tuning.exact_hessian_rows_per_feature} rows for each column",
             f"more than {tuning.max_hessian_features} columns",
         ],
-        "docs/inference.rst": [f"More than {tuning.max_hessian_features} columns"],
+        "docs/inference.rst": [
+            f"more than {tuning.max_hessian_features} columns",
+            f"at most {tuning.max_stream_features} columns",
+        ],
         "sklearn_sgdlin/_regressor.py": [f"{tuning.max_stream_features} columns"],
         "sklearn_sgdlin/dask.py": [f"- up to {cluster}:", f"- {cluster + 1} to {worker}:"],
     }
