@@ -167,14 +167,14 @@ def courses(data):
 def reach(path, fewer):
     """Picture of the time to reach an excess error; returns a sentence about it."""
     data = Data("", *columns_of_any_unit(np.random.default_rng(1), 300_000 // fewer, 50))
-    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
     found, reached = courses(data), {}
     for name, points in found.items():
         seconds, excess = np.array(points).T
         axes.loglog(seconds, np.maximum(excess, 1e-12), marker="o", label=name)
         reached[name] = min((t for t, e in points if e <= EXCESS), default=np.inf)
     axes.set(xlabel="seconds", ylabel="excess error over least squares", title=data.shape)
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    figure.legend(loc="outside lower center", fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
     sgd = min(seconds for name, seconds in reached.items() if "SGDRegressor," in name)
@@ -195,6 +195,7 @@ def picture_of_growth(path, curves):
         linear = seconds[middle] * np.array(sizes) / sizes[middle]
         ax.loglog(sizes, linear, ":", color="grey", label="slope 1")
         ax.set_xlabel(name)
+        ax.tick_params(axis="x", which="minor", labelbottom=False)  # they would overlap
         ax.legend()
     axes[0].set_ylabel("seconds an epoch")
     figure.savefig(path, dpi=120)

@@ -3,8 +3,8 @@
 The first table, on standard error, has a row for each data set, and for l1 each alpha, which is the
 least that leaves only zeros divided by a number: how far each objective is above the best of all,
 relative to it; how many coefficients are zero; and how many of ours differ in being zero from those
-of scikit-learn at a tolerance of 1e-10. The second one is that of README: our median time, and that
-of others in units of it (above 1 we are faster). Geometric means over the rows follow. Run as
+of scikit-learn at a tolerance of 1e-10. The second one is that of docs/speed.md: our median time,
+and that of others in units of it (above 1 we are faster). Geometric means follow. Run as
 ``python benchmarks/family.py [part of a name ...]``, with ``--all`` for large data and all alphas;
 skglm and celer take part where they are installed. One thread; seconds of the processor.
 """
@@ -188,8 +188,6 @@ class Result(NamedTuple):
 
     def times(self, name):
         """Return the time of a model in units of ours, as text."""
-        if name not in self.seconds:
-            return "-"
         ratio, above = self.seconds[name] / self.seconds[OURS], self.excess.get(name, 0.0)
         if name == SUM:
             return f"1/{compare.short(1 / ratio)}"
@@ -197,14 +195,11 @@ class Result(NamedTuple):
         return compare.short(ratio) + above
 
 
-def line(results):
-    """Return a row of the second table: an objective, and several data sets in their order."""
-    names = list(dict.fromkeys(name for result in results for name in result.seconds))
-    names.remove(OURS)
-    shapes = "; ".join(result.shape for result in results)
-    ms = ", ".join(compare.short(1e3 * result.seconds[OURS]) for result in results)
-    peers = [f"{name} {', '.join(result.times(name) for result in results)}" for name in names]
-    return f"| {results[0].objective} | {shapes} | {ms} | {'; '.join(peers)} |"
+def line(result):
+    """Return a row of the second table."""
+    ms = compare.short(1e3 * result.seconds[OURS])
+    peers = [f"{name} {result.times(name)}" for name in result.seconds if name != OURS]
+    return f"| {result.objective} | {result.shape} | {ms} | {'; '.join(peers)} |"
 
 
 def shape_of(X):
@@ -259,18 +254,18 @@ def main(arguments):
     """Print the tables, then geometric means of the ratios."""
     warnings.simplefilter("ignore")  # of models that do not converge: the excess tells
     parts = [argument for argument in arguments if argument != "--all"]
-    groups, ratios = {}, {}
+    lines, ratios = [], {}
     wanted = lambda name: not parts or any(part in name for part in parts)  # noqa: E731
     if any(wanted(name) for name, cell in cells().items() if cell.penalty != "positive"):
         for make in (partial(dense, 50, 60), partial(sparse, 60, 50, 5)):
             measure(*make(), "l1", 10)  # imports and compilers
     for result in measured(wanted, "--all" in arguments):
-        groups.setdefault(result.objective, []).append(result)
-        print(line([result]), file=sys.stderr, flush=True)
+        lines.append(line(result))
+        print(lines[-1], file=sys.stderr, flush=True)
         for name in result.seconds.keys() - {OURS, SUM}:
             ratios.setdefault(name, []).append(result.seconds[name] / result.seconds[OURS])
     print("| objective | rows x columns | ours, ms | time of others / ours |\n|---|---|---|---|")
-    print("\n".join(map(line, groups.values())))
+    print("\n".join(lines))
     means = [
         f"{name} {compare.short(np.exp(np.mean(np.log(found))))}"
         for name, found in sorted(ratios.items())

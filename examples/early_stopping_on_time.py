@@ -1,10 +1,9 @@
 """
-Early stopping on the last rows
-===============================
+Early stopping on rows ordered by time
+======================================
 
-Where rows come in the order of time, a model is judged by the days that follow. So stop it by the
-last rows, not by random ones between those it learned from. ``early_stopping`` selects SGD, whose
-epochs it counts.
+If a model is to predict the future, early stopping should use the last rows for validation, not
+random ones. ``early_stopping=True`` selects SGD.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_sgdlin import LossCurveDisplay, SGDLinearRegressor
 
 # %%
-# Eighty sensors are read five times a day, and one of them matters. The noise in y lasts for a day,
-# so rows of one day are alike, in X and in their noise.
+# Eighty sensors are read five times a day, and only the first one is related to y. The rows of one
+# day are similar: they differ little in X, and have the same noise in y.
 
 rng = np.random.default_rng(0)
 day = np.repeat(np.arange(200), 5)
@@ -35,9 +34,9 @@ def fit(**validation):
 
 
 # %%
-# Random rows have neighbours of the same day among those learned from. So a model that learns the
-# noise of each day predicts them better and better, and training goes on. The last rows show when
-# to stop.
+# Most random validation rows are from a day that also has training rows. A model that learns the
+# noise of that day predicts them better and better, so training continues for too long. The last
+# rows show when to stop.
 
 models = {
     "random rows": fit(),
@@ -58,7 +57,7 @@ axes[1].get_legend().remove()  # the same as the first one's
 plt.show()
 
 # %%
-# In a pipeline the validation rows go through the same steps as the others.
+# In a pipeline, ``transform_input`` applies the steps before the model to the validation rows, too.
 
 with config_context(enable_metadata_routing=True):
     model = SGDLinearRegressor(early_stopping=True, average=False, learning_rate=0.03, tol=1e-3)

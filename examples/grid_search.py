@@ -1,11 +1,12 @@
 """
-Grid search in a pipeline
-=========================
+Grid search over the learning rate in a pipeline
+================================================
 
-``SGDLinearRegressor`` is a regressor like any other: put it into a pipeline, search over its
-parameters, and watch the search through scikit-learn's callbacks.
+Like any scikit-learn regressor, `SGDLinearRegressor` can be the last step of a pipeline, its
+parameters can be searched, and callbacks show the progress.
 """
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_diabetes
@@ -16,9 +17,9 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn_sgdlin import SGDLinearRegressor
 
 # %%
-# Polynomials of raw columns, without a scaler. A number for ``learning_rate`` selects SGD, so each
-# candidate takes 20 epochs at its rate. (The default, ``"auto"``, would solve so few columns
-# directly.)
+# The features are polynomials of the raw columns, without a scaler. A number for ``learning_rate``
+# selects SGD, so each candidate takes 20 epochs at its rate. (With the default "auto" a direct
+# solver would be used, as there are few columns.)
 
 X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
@@ -33,15 +34,15 @@ grid = {
 }
 
 # %%
-# A progress bar of the search. ``max_propagation_depth=None`` also shows, nested, those of its
-# pipelines and of their epochs.
+# The callback shows one progress bar for the search. With ``max_propagation_depth=None`` there
+# would also be one for each pipeline and one for its epochs.
 
 search = GridSearchCV(pipeline, grid).set_callbacks(ProgressBar(max_propagation_depth=0))
 search.fit(X_train, y_train)
 
 # %%
-# The degree matters, the rate hardly: with 10 columns 20 epochs of SGD lead to the optimum at any
-# of the rates, and with 65 columns near to it.
+# The degree matters, and the rate hardly does: with 10 columns, 20 epochs of SGD reach the optimum
+# at each of the rates, and with 65 columns they come close.
 
 table = pd.DataFrame(search.cv_results_).pivot(
     index="param_sgdlinearregressor__learning_rate",
@@ -50,3 +51,10 @@ table = pd.DataFrame(search.cv_results_).pivot(
 )
 print(table.round(3).to_string())
 print(f"best: {search.best_params_}, R² on held-out rows {search.score(X_test, y_test):.3f}")
+
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+for degree, scores in table.items():
+    ax.semilogx(scores.index, scores, marker="o", label=f"polynomials of degree {degree}")
+ax.set(xlabel="learning rate", ylabel="mean R² in cross-validation", ylim=(0, 0.6))
+ax.legend()
+plt.show()

@@ -1,10 +1,10 @@
 """
-A data set larger than memory
-=============================
+Training on files larger than memory
+====================================
 
-Files on disk are read block by block, and `partial_fit` learns from a few blocks at a time. The
-process that trains is limited to less memory than the data set takes, and prints how much it took
-(on Linux only).
+Parquet files are read block by block, and `partial_fit` learns from a few blocks at a time. The
+process that trains may use less memory than the data take, and prints how much it used. It runs on
+Linux only.
 """
 
 import argparse
@@ -25,12 +25,26 @@ from rich.progress import track
 from sklearn_sgdlin import SGDLinearRegressor
 
 COLUMNS = [f"x{j}" for j in range(20)]
-BLOCK_ROWS = 10_000  # read together: a row group of a Parquet file
-TILE_BLOCKS = 8  # learned from together, in random order of rows
+BLOCK_ROWS = 10_000  # of a row group of a Parquet file, which is read as a whole
+TILE_BLOCKS = 8  # blocks that are passed to partial_fit together
 FILE_ROWS = 50 * BLOCK_ROWS
 
 # %%
-# The data: files in the order of time, and columns that drift, so that neighbours are alike.
+# The data are in the order of time, and the columns drift, so that neighbouring rows are similar.
+# The picture shows this for three columns.
+
+
+def draw():
+    import matplotlib.pyplot as plt  # not needed where the model is trained
+
+    time = np.linspace(0, 1, 1000)
+    X, _ = rows(np.random.default_rng(0), time)
+    _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    for column in (0, 2, 4):
+        ax.plot(time, X[:, column] / X[:, column].std(), label=COLUMNS[column], linewidth=0.7)
+    ax.set(xlabel="time", ylabel="value / standard deviation", title="Three of the columns")
+    ax.legend(loc="upper right")
+    plt.show()
 
 
 def rows(rng, time):
@@ -51,9 +65,9 @@ def write(folder, megabytes):
 
 
 # %%
-# The training: in each epoch the blocks come in a new random order. Some at a time are gathered
-# into a tile, and `partial_fit` visits its rows in random order. A single block would not do,
-# because its rows are of one time.
+# In each epoch the blocks are visited in a new random order. A few of them are put together to a
+# tile for `partial_fit`, which visits its rows in random order. A single block would not be random
+# enough, because its rows are from about the same time.
 
 
 def tiles(blocks, rng):
@@ -78,7 +92,7 @@ def memory(name):
 
 
 def train(folder, limit, n_epochs=2):
-    # What the libraries have reserved so far does not count: it depends on the machine.
+    # Memory that the libraries have reserved so far is not counted: it depends on the machine.
     resource.setrlimit(resource.RLIMIT_DATA, (memory("VmData") + limit * 10**6,) * 2)
     data = ds.dataset(folder, format="parquet")
     blocks = [
@@ -96,13 +110,13 @@ def train(folder, limit, n_epochs=2):
         print(f"epoch {epoch}: {n_rows} rows, R² on new rows {model.score(X_new, y_new):.4f}")
     size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
     peak = memory("VmHWM") / 1e6
-    print(f"data {size:.0f} MB, memory allowed for them {limit} MB, peak of all {peak:.0f} MB")
+    print(f"data {size:.0f} MB, allowed for them {limit} MB, peak of the process {peak:.0f} MB")
 
 
 # %%
-# The training runs in a process of its own, for which the limit holds. Memory that a library
-# reserves but does not use counts, too: a pool of memory of each thread, and its stack. So Arrow
-# uses the allocator of the system, with one pool for all threads, and few threads are started.
+# The training runs in a separate process with the limit on its memory. The limit includes memory
+# that is reserved but not used, such as memory pools and stacks of threads. Therefore Arrow uses
+# the allocator of the system, with one pool for all threads, and few threads are started.
 
 THRIFTY = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -125,3 +139,4 @@ if __name__ == "__main__":
             arguments = ["--train", folder, "--limit", str(options.limit)]
             command = [sys.executable, sys.argv[0], *arguments]
             print(subprocess.check_output(command, env=os.environ | THRIFTY, text=True))
+        draw()

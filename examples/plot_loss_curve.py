@@ -1,15 +1,15 @@
 """
-Reading the loss curve
-======================
+Loss curves: overfitting, enough data, a stream
+===============================================
 
-The loss after each epoch, on the rows learned from and on others, tells when a model has learned
-what it can and when it begins to learn noise.
+The loss after each epoch, on training and on validation rows, shows when a model begins to overfit
+and when more epochs no longer help.
 """
 
 # %%
-# Ninety columns of which one matters, and 120 rows: a model that fits these rows closely has
-# learned their noise. The last iterate of SGD (``average=False``) gets there step by step, so the
-# curves show when it begins.
+# Overfitting. There are 120 rows and 90 columns, of which one matters, so a model that fits these
+# rows closely has learned their noise. The last iterate of SGD (``average=False``) approaches that
+# model slowly. The validation loss begins to rise where it begins to overfit.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,12 +31,12 @@ model = SGDLinearRegressor(
 model.fit(X[:120], y[:120], X_val=X[120:], y_val=y[120:])
 
 display = LossCurveDisplay.from_estimator(model)
-display.ax_.set_title("Training goes on to fall, validation does not")
-print(f"stopped after epoch {model.n_iter_}, returned that of epoch {model.best_iteration_}")
+display.ax_.set_title("Overfitting: the validation loss rises again")
+print(f"stopped after epoch {model.n_iter_}, returned the model of epoch {model.best_iteration_}")
 
 # %%
-# With many more rows than columns both curves fall to the level of the noise, and stay there. The
-# rate is lowered where the loss does not fall any more, which a grey line marks.
+# Enough data. With many more rows than columns both curves fall to the level of the noise, and stay
+# there. A grey line marks where the learning rate is lowered because the loss no longer decreases.
 
 X = rng.normal(size=(4000, 20)) @ rng.normal(size=(20, 20))
 y = X @ rng.normal(size=20) + 5 * rng.normal(size=4000)
@@ -45,12 +45,12 @@ model = SGDLinearRegressor(average=False, early_stopping=True, scoring="r2", ran
 model.set_params(max_iter=15, tol=None).fit(X, y)
 
 display = LossCurveDisplay.from_estimator(model)
-display.ax_.set_title("Enough rows: another score on an axis of its own")
+display.ax_.set_title("Enough rows: both curves stay level")
 
 # %%
-# In a stream the curve is the loss of each chunk before the model learned from it, which is a score
-# on new data at no extra cost. It jumps where the data change; with ``average=False`` the model
-# follows them.
+# A stream. The curve is the loss on each chunk before the model learned from it, which estimates
+# the loss on new data at no extra cost. It jumps where the data change. With ``average=False`` the
+# model follows the change.
 
 stream = SGDLinearRegressor(average=False, random_state=0)
 for chunk in range(60):
@@ -59,5 +59,5 @@ for chunk in range(60):
     stream.partial_fit(X, slope * X.sum(axis=1) + rng.normal(size=200))
 
 display = LossCurveDisplay.from_estimator(stream)
-display.ax_.set_title("A stream whose slopes change at chunk 31")
+display.ax_.set_title("A stream whose coefficients change at chunk 31")
 plt.show()

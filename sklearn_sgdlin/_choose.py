@@ -193,7 +193,7 @@ def _cholesky_reason(facts, tuning):
         targets = f" for {facts.n_targets} targets" if facts.n_targets > 1 else ""
         return f"{d} columns <= {limit}{targets}: {what}"
     if facts.n_rows * (d + 1) ** 2 <= tuning.cheap_hessian_products:
-        return f"{facts.n_rows} rows x {d} columns: so small {what}"
+        return f"{facts.n_rows} rows x {d} columns are few: {what}"
     return ""
 
 
@@ -224,8 +224,8 @@ SOLVERS = [
     ),
     SolverRow(
         "coordinate-descent",
-        'The squared error with ``penalty="l1"``, ``"elasticnet"`` or ``positive=True``, unless '
-        "the rows lie on a cluster.",
+        'Squared error with ``penalty="l1"``, ``"elasticnet"`` or ``positive=True``; not on a '
+        "cluster.",
         _descent_obstacle,
         lambda facts, tuning: (
             "Squared error with an l1 penalty or bounds: only columns whose coefficients are not "
@@ -234,10 +234,11 @@ SOLVERS = [
     ),
     SolverRow(
         "interior-point",
-        "Another loss with a penalty that is not quadratic, or a loss with kinks: quantile and "
-        "epsilon_insensitive. Huber and squared_epsilon_insensitive with more than "
-        "{cheap_hessian_features} columns, and with at most as many rows as columns and no "
-        "penalty. On a cluster all that is not quadratic.",
+        "quantile and epsilon_insensitive; huber and squared_epsilon_insensitive with "
+        '``penalty="l1"``, ``"elasticnet"`` or ``positive=True``, with more than '
+        "{cheap_hessian_features} columns, or without a penalty and at most as many rows as "
+        "columns. On a cluster all objectives but squared error without a penalty or with "
+        '``penalty="l2"``.',
         lambda facts, tuning: (
             "the objective is quadratic, without kinks" if facts.quadratic else ""
         ),
@@ -261,10 +262,10 @@ SOLVERS = [
     ),
     SolverRow(
         "newton-cholesky",
-        "Up to {cheap_hessian_features} columns, with squared error for each target; with squared "
-        "error also any number up to {max_hessian_features} if rows times columns squared are at "
-        "most {cheap_hessian_products:g}, and on a cluster up to {max_cluster_hessian_features} "
-        "columns.",
+        "Up to {cheap_hessian_features} columns, and with squared error as many for each target. "
+        "With squared error also up to {max_hessian_features} columns, if rows times columns "
+        "squared are at most {cheap_hessian_products:g}. On a cluster up to "
+        "{max_cluster_hessian_features} columns.",
         _cholesky_obstacle,
         _cholesky_reason,
     ),

@@ -127,18 +127,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     stochastic gradient descent (SGD) uses, such as `learning_rate`, selects SGD. Columns may be in
     any units: all solvers work in centred and scaled coordinates.
 
-    Each step of SGD uses one row ``x``. It is implicit,
-
-    .. math:: w_j \mathrel{+}= \eta h m r_j (x_j - \mu_j), \qquad
-              m = \mathrm{clip}\left( \frac{s}{\kappa + \eta h \sum_j r_j (x_j - \mu_j)^2},
-              lo, hi \right),
-
-    with the residual s outside the dead zone of the loss, its compliance :math:`\kappa` (inverse
-    curvature) and the bounds of its multiplier (minus its derivative), the mean :math:`\mu_j` and
-    about the inverse variance :math:`r_j` of column j. It never moves the prediction of the row
-    beyond the target, so `fit` does not diverge at any `learning_rate` [1]_. After each pass over
-    the rows `fit` searches the span of averaged iterates, the gradient and earlier steps for the
-    best model [2]_ [3]_.
+    Each step of SGD uses one row. It is implicit: the gradient is evaluated at the end of the step,
+    which therefore never moves the prediction of the row beyond its target, so that `fit` does not
+    diverge at any `learning_rate` [1]_. After each pass over the rows `fit` searches the span of
+    averaged iterates, the gradient and earlier steps for the best model [2]_ [3]_.
 
     Parameters
     ----------
@@ -218,9 +210,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         amount); "constant": unchanged; "invscaling": ``learning_rate / t**power_t`` at row t.
 
         In `partial_fit` "adaptive" is ``learning_rate * min(1, 10 * (n_features + 1) / t)**0.4``
-        at row t, with the exponent 0.75 if there is a penalty or `positive`. With
-        ``average=False`` it is constant, so that the last iterate follows a drift. For losses with
-        a bounded derivative, the length of a step is relative to the latest residuals.
+        at row t, with the exponent 0.5 for the two squared losses, and 0.75 if there is a penalty
+        or `positive`. With ``average=False`` it is constant, so that the last iterate follows a
+        drift. For losses with a bounded derivative, the length of a step is relative to the latest
+        residuals.
 
     power_t : float, default=0.25
         Exponent of the "invscaling" schedule, at least 0.
@@ -414,7 +407,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     any number of threads, and fits in several threads or processes do not wait for each other. A
     limit that another thread has set by :mod:`threadpoolctl` is not changed.
 
-    For callbacks set by `set_callbacks`, each epoch of `fit` is a task. Their
+    For callbacks set by ``set_callbacks``, each epoch of `fit` is a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped at that point. A callback that
     returns True from ``on_fit_task_end`` stops `fit`. `partial_fit` does not call them.
 

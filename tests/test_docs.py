@@ -1,6 +1,7 @@
 """Everything the README and the pages show runs; the pages build; docstrings are complete."""
 
 import doctest
+import html
 import inspect
 import json
 import re
@@ -53,6 +54,14 @@ def test_readme_says_how_to_install_and_how_to_test():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "\n    pip install . && python examples/quickstart.py\n" in readme
     assert '\n    pip install -e ".[test]" && python -m pytest\n' in readme
+
+
+def test_pages_are_built_with_the_command_of_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "docs.yml").read_text(encoding="utf-8")
+    for command in ('pip install -e ".[docs]"', "python -m sphinx -W docs docs/_build/html"):
+        assert command in readme
+        assert command in workflow
 
 
 def test_links_of_the_readme_lead_somewhere():
@@ -171,7 +180,10 @@ def test_pages_state_the_thresholds_of_the_code():
             f"up to {tuning.exact_hessian_rows_per_feature} rows for each column",
             f"more than {tuning.max_hessian_features} columns",
         ],
-        "docs/inference.rst": [f"More than {tuning.max_hessian_features} columns"],
+        "docs/inference.rst": [
+            f"more than {tuning.max_hessian_features} columns",
+            f"at most {tuning.max_stream_features} columns",
+        ],
         "sklearn_sgdlin/_regressor.py": [f"{tuning.max_stream_features} columns"],
         "sklearn_sgdlin/dask.py": [f"- up to {cluster}:", f"- {cluster + 1} to {worker}:"],
     }
@@ -241,7 +253,7 @@ def test_links_of_the_pages_lead_somewhere(pages):
 
 def test_pages_show_formulas_pictures_and_the_reference(pages):
     root = min(pages, key=lambda path: len(path.parts))
-    for page in ("index", "ideas", "training"):
+    for page in ("index", "ideas", "training", "tour"):
         links = pages[root.parent / f"{page}.html"].links
         assert any(link.endswith(".png") for link in links)
     assert pages[root.parent / "how_fit_works.html"].formulas >= 5
@@ -249,37 +261,48 @@ def test_pages_show_formulas_pictures_and_the_reference(pages):
         assert root.parent / f"generated/sklearn_sgdlin.{public.__name__}.html" in pages
 
 
-PHONE_PIXELS = 390
-MEASURE = """<script>
-onload = async () => {
-  const wide = [];
-  for (const page of %s) {
-    const frame = document.createElement("iframe");
-    Object.assign(frame, {width: %d, height: 800, src: page});
-    document.body.append(frame);
-    await new Promise(done => (frame.onload = done));
-    if (frame.contentDocument.documentElement.scrollWidth > frame.width) wide.push(page);
-    frame.remove();
-  }
-  document.body.innerText = "too wide: " + JSON.stringify(wide) + "!";
-};
-</script><body></body>"""
-
-
-def test_no_page_scrolls_sideways_on_a_phone(pages, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
+@pytest.fixture(scope="module")
+def measured(pages):
+    """What a browser finds on the pages, as a phone and a screen show them."""
+    screenshots = runpy.run_path(str(ROOT / "docs" / "screenshots.py"))
+    if screenshots["find_browser"]() is None:
         pytest.skip("needs the browser Chromium")
     root = min(pages, key=lambda path: len(path.parts)).parent
-    names = [path.relative_to(root).as_posix() for path in pages if "_modules" not in path.parts]
-    (root / "measure.html").write_text(MEASURE % (json.dumps(names), PHONE_PIXELS))
-    # Frames of other files may be measured only in a browser that is told so.
-    options = ["--headless=new", "--no-sandbox", "--disable-web-security"]
-    options += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path}"]
-    options += ["--virtual-time-budget=60000", "--dump-dom", (root / "measure.html").as_uri()]
-    shown = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120)
-    (root / "measure.html").unlink()
-    assert re.findall(r"too wide: (\[.*\])!", shown.stdout) == ["[]"]
+    script = (ROOT / "tests" / "measure_pages.html").read_text(encoding="utf-8")
+    names = json.dumps([path.relative_to(root).as_posix() for path in pages])
+    # A frame shows files of its own folder and those below.
+    measure = root / "measure.html"
+    measure.write_text(script.replace("of PAGES)", f"of {names})"), encoding="utf-8")
+    shown = screenshots["run_browser"](["--virtual-time-budget=600000", "--dump-dom"], measure)
+    measure.unlink()
+    return json.loads(html.unescape(re.search(r"<body>(\{.*\})</body>", shown).group(1)))
+
+
+def test_no_page_scrolls_sideways_on_a_phone(measured):
+    assert measured["wide"] == []
+
+
+def test_text_and_code_have_the_contrast_of_wcag_aa_in_both_themes(measured):
+    assert measured["texts"] > 10_000
+    assert measured["pale"] == {}
+
+
+def test_names_set_as_links_are_links(pages):
+    for path in pages:
+        if "_modules" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            names = re.findall(r'(<a [^>]*>)?<code class="xref[^>]*>(.*?)</code>', text)
+            assert [name for link, name in names if not link] == [], path.name
+
+
+def test_names_lead_to_parameters_and_to_other_packages(pages):
+    root = min(pages, key=lambda path: len(path.parts)).parent
+    estimator = root / "generated" / "sklearn_sgdlin.SGDLinearRegressor.html"
+    assert {"tol", "solver_", "alpha"} < pages[estimator].anchors
+    assert "#tol" in pages[estimator].links
+    sklearn = "https://scikit-learn.org/stable/modules/generated/sklearn."
+    assert f"{sklearn}linear_model.Ridge.html" in pages[root / "faq.html"].links
+    assert f"{sklearn}linear_model.SGDRegressor.html" in pages[estimator].links
 
 
 def test_the_page_on_solvers_has_the_table_that_chooses(pages):
@@ -294,7 +317,7 @@ def test_out_of_core(pages):
     (path,) = (path for path in pages if path.name == "out_of_core.html")
     assert (ROOT / "examples" / "out_of_core.py").exists()
     text = path.read_text(encoding="utf-8")
-    sizes = re.search(r"data (\d+) MB, .* (\d+) MB, peak of all (\d+) MB", text)
+    sizes = re.search(r"data (\d+) MB, .* (\d+) MB, peak of the process (\d+) MB", text)
     data, limit, peak = map(int, sizes.groups())
     assert max(peak, limit) < data
     assert len(re.findall(r"epoch \d: \d+ rows, R² on new rows 0.86", text)) == 2

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+from .pictures import assert_whole
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
+def run(capsys, monkeypatch, tmp_path):
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [str(EXAMPLES / name), *arguments])
         names = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
@@ -25,6 +27,9 @@ def run(capsys, monkeypatch):
 
     monkeypatch.setattr(plt, "show", lambda: None)
     yield run
+    for number in plt.get_fignums():
+        plt.figure(number).savefig(tmp_path / f"{number}.png")
+        assert_whole(tmp_path / f"{number}.png")
     plt.close("all")
 
 
@@ -59,7 +64,7 @@ def test_plot_loss_curve(run):
 def test_plot_ideas(run):
     names, _ = run("plot_ideas.py")
     excess = [curve[-1] / names["best"] - 1 for curve in names["curves"].values()]
-    searched = names["curves"]["+ averages and the search"]
+    searched = names["curves"]["+ averages and a search"]
     assert searched[0] > 1.001 * searched[-1]  # the curve of SGD, which falls epoch by epoch
     for before, after in itertools.pairwise(excess):
         assert after < before / 10

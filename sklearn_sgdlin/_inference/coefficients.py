@@ -108,8 +108,8 @@ def coef_inference(
     Returns
     -------
     result : Bunch
-        With the following attributes. k is the number of coefficients: `n_features`, plus 1 for the
-        intercept, which comes first, if there is one. Several targets add a first axis.
+        With the following attributes. k is the number of coefficients: one for each column, and one
+        for the intercept, which comes first, if there is one. Several targets add a first axis.
 
         coef : ndarray of shape (k,)
             Coefficients, in units of y per unit of the column.
@@ -119,7 +119,7 @@ def coef_inference(
             ``coef / std_error``.
         p_value : ndarray of shape (k,)
             Two-sided p-values for the hypothesis that the coefficient is 0, by Student's t with
-            `df_resid` degrees of freedom.
+            ``df_resid`` degrees of freedom.
         conf_int : ndarray of shape (k, 2)
             Ends of the confidence intervals.
         covariance : ndarray of shape (k, k)
@@ -133,7 +133,7 @@ def coef_inference(
         centre : ndarray of shape (n_features,)
             Means of the columns; zeros without an intercept; None with `columns`.
         centred_covariance : ndarray of shape (k, k)
-            Covariance of the prediction at `centre`, instead of the intercept, and of the other
+            Covariance of the prediction at ``centre``, instead of the intercept, and of the other
             coefficients. Used by `predict_interval`, because it loses no digits if columns are far
             from zero. None with `columns`.
         frame : DataFrame or None

@@ -99,7 +99,7 @@ class CoefDisplay:
         errorbar_kw : dict, default=None
             Keyword arguments of ``ax.errorbar``.
         **inference_kw : dict
-            Other arguments of `coef_inference`, such as `cov_type` and `confidence_level`.
+            Other arguments of `coef_inference`, such as ``cov_type`` and ``confidence_level``.
 
         Returns
         -------
