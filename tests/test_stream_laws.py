@@ -468,3 +468,42 @@ def test_a_predictor_of_many_columns_takes_less_than_a_megabyte(rng):
     model = SGDLinearRegressor(random_state=0).partial_fit(X, [1.0, 2.0])
     assert len(pickle.dumps(model)) > 3e6
     assert len(pickle.dumps(model.to_predictor())) < 1e6
+
+
+# ---------------------------------------------------------------- rows without weight
+
+WAYS = [
+    {},
+    {"half_life": 50},
+    {"loss": "huber"},
+    {"loss": "quantile", "half_life": 50},
+    {"solver": "sgd"},
+    {"solver": "sgd", "penalty": "l1", "alpha": 0.01},
+    {"learning_rate": 0.01, "schedule": "invscaling"},
+    {"average": False, "update": "explicit", "learning_rate": 0.01, "precondition": False},
+]
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_rows_without_weight_are_absent(rng, options, n_targets):
+    X, y = make(rng, 400, 3, decades=0)
+    y = y if n_targets == 1 else np.column_stack([y, -y])
+    weight = np.repeat([0.0, 1.0], 200)[rng.permutation(400)]
+    with_zeros, without = (SGDLinearRegressor(random_state=0, **options) for _ in range(2))
+    learn(with_zeros, X, y, [40], weight)
+    for start in range(0, 400, 40):
+        counted = np.flatnonzero(weight[start : start + 40]) + start
+        without.partial_fit(X[counted], y[counted], weight[counted])
+    assert with_zeros.t_ == without.t_
+    assert_array_equal(with_zeros.coef_, without.coef_)
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("as_rows", [np.asarray, csr_array])
+def test_rows_without_weight_must_be_finite(rng, options, as_rows):
+    X, y = make(rng, 60, 3, decades=0)
+    model = SGDLinearRegressor(random_state=0, **options).partial_fit(X, y)
+    X[7, 1] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model.partial_fit(as_rows(X), y, np.arange(60) != 7)

@@ -47,7 +47,7 @@ def summed_up(settings, chunk, state, seed):
     seed : int
     """
     if settings.loss != SQUARED_ERROR:
-        return _with_newton_steps(settings, chunk.weighted(), state, seed)
+        return _with_newton_steps(settings, chunk, state, seed)
     state, cross_products, n_rows = _with_chunk(settings, chunk, state, seed, with_products=True)
     return state.counted(n_rows)._replace(cross_products=cross_products)
 
@@ -87,7 +87,7 @@ def walked(settings, chunk, state, seed):
     if state is not None and settings.half_life is None:
         newton = state.newton
     if newton is not None:
-        newton = with_chunk(settings, chunk.weighted(), state)
+        newton = with_chunk(settings, chunk, state)
     return _walked(settings, chunk, state, seed)._replace(newton=newton)
 
 
@@ -223,11 +223,9 @@ def _by_age(half_life, chunk):
     weight = chunk.sample_weight
     if half_life is None:
         return weight, len(chunk.y), 1.0
-    counts = np.ones(len(chunk.y)) if weight is None else (weight > 0).astype(float)
-    newer = np.append(np.cumsum(counts[::-1])[::-1], 0.0)  # rows from each one on
-    age = 0.5 ** (newer / half_life)
-    n_rows = float(counts @ age[1:])
-    if weight is None and len(counts) == 1:
+    age = 0.5 ** (np.arange(len(chunk.y), -1, -1) / half_life)  # the first is of those before
+    n_rows = float(age[1:].sum())
+    if weight is None and len(chunk.y) == 1:
         return None, n_rows, float(age[0])
     return age[1:] if weight is None else weight * age[1:], n_rows, float(age[0])
 
@@ -272,9 +270,7 @@ def _first_intercept(settings, chunk, mean):
     if settings.loss.bound == inf:
         return float(mean)
     # A robust loss starts from the quantile of y, because an outlier moves the mean.
-    y, weight = chunk.y, chunk.sample_weight
-    counted = y if weight is None or not weight.any() else y[weight > 0]
-    return float(np.quantile(counted, settings.loss.level))
+    return float(np.quantile(chunk.y, settings.loss.level))
 
 
 def _ridge(n_rows, n_coordinates):
