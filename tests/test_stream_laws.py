@@ -507,3 +507,50 @@ def test_rows_without_weight_must_be_finite(rng, options, as_rows):
     X[7, 1] = np.nan
     with pytest.raises(ValueError, match="Input X contains NaN"):
         model.partial_fit(as_rows(X), y, np.arange(60) != 7)
+
+
+# ---------------------------------------------------------------- bounds set in mid-stream
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("before", ["partial_fit", "fit", "merge"])
+def test_positive_holds_from_the_call_after_it_is_set(rng, options, n_targets, before):
+    X, y = make(rng, 200, 3, decades=0)
+    y = X @ [1, -1, 2] + y / 10 + 5
+    y = y if n_targets == 1 else np.column_stack([y, -y])
+    model = SGDLinearRegressor(random_state=0, **options)
+    getattr(model, "fit" if before == "fit" else "partial_fit")(X, y)
+    assert model.coef_.min() < 0
+    model.set_params(positive=True)
+    if before == "merge":
+        model.merge(copy.deepcopy(model))
+    else:
+        model.partial_fit(X[:1], y[:1])
+    assert model.coef_.min() >= 0
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_positive_holds_in_columns_without_a_new_entry(rng, fit_intercept):
+    X = csr_array(random_array((300, 1200), density=0.02, format="csr", rng=rng))
+    y = X @ rng.normal(size=1200) + 5
+    model = SGDLinearRegressor(random_state=0, fit_intercept=fit_intercept).partial_fit(X, y)
+    assert model.solver_ == "sgd"
+    assert model.coef_.min() < 0
+    model.set_params(positive=True).partial_fit(X[:1], y[:1])
+    assert model.coef_.min() >= 0
+
+
+def test_positive_keeps_the_prediction_at_the_mean(rng):
+    X, y = make(rng, 2000, 3, decades=0)
+    X, y = X + 1000, X @ [1, -1, 2]
+    model = SGDLinearRegressor(random_state=0, solver="sgd").partial_fit(X, y)
+    model.set_params(positive=True).partial_fit(X[:1], y[:1])
+    assert abs(model.predict(X).mean() - y.mean()) < y.std()
+
+
+def test_positive_bounds_coefficients_that_were_set(rng):
+    X, y = make(rng, 200, 3, decades=0)
+    model = SGDLinearRegressor(random_state=0, solver="sgd", positive=True).partial_fit(X, y)
+    model.coef_ = -np.ones(3)
+    assert model.partial_fit(X[:1], y[:1]).coef_.min() >= 0
