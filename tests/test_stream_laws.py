@@ -278,6 +278,15 @@ def test_a_half_life_is_recursive_least_squares(rng, half_life, sizes):
     assert_allclose(model.predict(X), expected, rtol=0, atol=1e-8 * np.std(y))
 
 
+@pytest.mark.parametrize("penalty", [None, "l1"])
+def test_a_very_long_half_life_forgets_nothing(rng, penalty):
+    X, y = make(rng, 60, 3)
+    options = {"penalty": penalty, "alpha": 0.01}
+    model = learn(SGDLinearRegressor(half_life=1e18, **options), X, y, [5])
+    expected = learn(SGDLinearRegressor(**options), X, y, [5])
+    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-8)
+
+
 def test_rows_of_weight_zero_let_none_age(rng):
     X, y = make(rng, 300, 3, decades=0)
     weight = (rng.random(300) < 0.5).astype(float)

@@ -6,7 +6,7 @@ on with an average of SGD iterates, see `averaged_sgd`.
 """
 
 from dataclasses import replace
-from math import inf
+from math import expm1, inf, log
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -239,9 +239,9 @@ def _effective_rows(n_rows, half_life):
         The sum of w.
     half_life : float
     """
-    factor = 0.5 ** (1 / half_life)
-    n_rows = np.minimum(n_rows, 1 / (1 - factor))  # that of endless rows; a fit may have more
-    return n_rows * (1 + factor) / (2 - n_rows * (1 - factor))
+    lost = -expm1(-log(2) / half_life)  # 1 less the factor of one row to the next
+    n_rows = n_rows / np.maximum(lost * n_rows, 1.0)  # at most that of endless rows; a fit has more
+    return n_rows * (2 - lost) / (2 - lost * n_rows)
 
 
 def _first_state(settings, chunk, cross_products, seed):
