@@ -123,7 +123,7 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
         on from the given model.
     """
     if learned is not None and learned.settings != settings:
-        learned = Learned(learned.settings, None, learned.settled)
+        learned = Learned(learned.settings, None, _settled(settings, learned))
     state = None if learned is None else learned.state
     choice = None if learned is None else learned.choice
     if choice is None or given is not None:
@@ -135,7 +135,7 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
         learn, threads = walked_by_entries, OneThread()
     with threads:
         if given is not None:
-            state = _given(choice, learned, given, seed)
+            state = _given(settings, choice, learned, given, seed)
         if choice.solver == "newton-cholesky":
             state = _solved(settings, _each_target(summed_up, settings, chunk, state, seed))
         else:
@@ -152,7 +152,7 @@ def merged(settings, learned, other) -> Learned:
     learned : Learned
     other : Learned
     """
-    states = [_states(one.settled) for one in (learned, other)]
+    states = [_states(_settled(settings, one)) for one in (learned, other)]
     states = [merged_states(settings, *pair) for pair in zip(*states, strict=True)]
     coef = learned.progressive_model[0]
     state = states[0] if coef.ndim == 1 else MultiTargetState(tuple(states))
@@ -211,7 +211,7 @@ def _choice(settings, n_features, targets, state, given=None):
     return choose_for_stream(facts, settings.tuning, settings.solver)
 
 
-def _given(choice, learned, model, seed):
+def _given(settings, choice, learned, model, seed):
     """Return the state that goes on from a model of the user."""
     if choice.solver == "newton-cholesky":
         raise ValueError(
@@ -220,6 +220,8 @@ def _given(choice, learned, model, seed):
             "solver='sgd', which goes on by steps, or `merge` to join models of several streams."
         )
     coef, intercept = model
+    if settings.positive:
+        coef = np.maximum(coef, 0.0)
     if coef.ndim == 1:
         return _with_model(learned and learned.settled, coef, float(intercept), seed)
     states = (None,) * len(coef) if learned is None else learned.settled.states
@@ -249,10 +251,23 @@ def _each_target(learn, settings, chunk, state, seed):
     )
 
 
+def _settled(settings, learned):
+    """Return the state after all rows, with models that the present settings allow."""
+    state = learned.settled
+    if settings.positive and not learned.settings.positive:
+        state = _each(state, lambda one: one.nonnegative(settings.fit_intercept))
+    return state
+
+
 def _solved(settings, state):
-    if isinstance(state, State):
-        return solved(settings, state)
-    return MultiTargetState(tuple(solved(settings, one) for one in state.states))
+    return _each(state, lambda one: solved(settings, one))
+
+
+def _each(state, change):
+    """Return the state with that of each target changed by a function."""
+    if isinstance(state, State | SparseState):
+        return change(state)
+    return MultiTargetState(tuple(map(change, state.states)))
 
 
 def _states(state):

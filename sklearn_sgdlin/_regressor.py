@@ -627,8 +627,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets; each of several gets the model it would get alone.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, not negative; a row of weight k counts as k rows. A chunk whose weights are
-            all 0 is ignored.
+            Weights, not negative; a row of weight k counts as k rows, one of weight 0 is ignored.
 
         Returns
         -------
@@ -654,7 +653,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
             if known:
                 self._check_targets("y", chunk.y.shape[1:], self._shape()[:-1])
-            if chunk.sample_weight is not None and not chunk.sample_weight.any():
+            chunk = chunk.weighted()
+            if len(chunk.y) == 0:
                 return self
             settings = self._settings()
             given = self._given_model((*chunk.y.shape[1:], chunk.X.shape[1]))

@@ -172,8 +172,8 @@ def _validated_weight(estimator, sample_weight, X, allow_all_zero_weights):
     _refuse_missing(sample_weight, "sample_weight")
     check_non_negative(weight, "`sample_weight`")
     _check_finite_total(weight.sum(), "sample_weight", "sum")
-    if allow_all_zero_weights and not weight.any():
-        # Without a row that counts, no moments are computed that would find what is not finite.
+    if allow_all_zero_weights and not weight.all():
+        # The stream drops rows without weight, so that no moments would find what is not finite.
         assert_all_finite(X, input_name="X", estimator_name=type(estimator).__name__)
     return np.ascontiguousarray(weight)
 

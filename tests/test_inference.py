@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 from sklearn.exceptions import NotFittedError
 from statsmodels.regression import quantile_regression
 
@@ -391,6 +391,29 @@ def test_intervals_of_predictions_far_from_zero_and_of_several_targets(data):
         assert_allclose(result.std_error[:, target], expected.std_error, rtol=1e-6)
 
 
+def test_intervals_of_predictions_need_the_inference_of_the_model(data):
+    X, y, _, _ = data
+    model = SGDLinearRegressor().fit(X, y)
+    inference = coef_inference(model)
+    for other in (SGDLinearRegressor().fit(X, 2 * y), SGDLinearRegressor().fit(X[:, :2], y)):
+        with pytest.raises(ValueError, match="inference is of another model"):
+            predict_interval(other, X[:, : other.n_features_in_], inference)
+    model.partial_fit(X, -y)
+    with pytest.raises(ValueError, match="before it was changed"):
+        predict_interval(model, X, inference)
+
+
+def test_sparse_coefficients(data):
+    X, y, _, _ = data
+    model = SGDLinearRegressor().fit(X, y)
+    expected = coef_inference(model)
+    model.sparsify()
+    for args in [(), (X, y)]:
+        assert_allclose(coef_inference(model, *args).conf_int, expected.conf_int, rtol=1e-8)
+    assert_allclose(predict_interval(model, X).prediction, model.predict(X))
+    assert issparse(model.coef_)
+
+
 def test_display(data, monkeypatch):
     X, y, _, groups = data
     model = SGDLinearRegressor().fit(pd.DataFrame(X, columns=list("abcd")), y)
@@ -406,6 +429,10 @@ def test_display(data, monkeypatch):
     )
     expected = coef_inference(model, X, Y, cov_type="cluster", groups=groups)
     assert_allclose(display.conf_int, expected.conf_int[1] * X.std(axis=0)[:, np.newaxis])
+    some = CoefDisplay.from_estimator(
+        model, X, Y, columns=[2], standardize=True, ax=display.ax_, cov_type="HC1"
+    )
+    assert_allclose(some.coef, model.coef_[0, 2] * X[:, 2].std())
     plt.close(display.figure_)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match="CoefDisplay requires matplotlib"):
@@ -467,6 +494,10 @@ def test_models_that_are_not_the_optimum(data):
     for part in np.array_split(np.arange(400), 10):
         walk.partial_fit(X[part], y[part])
     wrong("of the path of SGD it keeps only an average", walk)
+    wrong("rows count by their age", SGDLinearRegressor(half_life=50).partial_fit(X, y))
+    light = SGDLinearRegressor().fit(X, y).to_predictor()
+    wrong("keeps nothing of the rows", light)
+    wrong("keeps nothing of the rows", light, X, y, cov_type="HC1")
     wrong("from the optimum", walk, X, y)
     for loss in ("quantile", "huber"):
         model = SGDLinearRegressor(loss, tol=1e-8).fit(X, y)
@@ -481,6 +512,7 @@ def test_columns_whose_coefficients_are_not_determined(data):
         fitted = SGDLinearRegressor().fit(table, y)
         stream = SGDLinearRegressor().partial_fit(table, y)
         wrong(f"{remedy}.*'twin'", stream)
+        wrong(f"{remedy}.*'twin'", fitted)
         wrong(f"{remedy}.*'twin'", fitted, table, y, cov_type="HC1")
         without = SGDLinearRegressor(fit_intercept=False).fit(table, y)
         if remedy == "constant":
@@ -523,7 +555,7 @@ def test_arguments_that_do_not_fit(data):
     assert len(coef_inference(narrow, X, y, columns=[0]).coef) == 2
     wrong("columns need the rows", model, columns=[0])
     wrong("take a matrix of all", model, X, y, columns=[0], cov_type="HC3")
-    for bad in (-1, 4, "x4", 0.5, "intercept"):
+    for bad in (-1, 4, "x4", 0.5, "intercept", True):
         wrong(f"got {bad!r}", model, X, y, columns=[0, bad])
 
 

@@ -278,6 +278,15 @@ def test_a_half_life_is_recursive_least_squares(rng, half_life, sizes):
     assert_allclose(model.predict(X), expected, rtol=0, atol=1e-8 * np.std(y))
 
 
+@pytest.mark.parametrize("penalty", [None, "l1"])
+def test_a_very_long_half_life_forgets_nothing(rng, penalty):
+    X, y = make(rng, 60, 3)
+    options = {"penalty": penalty, "alpha": 0.01}
+    model = learn(SGDLinearRegressor(half_life=1e18, **options), X, y, [5])
+    expected = learn(SGDLinearRegressor(**options), X, y, [5])
+    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-8)
+
+
 def test_rows_of_weight_zero_let_none_age(rng):
     X, y = make(rng, 300, 3, decades=0)
     weight = (rng.random(300) < 0.5).astype(float)
@@ -468,3 +477,89 @@ def test_a_predictor_of_many_columns_takes_less_than_a_megabyte(rng):
     model = SGDLinearRegressor(random_state=0).partial_fit(X, [1.0, 2.0])
     assert len(pickle.dumps(model)) > 3e6
     assert len(pickle.dumps(model.to_predictor())) < 1e6
+
+
+# ---------------------------------------------------------------- rows without weight
+
+WAYS = [
+    {},
+    {"half_life": 50},
+    {"loss": "huber"},
+    {"loss": "quantile", "half_life": 50},
+    {"solver": "sgd"},
+    {"solver": "sgd", "penalty": "l1", "alpha": 0.01},
+    {"learning_rate": 0.01, "schedule": "invscaling"},
+    {"average": False, "update": "explicit", "learning_rate": 0.01, "precondition": False},
+]
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_rows_without_weight_are_absent(rng, options, n_targets):
+    X, y = make(rng, 400, 3, decades=0)
+    y = y if n_targets == 1 else np.column_stack([y, -y])
+    weight = np.repeat([0.0, 1.0], 200)[rng.permutation(400)]
+    with_zeros, without = (SGDLinearRegressor(random_state=0, **options) for _ in range(2))
+    learn(with_zeros, X, y, [40], weight)
+    for start in range(0, 400, 40):
+        counted = np.flatnonzero(weight[start : start + 40]) + start
+        without.partial_fit(X[counted], y[counted], weight[counted])
+    assert with_zeros.t_ == without.t_
+    assert_array_equal(with_zeros.coef_, without.coef_)
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("as_rows", [np.asarray, csr_array])
+def test_rows_without_weight_must_be_finite(rng, options, as_rows):
+    X, y = make(rng, 60, 3, decades=0)
+    model = SGDLinearRegressor(random_state=0, **options).partial_fit(X, y)
+    X[7, 1] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model.partial_fit(as_rows(X), y, np.arange(60) != 7)
+
+
+# ---------------------------------------------------------------- bounds set in mid-stream
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("before", ["partial_fit", "fit", "merge"])
+def test_positive_holds_from_the_call_after_it_is_set(rng, options, n_targets, before):
+    X, y = make(rng, 200, 3, decades=0)
+    y = X @ [1, -1, 2] + y / 10 + 5
+    y = y if n_targets == 1 else np.column_stack([y, -y])
+    model = SGDLinearRegressor(random_state=0, **options)
+    getattr(model, "fit" if before == "fit" else "partial_fit")(X, y)
+    assert model.coef_.min() < 0
+    model.set_params(positive=True)
+    if before == "merge":
+        model.merge(copy.deepcopy(model))
+    else:
+        model.partial_fit(X[:1], y[:1])
+    assert model.coef_.min() >= 0
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_positive_holds_in_columns_without_a_new_entry(rng, fit_intercept):
+    X = csr_array(random_array((300, 1200), density=0.02, format="csr", rng=rng))
+    y = X @ rng.normal(size=1200) + 5
+    model = SGDLinearRegressor(random_state=0, fit_intercept=fit_intercept).partial_fit(X, y)
+    assert model.solver_ == "sgd"
+    assert model.coef_.min() < 0
+    model.set_params(positive=True).partial_fit(X[:1], y[:1])
+    assert model.coef_.min() >= 0
+
+
+def test_positive_keeps_the_prediction_at_the_mean(rng):
+    X, y = make(rng, 2000, 3, decades=0)
+    X, y = X + 1000, X @ [1, -1, 2]
+    model = SGDLinearRegressor(random_state=0, solver="sgd").partial_fit(X, y)
+    model.set_params(positive=True).partial_fit(X[:1], y[:1])
+    assert abs(model.predict(X).mean() - y.mean()) < y.std()
+
+
+def test_positive_bounds_coefficients_that_were_set(rng):
+    X, y = make(rng, 200, 3, decades=0)
+    model = SGDLinearRegressor(random_state=0, solver="sgd", positive=True).partial_fit(X, y)
+    model.coef_ = -np.ones(3)
+    assert model.partial_fit(X[:1], y[:1]).coef_.min() >= 0

@@ -12,6 +12,11 @@ from .rows import RowsInMemory
 def check_model(model, cov_type, weights):
     """Raise for a model that has no such standard errors."""
     check_is_fitted(model)
+    if not hasattr(model, "_state"):
+        raise ValueError(
+            "The model keeps nothing of the rows but its coefficients, as after to_predictor. Pass "
+            "the model as it was fitted."
+        )
     if (model.penalty is not None and model.alpha > 0) or model.positive:
         what = "positive=True" if model.positive else f"penalty={model.penalty!r}"
         raise ValueError(
@@ -66,6 +71,11 @@ def residual_square(model, state, products):
             "the path of SGD it keeps only an average, which does not tell how far the path "
             "strays."
         )
+    if model._n_chunks and model.half_life is not None:
+        raise ValueError(
+            "In a stream with half_life rows count by their age, which is neither their frequency "
+            "nor an inverse variance, so that standard errors are not known."
+        )
     if state.fitted and not model._n_chunks and np.ndim(model.intercept_) == 0:
         return 2 * model.loss_curve_[-1] * state.moments.weight  # `fit` knows all its digits
     if products.residual_square is not None:
@@ -99,7 +109,11 @@ def chosen_coefficients(model, names, columns, X, cov_type):
         number = column
         if isinstance(column, str) and column in names[first:]:
             number = names.index(column, first) - first
-        if not isinstance(number, Integral) or not 0 <= number < model.n_features_in_:
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, Integral)
+            or not 0 <= number < model.n_features_in_
+        ):
             raise ValueError(
                 f"columns must name some of the {model.n_features_in_} columns, or give their "
                 f"numbers from 0 on; got {column!r}."

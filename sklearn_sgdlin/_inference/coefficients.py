@@ -1,5 +1,6 @@
 """Standard errors, p-values and confidence intervals of the coefficients of a fitted model."""
 
+from copy import copy
 from numbers import Real
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..data.csr import FAR
 from ..model.loss import SQUARED_ERROR, make_loss
 from .checks import check_model, check_rows, chosen_coefficients, codes_of, residual_square
 from .covariance import covariance_from_products, covariance_from_rows
-from .design import Design
+from .design import Design, refuse_constant
 from .products import LeastSquaresProducts
 from .results import names_of, results_of
 from .rows import RowsInMemory
@@ -199,6 +200,7 @@ def coef_inference(
     x1        -0.08  0.05
     """
     check_model(model, cov_type, weights)
+    model = copy(model).densify()
     check_rows(X, y, sample_weight, cov_type, groups)
     names = names_of(model)
     chosen = chosen_coefficients(model, names, columns, X, cov_type)
@@ -212,6 +214,7 @@ def coef_inference(
         products = LeastSquaresProducts.of(state, design) if loss == SQUARED_ERROR else None
         if rows is None:
             n = state.moments.rows if weights == "analytic" else state.moments.weight
+            refuse_constant(state.moments.variance(model.fit_intercept)[:-1], names)
             square = residual_square(model, state, products)
             covariance = covariance_from_products(products, square, theta, n, names)
         else:

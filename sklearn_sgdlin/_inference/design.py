@@ -151,14 +151,25 @@ def inverse_factor(upper, names):
     if not (pivots > DEPENDENT * norm).all() or dtrcon(unit)[0] <= DEPENDENT:
         smallest = np.argmin(np.divide(pivots, norm, out=np.zeros(len(norm)), where=norm > 0))
         dependent = np.flatnonzero(pivots <= DEPENDENT * norm)
-        columns = dependent if len(dependent) else [smallest]
-        listed = ", ".join(repr(names[j]) for j in columns[:5]) + (", ..." * (len(columns) > 5))
-        raise ValueError(
-            f"Columns are constant, or combinations of those before them: {listed}. Their "
-            "coefficients are not determined, and have no standard errors. Leave these columns "
-            'out, as OneHotEncoder(drop="first") does, or the intercept.'
-        )
+        raise _dependent(dependent if len(dependent) else [smallest], names)
     return dtrtri(unit)[0] / norm[:, np.newaxis]
+
+
+def refuse_constant(variance, names):
+    """Raise if columns are constant; names are of the columns, or of the intercept and these."""
+    constant = np.flatnonzero(variance == 0)
+    if len(constant):
+        raise _dependent(constant + len(names) - len(variance), names)
+
+
+def _dependent(columns, names):
+    """Return the error for columns that have no coefficients of their own."""
+    listed = ", ".join(repr(names[j]) for j in columns[:5]) + (", ..." * (len(columns) > 5))
+    return ValueError(
+        f"Columns are constant, or combinations of those before them: {listed}. Their "
+        "coefficients are not determined, and have no standard errors. Leave these columns "
+        'out, as OneHotEncoder(drop="first") does, or the intercept.'
+    )
 
 
 def is_well_conditioned(upper):

@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from .._display import axes, style
 from .coefficients import coef_inference, states_of
+from .results import names_of
 
 
 class CoefDisplay:
@@ -122,7 +123,9 @@ class CoefDisplay:
         xlabel = "Coefficient"
         if standardize:
             moments = states_of(estimator)[target].moments
-            deviation = np.sqrt(moments.variance(True)[:-1])
+            names = names_of(estimator)[first:]
+            numbers = [names.index(name) for name in inference.feature_names[first:]]
+            deviation = np.sqrt(moments.variance(True)[numbers])
             coef, conf_int = coef * deviation, conf_int * deviation[:, np.newaxis]
             xlabel = "Coefficient times standard deviation of the column"
         display = cls(

@@ -1,5 +1,6 @@
 """Intervals of the predictions of a fitted model."""
 
+from copy import copy
 from numbers import Real
 
 import numpy as np
@@ -10,7 +11,9 @@ from sklearn.utils._param_validation import Interval, validate_params
 from .._regressor import SGDLinearRegressor
 from .._validation import validated_rows
 from .coefficients import coef_inference
+from .covariance import MAX_DISTANCE
 from .design import Design
+from .results import coefficients
 
 
 @validate_params(
@@ -88,6 +91,7 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
             "inference is of some columns only. Intervals of predictions need that of all columns: "
             "pass the result of coef_inference without columns."
         )
+    _check_same_model(copy(model).densify(), inference)
     design = Design(inference.centre, bool(model.fit_intercept), near=False)
     covariances = inference.centred_covariance.reshape(-1, design.size, design.size)
     prediction = model._linear(X)
@@ -110,3 +114,14 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
         mean_interval=np.stack([prediction - half, prediction + half], axis=-1),
         row_interval=row_interval,
     )
+
+
+def _check_same_model(model, inference):
+    """Raise if the coefficients are not those that an inference is of."""
+    coef = coefficients(model)
+    same = coef.shape == inference.coef.shape
+    if not same or (np.abs(coef - inference.coef) > MAX_DISTANCE * inference.std_error).any():
+        raise ValueError(
+            "inference is of another model, or of this one before it was changed. Pass the result "
+            "of coef_inference for the model."
+        )

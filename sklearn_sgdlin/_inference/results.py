@@ -14,14 +14,19 @@ def names_of(model):
     return ["intercept", *names] if model.fit_intercept else names
 
 
+def coefficients(model):
+    """Return the coefficients of a model in the order of their names, one row for each target."""
+    if not model.fit_intercept:
+        return model.coef_
+    return np.concatenate([np.asarray(model.intercept_)[..., np.newaxis], model.coef_], axis=-1)
+
+
 def results_of(model, names, found, confidence_level, chosen=None):
     """Return the results of all targets as a `Bunch`; without an axis of targets for one.
 
     Where coefficients are chosen, their covariances are in units of the data.
     """
-    coef = np.atleast_2d(model.coef_)
-    if model.fit_intercept:
-        coef = np.column_stack([np.atleast_1d(model.intercept_), coef])
+    coef = np.atleast_2d(coefficients(model))
     covariance = centred = np.stack([covariance.matrix for _, covariance in found])
     centre = found[0][0].centre
     if chosen is None:

@@ -1,6 +1,5 @@
 """Chunks of a stream: small ones are collected and joined, as one large one takes less time."""
 
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +33,7 @@ class Chunk(NamedTuple):
         square = np.einsum("i,i", entries, entries) + np.vdot(self.y, self.y)
         if self.sample_weight is None:
             return square
-        least, largest = self.sample_weight.min(), self.sample_weight.max()
-        return square * max(largest, 1 / least) if least > 0 else inf
+        return square * max(self.sample_weight.max(), 1 / self.sample_weight.min())
 
     def target(self, number):
         """Return the rows with one of several targets."""
@@ -53,11 +51,9 @@ class Chunk(NamedTuple):
         return self.rows(np.flatnonzero(self.sample_weight))
 
     def pieces(self, n_rows):
-        """Yield the rows in their order, so many at a time, without those of weight 0 alone."""
+        """Yield the rows in their order, so many at a time."""
         for start in range(0, len(self.y), n_rows):
-            piece = self.rows(slice(start, start + n_rows))
-            if piece.sample_weight is None or piece.sample_weight.any():
-                yield piece
+            yield self.rows(slice(start, start + n_rows))
 
 
 def joined(chunks):

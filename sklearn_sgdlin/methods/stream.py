@@ -6,7 +6,7 @@ on with an average of SGD iterates, see `averaged_sgd`.
 """
 
 from dataclasses import replace
-from math import inf
+from math import expm1, inf, log
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -47,7 +47,7 @@ def summed_up(settings, chunk, state, seed):
     seed : int
     """
     if settings.loss != SQUARED_ERROR:
-        return _with_newton_steps(settings, chunk.weighted(), state, seed)
+        return _with_newton_steps(settings, chunk, state, seed)
     state, cross_products, n_rows = _with_chunk(settings, chunk, state, seed, with_products=True)
     return state.counted(n_rows)._replace(cross_products=cross_products)
 
@@ -87,7 +87,7 @@ def walked(settings, chunk, state, seed):
     if state is not None and settings.half_life is None:
         newton = state.newton
     if newton is not None:
-        newton = with_chunk(settings, chunk.weighted(), state)
+        newton = with_chunk(settings, chunk, state)
     return _walked(settings, chunk, state, seed)._replace(newton=newton)
 
 
@@ -223,11 +223,9 @@ def _by_age(half_life, chunk):
     weight = chunk.sample_weight
     if half_life is None:
         return weight, len(chunk.y), 1.0
-    counts = np.ones(len(chunk.y)) if weight is None else (weight > 0).astype(float)
-    newer = np.append(np.cumsum(counts[::-1])[::-1], 0.0)  # rows from each one on
-    age = 0.5 ** (newer / half_life)
-    n_rows = float(counts @ age[1:])
-    if weight is None and len(counts) == 1:
+    age = 0.5 ** (np.arange(len(chunk.y), -1, -1) / half_life)  # the first is of those before
+    n_rows = float(age[1:].sum())
+    if weight is None and len(chunk.y) == 1:
         return None, n_rows, float(age[0])
     return age[1:] if weight is None else weight * age[1:], n_rows, float(age[0])
 
@@ -241,9 +239,9 @@ def _effective_rows(n_rows, half_life):
         The sum of w.
     half_life : float
     """
-    factor = 0.5 ** (1 / half_life)
-    n_rows = np.minimum(n_rows, 1 / (1 - factor))  # that of endless rows; a fit may have more
-    return n_rows * (1 + factor) / (2 - n_rows * (1 - factor))
+    lost = -expm1(-log(2) / half_life)  # 1 less the factor of one row to the next
+    n_rows = n_rows / np.maximum(lost * n_rows, 1.0)  # at most that of endless rows; a fit has more
+    return n_rows * (2 - lost) / (2 - lost * n_rows)
 
 
 def _first_state(settings, chunk, cross_products, seed):
@@ -272,9 +270,7 @@ def _first_intercept(settings, chunk, mean):
     if settings.loss.bound == inf:
         return float(mean)
     # A robust loss starts from the quantile of y, because an outlier moves the mean.
-    y, weight = chunk.y, chunk.sample_weight
-    counted = y if weight is None or not weight.any() else y[weight > 0]
-    return float(np.quantile(counted, settings.loss.level))
+    return float(np.quantile(chunk.y, settings.loss.level))
 
 
 def _ridge(n_rows, n_coordinates):

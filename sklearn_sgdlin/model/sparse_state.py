@@ -9,7 +9,7 @@ from ..linalg.blocks import divided
 from .cross_products import CrossProducts
 from .moments import Moments
 from .sparse_columns import Columns, ColumnVersion
-from .state import State
+from .state import State, nonnegative
 
 
 class SparseState(NamedTuple):
@@ -138,6 +138,22 @@ class SparseState(NamedTuple):
         state = self.with_model(coef, intercept)._replace(fitted=True)
         columns = state.version.arrays._replace(given_coef=coef.copy())
         return state._replace(version=ColumnVersion(columns))
+
+    def nonnegative(self, fit_intercept):
+        """Return the state whose models have no negative coefficient."""
+        columns = self.version.columns
+        mean = columns.moments_of_scaling(self.target).mean[:-1] * fit_intercept
+        coef, intercept = nonnegative(columns.coef, self.intercept, mean)
+        returned, returned_intercept = nonnegative(
+            columns.returned_coef, self.returned_intercept, mean
+        )
+        given_coef = np.maximum(columns.given_coef, 0.0)
+        columns = columns._replace(coef=coef, returned_coef=returned, given_coef=given_coef)
+        return self._replace(
+            version=ColumnVersion(columns),
+            intercept=intercept,
+            returned_intercept=returned_intercept,
+        )
 
     def _with_columns(self, columns):
         """Return the state with all columns, and what follows from them."""

@@ -183,6 +183,15 @@ class State(NamedTuple):
         state = self.with_model(coef, intercept)
         return state._replace(given_coef=coef, fitted=True, newton=None)
 
+    def nonnegative(self, fit_intercept):
+        """Return the state whose models have no negative coefficient."""
+        mean = self.moments.mean[:-1] if fit_intercept else np.zeros(len(self.coef))
+        coef, intercept = nonnegative(self.coef, self.intercept, mean)
+        returned = nonnegative(self.returned_coef, self.returned_intercept, mean)
+        given_coef = np.maximum(self.given_coef, 0.0)
+        state = self._replace(coef=coef, intercept=intercept, given_coef=given_coef)
+        return state.with_returned(*returned)
+
     def with_last_iterate(self, coef, intercept, n_rows, n_steps):
         """Return the state with the last iterate after more rows and steps."""
         return self._replace(
@@ -211,6 +220,12 @@ class State(NamedTuple):
         if (other.rows_seen, other.steps) == (self.rows_seen, self.steps):
             return self
         return self._replace(rows_seen=other.rows_seen, steps=other.steps)
+
+
+def nonnegative(coef, intercept, mean):
+    """Return a model without its negative coefficients that predicts the same at the mean."""
+    negative = np.minimum(coef, 0.0)
+    return coef - negative, intercept + float(mean @ negative)
 
 
 def _stacked(name, doc):
