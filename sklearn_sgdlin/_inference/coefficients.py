@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._regressor import SGDLinearRegressor
-from ..data.csr import FAR
 from ..model.loss import SQUARED_ERROR, make_loss
 from .checks import check_model, check_rows, chosen_coefficients, codes_of, residual_square
 from .covariance import covariance_from_products, covariance_from_rows
@@ -251,10 +250,8 @@ def states_of(model):
 def _design(model, state):
     """Return the `Design` of a model, centred at the means of the columns."""
     moments = state.moments.of_columns(slice(-1))
-    if not model.fit_intercept:
-        return Design(np.zeros(len(moments.mean)), False, near=True)
-    near = np.abs(moments.mean) <= FAR * np.sqrt(moments.variance(True))
-    return Design(moments.mean, True, bool(near.all()))
+    centre = moments.mean if model.fit_intercept else np.zeros(len(moments.mean))
+    return Design(centre, bool(model.fit_intercept))
 
 
 def _theta(model, design, target):

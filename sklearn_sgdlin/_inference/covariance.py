@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..linalg.triangular import WELL_CONDITIONED
 from ..model.loss import SQUARED_ERROR
-from .design import inverse_factor, is_well_conditioned
+from .design import inverse_factor
 from .sandwich import residuals_of_range
 from .scores import Score, quantile_bandwidth
 
@@ -20,34 +21,17 @@ ROUNDING = 1e-10
 
 
 class Covariance(NamedTuple):
-    """Covariance of the coefficients of one target.
+    """Covariance of the coefficients of one target."""
 
-    Attributes
-    ----------
-    matrix : ndarray of shape (size, size)
-        In the coordinates of the design.
-    df : float
-        Degrees of freedom of Student's t.
-    residual_variance : float or None
-        Variance of the rows about the model, where it is the same for all.
-    """
-
-    matrix: np.ndarray
-    df: float
-    residual_variance: float | None
+    matrix: np.ndarray  # in the coordinates of the design
+    df: float  # degrees of freedom of Student's t
+    residual_variance: float | None  # of the rows about the model, where it is the same for all
 
 
 def covariance_from_products(products, square, theta, n_observations, names):
     """Return the `Covariance` of least squares, for errors of one variance.
 
-    Parameters
-    ----------
-    products : LeastSquaresProducts
-    square : float
-        Weighted sum of squared residuals.
-    theta : ndarray of shape (size,)
-    n_observations : float
-    names : list of str
+    It follows from the products and from `square`, the weighted sum of squared residuals.
     """
     df = degrees_of_freedom(n_observations, len(theta))
     inverse = inverse_factor(products.upper, names)
@@ -61,15 +45,7 @@ def covariance_from_products(products, square, theta, n_observations, names):
 def covariance_from_rows(estimator, cov_type, groups, products):
     """Return the `Covariance` of an M-estimator.
 
-    Parameters
-    ----------
-    estimator : MEstimator
-        With a score that has no bandwidth yet.
-    cov_type : {"nonrobust", "HC0", "HC1", "HC3", "cluster"}
-    groups : tuple of ndarray of shape (n_rows,) and int, or None
-        Number of the group of each row, and how many there are.
-    products : LeastSquaresProducts or None
-        Of the same rows, if they are known.
+    `groups` are those of `codes_of`, and `products` those of the same rows, if they are known.
     """
     size, n = estimator.design.size, estimator.n_observations
     df = degrees_of_freedom(n, size)
@@ -91,7 +67,7 @@ def covariance_from_rows(estimator, cov_type, groups, products):
         scores = np.dot(estimator.sums_of_groups(codes), inverse)
         meat = n_groups / (n_groups - 1) * (n - 1) / df * np.dot(scores.T, scores)
         df = float(n_groups - 1)
-    elif simple and is_well_conditioned(upper):
+    elif simple and (upper.diagonal() ** 2 > WELL_CONDITIONED * (upper**2).sum(axis=0)).all():
         meat = inverse.T @ sums.meat @ inverse
     else:  # products with the rows themselves would lose digits
         meat = estimator.sums(meat="plain" if simple else "jackknife", inverse=inverse).meat

@@ -15,21 +15,11 @@ MIN_RESIDUAL_SHARE = 1e-6
 
 
 class LeastSquaresProducts(NamedTuple):
-    """What products of columns say of a least-squares problem, in the coordinates of `Design`.
+    """What products of columns say of a least-squares problem, in the coordinates of `Design`."""
 
-    Attributes
-    ----------
-    upper : ndarray of shape (size, size)
-        Triangular factor of the design, times the roots of the weights.
-    response : ndarray of shape (size,)
-        Transposed inverse of it, times the products of the design with y.
-    residual_square : float or None
-        Weighted sum of squared residuals; None where too few digits of it are known.
-    """
-
-    upper: np.ndarray
-    response: np.ndarray
-    residual_square: float | None
+    upper: np.ndarray  # triangular factor of the design, times the roots of the weights
+    response: np.ndarray  # transposed inverse of it, times the products of the design with y
+    residual_square: float | None  # weighted sum; None where too few digits of it are known
 
     @classmethod
     def of(cls, state, design):

@@ -11,64 +11,40 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from ..data.sums import add_up
+from ..linalg.blas import weighted_products
 from ..model.loss import SQUARED_ERROR
 from ..model.moments import Moments
-from .design import DesignRows, factor_of_blocks, factor_of_gram, gram_of
+from .design import Design, factor_of_blocks, factor_of_gram
+from .scores import Score
 
 # Leverage of a row from which its residual is known to be 0 but for rounding errors.
 FULL_LEVERAGE = 1 - 1e-10
 
 
 class RowSums(NamedTuple):
-    """Sums over rows of weight h.
+    """Sums over rows of weight h."""
 
-    Attributes
-    ----------
-    gradient : ndarray of shape (size,)
-        Of h psi z.
-    squares, curvature, squared_curvature : float
-        Of h psi**2, h psi' and h psi'**2.
-    gram, meat : ndarray of shape (size, size) or float
-        Of h z z' or h psi' z z', and of psi**2 z z' with its weight; 0.0 where not asked
-        for.
-    """
-
-    gradient: np.ndarray
-    squares: float
-    curvature: float
-    squared_curvature: float
-    gram: Any
-    meat: Any
+    gradient: np.ndarray  # of h psi z
+    squares: float  # of h psi**2
+    curvature: float  # of h psi'
+    squared_curvature: float  # of h psi'**2
+    gram: Any  # of h z z' or h psi' z z'; 0.0 where not asked for
+    meat: Any  # of psi**2 z z' with its weight; 0.0 where not asked for
 
 
 @dataclass(frozen=True)
 class MEstimator:
-    """A model at its optimum, and the rows it was fitted to.
+    """A model at its optimum, and the rows it was fitted to."""
 
-    Attributes
-    ----------
-    rows : RowsInMemory
-        Or anything with its methods `each` and `sum`.
-    design : Design
-    target : int
-    score : Score
-    theta : ndarray of shape (size,)
-    of_y : Moments
-        Of the target.
-    analytic : bool
-        Whether weights are inverse variances, not frequencies.
-    names : list of str
-        Of the coefficients.
-    """
-
-    rows: Any
-    design: Any
+    rows: Any  # RowsInMemory, or anything with its methods
+    design: Design
     target: int
-    score: Any
+    score: Score
     theta: np.ndarray
-    of_y: Moments
-    analytic: bool
-    names: list
+    of_y: Moments  # of the target
+    analytic: bool  # whether weights are inverse variances, not frequencies
+    names: list  # of the coefficients
 
     @property
     def n_observations(self):
@@ -121,24 +97,24 @@ class MEstimator:
 
 def _sums_of_range(chunks, score, theta, wanted):
     """Return the `RowSums` of chunks."""
+    return add_up(_sums_of_chunk(z, y - z @ theta, h, score, wanted) for z, y, h, _ in chunks)
+
+
+def _sums_of_chunk(z, residual, h, score, wanted):
     gram, meat, inverse, analytic = wanted
-    total = np.zeros(len(theta)), 0.0, 0.0, 0.0
-    grams = meats = None
-    for z, y, weight, _ in chunks:
-        psi, squares, curvature = score.of(y - z @ theta)
-        h = np.ones(len(y)) if weight is None else weight
-        sums = z.rmatvec(h * psi), h @ squares, h @ curvature, h @ curvature**2
-        total = tuple(a + b for a, b in zip(total, sums, strict=True))
-        unit = z if inverse is None else DesignRows(z @ inverse, np.zeros(len(theta)), False)
-        if gram is not None:
-            grams = z.add_gram(h if gram == "plain" else h * curvature, grams)
-        if meat is not None:
-            outer = squares * (h**2 if analytic else h)
-            if meat == "jackknife":
-                leverage = curvature * np.einsum("ij,ij->i", unit.x, unit.x)
-                outer /= _distance_to_full(leverage * h if analytic else leverage) ** 2
-            meats = unit.add_gram(outer, meats)
-    return RowSums(*total, gram_of(grams, z.fit_intercept), gram_of(meats, unit.fit_intercept))
+    psi, squares, curvature = score.of(residual)
+    grams = meats = 0.0
+    if gram is not None:
+        grams = weighted_products(z, h if gram == "plain" else h * curvature)
+    if meat is not None:
+        unit = z if inverse is None else np.dot(z, inverse)
+        outer = squares * (h**2 if analytic else h)
+        if meat == "jackknife":
+            leverage = curvature * np.einsum("ij,ij->i", unit, unit)
+            outer /= _distance_to_full(leverage * h if analytic else leverage) ** 2
+        meats = weighted_products(unit, outer)
+    sums = h @ squares, h @ curvature, h @ curvature**2
+    return RowSums(np.dot(h * psi, z), *sums, grams, meats)
 
 
 def _distance_to_full(leverage):
@@ -156,11 +132,10 @@ def _factor_of_range(chunks, score, theta, gram):
     """Return the triangular factor of the rows of chunks, by orthogonal transformations."""
 
     def blocks():
-        for z, y, weight, _ in chunks:
-            h = np.ones(len(y)) if weight is None else weight
+        for z, y, h, _ in chunks:
             if gram == "curved":
                 h = h * score.of(y - z @ theta)[2]
-            yield z.dense() * np.sqrt(h)[:, np.newaxis]
+            yield z * np.sqrt(h)[:, np.newaxis]
 
     return factor_of_blocks(blocks())
 
@@ -168,13 +143,12 @@ def _factor_of_range(chunks, score, theta, gram):
 def _sums_of_groups(chunks, score, theta, codes):
     """Return the numbers of the groups in chunks, and the sums of h psi z of each."""
     found, sums = [], []
-    for z, y, weight, part in chunks:
+    for z, y, h, part in chunks:
         psi, _, _ = score.of(y - z @ theta)
-        psi = psi if weight is None else weight * psi
         groups, code = np.unique(codes[part], return_inverse=True)
-        indicator = csr_array((psi, code, np.arange(len(y) + 1)), shape=(len(y), len(groups)))
+        indicator = csr_array((h * psi, code, np.arange(len(y) + 1)), shape=(len(y), len(groups)))
         found.append(groups)
-        sums.append(indicator.T @ z.dense())
+        sums.append(indicator.T @ z)
     groups, code = np.unique(np.concatenate(found), return_inverse=True)
     total = np.zeros((len(groups), len(theta)))
     np.add.at(total, code, np.concatenate(sums))
@@ -183,7 +157,4 @@ def _sums_of_groups(chunks, score, theta, codes):
 
 def residuals_of_range(chunks, theta):
     """Return the residuals of chunks, in their order, and the weights."""
-    both = [
-        (y - z @ theta, np.ones(len(y)) if weight is None else weight) for z, y, weight, _ in chunks
-    ]
-    return np.hstack(both)
+    return np.hstack([(y - z @ theta, h) for z, y, h, _ in chunks])

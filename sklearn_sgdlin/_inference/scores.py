@@ -16,16 +16,10 @@ ROUNDING = 1e-8
 
 
 class Score(NamedTuple):
-    """Derivatives of a loss by the prediction, of each residual.
-
-    Attributes
-    ----------
-    loss : Loss
-    bandwidth : float or None
-        Of the kernel that stands for the second derivative of a loss without curvature.
-    """
+    """Derivatives of a loss by the prediction, of each residual."""
 
     loss: Loss
+    # Of the kernel that stands for the second derivative of a loss without curvature.
     bandwidth: float | None = None
 
     def of(self, residual):
@@ -39,27 +33,14 @@ class Score(NamedTuple):
             return psi, psi**2, self.loss.curvature(residual)
         psi[np.abs(residual) <= ROUNDING * self.bandwidth] = 0.0
         variance = self.loss.level * (1 - self.loss.level)
-        density = epanechnikov(residual / self.bandwidth) / self.bandwidth
-        return psi, np.full(len(psi), variance), density
-
-
-def epanechnikov(u):
-    """Return the kernel of Epanechnikov."""
-    return 0.75 * np.maximum(1.0 - u**2, 0.0)
+        kernel = 0.75 * np.maximum(1.0 - (residual / self.bandwidth) ** 2, 0.0)  # Epanechnikov's
+        return psi, np.full(len(psi), variance), kernel / self.bandwidth
 
 
 def quantile_bandwidth(residual, sample_weight, deviation, level):
-    """Return the bandwidth of Hall and Sheather, in units of y.
+    """Return the bandwidth of Hall and Sheather at the level of a quantile, in units of y.
 
-    Parameters
-    ----------
-    residual : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,)
-        Frequencies.
-    deviation : float
-        Standard deviation of y.
-    level : float
-        Of the quantile.
+    `sample_weight` are frequencies, and `deviation` is the standard deviation of y.
     """
     n_rows = sample_weight.sum()
     normal = ndtri(level)
