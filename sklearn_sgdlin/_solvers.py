@@ -2,8 +2,7 @@
 
 from functools import cached_property
 
-from ._choose import choose, rows_are_reduced
-from ._facts import ProblemFacts
+from ._choose import ProblemFacts, choose, rows_are_reduced
 from .data.row_ranges import moments_of
 from .data.sorted_csc import SortedColumns
 from .linalg.blocks import with_last

@@ -23,7 +23,7 @@ LAYERS = [
     {"model"},
     {"data"},
     {"methods"},
-    {"_facts", "_choose", "_choose_stream"},
+    {"_choose", "_choose_stream"},
     {"_solvers", "_stop", "_validation", "_early_stopping", "_epoch"},
     {"_exact_fit"},
     {"_fit", "_partial_fit", "_report"},

@@ -15,24 +15,13 @@ from .state import State
 class SparseState(NamedTuple):
     """What a stream of sparse rows with many columns passes on, for one target; never modified.
 
-    Attributes
-    ----------
-    version : ColumnVersion
-        Of the columns.
-    far : ndarray of int
-        Numbers of the columns that are centred; they take part in every chunk.
-    n_columns : int
-        Number of columns that had an entry.
-    target : Moments
-        Of y.
-    intercept, returned_intercept, rows_seen, steps, average_rows, residuals, fitted, seed
-        As in `State`.
+    What is not described here is as in `State`.
     """
 
-    version: ColumnVersion
-    far: np.ndarray
-    n_columns: int
-    target: Moments
+    version: ColumnVersion  # of the columns
+    far: np.ndarray  # numbers of the columns that are centred; they take part in every chunk
+    n_columns: int  # columns that had an entry
+    target: Moments  # of y
     intercept: float
     returned_intercept: float
     rows_seen: int
