@@ -102,20 +102,11 @@ def _wait(client, futures):
 
 
 class PartitionSchema(NamedTuple):
-    """What all partitions must have in common.
-
-    Attributes
-    ----------
-    n_features : int
-    names : tuple of str or None
-        Of the columns.
-    targets : tuple of int
-        Shape of y without its rows.
-    """
+    """What all partitions must have in common."""
 
     n_features: int
-    names: Any
-    targets: tuple[int, ...]
+    names: Any  # of the columns, or None
+    targets: tuple[int, ...]  # shape of y without its rows
 
     def __str__(self):
         names = "" if self.names is None else f" ({', '.join(self.names)})"

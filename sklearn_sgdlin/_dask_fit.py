@@ -16,21 +16,9 @@ from .model.moments import Moments, joint_moments
 class DaskData:
     """All rows on a cluster, as far as they are known here: their sums.
 
-    Parameters
-    ----------
-    cluster : Cluster
-    schema : PartitionSchema
-    by_largest_weight : bool
-        Whether weights are divided by the largest.
-
-    Attributes
-    ----------
-    unit : float
-        What the weights have been divided by.
-    sizes : ndarray of shape (n_workers, 3)
-        Number of rows, sum of weights and number of stored entries of each worker.
-    all_moments : Moments
-        Of the columns of X and all targets.
+    `unit` is what weights have been divided by: 1, or the largest. `sizes` has the number of rows,
+    the sum of weights and the number of stored entries of each worker, and `all_moments` are those
+    of the columns of X and all targets.
     """
 
     def __init__(self, cluster, schema, by_largest_weight):

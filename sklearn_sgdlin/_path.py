@@ -24,30 +24,21 @@ def path(grid, X, y, sample_weight, seed):
 
     Each fit begins with the model of the last one. Where products of columns are the way to the
     optimum, they are summed up once; and with the working sets of "coordinate-descent" each fit
-    begins with the last set. So penalties are best in descending order. The states have no products
-    of columns, which only streams need.
-
-    Parameters
-    ----------
-    grid : sequence of Settings
-        They differ in ``l1`` and ``l2`` alone.
-    X, y, sample_weight, seed : see `epochs`
+    begins with the last set. So penalties are best in descending order. The settings differ in
+    ``l1`` and ``l2`` alone. The states have no products of columns, which only streams need.
     """
     products, sets, start = None, None, None
     for settings in grid:
         settings = replace(settings, tuning=replace(settings.tuning, max_stream_features=0))
-        choice = choose(facts_of_rows(settings, X, y), settings.tuning, settings.solver)
+        facts, training = facts_of_rows(settings, X, y), None
+        choice = choose(facts, settings.tuning, settings.solver)
         if ProductFits.serve(settings, choice, X.shape[1]):
             products = products or _ProductPath(settings, X, y, sample_weight, seed)
             training = products.epochs(settings, choice)
         elif choice.solver == "coordinate-descent":
             sets = sets or _SetPath(settings, X, y, sample_weight, seed)
             training = sets.epochs(settings, start)
-        else:
-            training = None
-        if training is None:
-            training = epochs(settings, X, y, sample_weight, seed, start)
-        *_, epoch = training
+        *_, epoch = training or epochs(settings, X, y, sample_weight, seed, start)
         start = epoch.state.returned_coef, epoch.state.returned_intercept
         yield epoch
 

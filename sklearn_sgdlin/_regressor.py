@@ -611,7 +611,6 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 (X, y, sample_weight), (X_val, y_val, sample_weight_val)
             )
             tasks = FitTasks(context, self, X_seen, *data[1:])
-            tasks.begin()
             try:
                 history = self._run(seed, data, validation, tasks, last)
             except DivergedError as error:

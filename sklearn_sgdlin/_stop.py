@@ -27,18 +27,8 @@ class StopRule:
     epochs in a row did not lower the loss by the factor ``1 - tol**2``, and the distance is larger
     or not known. Last iterates of SGD have no known distance: they have converged where that many
     epochs did not lower the loss by the factor ``1 - tol``. An epoch whose loss is not finite only
-    divides the rate.
-
-    Parameters
-    ----------
-    settings : Settings
-    smallest_loss : float
-        Up to which the fit has converged; see `rounding_loss`.
-
-    Attributes
-    ----------
-    rate : float
-        Learning rate of the next epoch.
+    divides the rate. Up to the smallest loss, see `rounding_loss`, a fit has converged. `rate` is
+    that of the next epoch.
     """
 
     def __init__(self, settings, smallest_loss):
@@ -72,14 +62,7 @@ class StopRule:
 
 
 def rounding_loss(loss, moments):
-    """Return the loss of residuals that are rounding errors of y, for each of several targets.
-
-    Parameters
-    ----------
-    loss : Loss
-    moments : Moments
-        Of the targets.
-    """
+    """Return the loss of residuals that are rounding errors of y, from the moments of targets."""
     size = RESIDUAL_ROUNDING * np.hypot(
         moments.mean, np.sqrt(moments.sum_of_squares / moments.weight)
     )

@@ -26,27 +26,12 @@ def named(number):
 
 
 class PartitionActor:
-    """Partitions on one worker, an actor; tasks read them, and keep beside them what they need.
-
-    Parameters
-    ----------
-    numbers : list of int
-        Of the partitions.
-    parts : list of (X, y, sample_weight)
-
-    Attributes
-    ----------
-    parts : dict of int to (X, y, sample_weight)
-        By number.
-    memory : dict
-        What tasks keep.
-    places : dict of int to InMemory
-        The rows with each target, in its scaling.
-    """
+    """Partitions on one worker, an actor; tasks read them, and keep beside them what they need."""
 
     def __init__(self, numbers, parts):
-        self.parts = dict(zip(numbers, parts, strict=True))
-        self.memory, self.places = {}, {}
+        self.parts = dict(zip(numbers, parts, strict=True))  # each X, y and sample_weight
+        self.memory = {}  # what tasks keep
+        self.places = {}  # the rows with each target, in its scaling, as `InMemory`
 
     def call(self, task, *args):
         """Return ``task(self, *args)``."""
@@ -74,16 +59,8 @@ def check_versions(client, addresses=None):
 class Cluster:
     """The workers that hold partitions, and the actors that they hold them by.
 
-    Parameters
-    ----------
-    client : distributed.Client
-    partitions : dict of int to tuple
-        Futures of X, y and sample_weight, or None, of the partition of each number.
-
-    Attributes
-    ----------
-    numbers : dict of str to list of int
-        Partitions at each address.
+    Each partition has a number and futures of X, y and sample_weight, or None; `numbers` are those
+    at each address.
     """
 
     def __init__(self, client, partitions):
@@ -173,12 +150,7 @@ class Cluster:
 class OnDask(Partitions):
     """The rows of one target on the workers of a cluster; a place is a worker.
 
-    Parameters
-    ----------
-    data : DaskData
-    target : int
-    scaling : Scaling
-        Sent with the first task.
+    The scaling is sent with the first task.
     """
 
     def __init__(self, data, target, scaling):
