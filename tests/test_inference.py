@@ -407,7 +407,7 @@ def test_display(data, monkeypatch):
     expected = coef_inference(model, X, Y, cov_type="cluster", groups=groups)
     assert_allclose(display.conf_int, expected.conf_int[1] * X.std(axis=0)[:, np.newaxis])
     plt.close(display.figure_)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="CoefDisplay requires matplotlib"):
         display.plot()
 

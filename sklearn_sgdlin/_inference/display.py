@@ -163,7 +163,7 @@ class CoefDisplay:
             coef,
             place,
             xerr=np.stack([coef - ends[:, 0], ends[:, 1] - coef]),
-            **style(errorbar_kw or {}, fmt="o", color="C0", capsize=3),
+            **style(errorbar_kw, fmt="o", color="C0", capsize=3),
         )
         self.ax_.set_yticks(place, labels=self.feature_names)
         self.ax_.invert_yaxis()
