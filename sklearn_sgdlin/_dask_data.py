@@ -217,10 +217,7 @@ def _predicted(model, X):
 
 
 def squares(model, number, X, y, weight):
-    """Return the moments of y on a partition, and the weighted sums of squared residuals.
-
-    None of a partition without rows or weight.
-    """
+    """Return the moments of y and of the residuals; None of a partition without rows or weight."""
     if without_rows(X, y, weight):
         return None
     with named(number):
@@ -233,7 +230,7 @@ def squares(model, number, X, y, weight):
         weight = np.ones(len(y)) if weight is None else weight
         if not weight.any():
             return None
-        return Moments.of(y, weight, "y"), weight @ (y - predicted) ** 2
+        return Moments.of(np.hstack([y, y - predicted]), weight, "y")
 
 
 def r2_score(sums):
@@ -241,16 +238,17 @@ def r2_score(sums):
     sums = [of_part for of_part in sums if of_part is not None]
     if not sums:
         raise ValueError("Found 0 sample(s) of non-zero sample_weight in all partitions together.")
-    of_y, residual = zip(*sums, strict=True)
-    of_y, residual = reduce(Moments.merge, of_y), sum(residual)
-    if of_y.rows < 2:
+    moments = reduce(Moments.merge, sums)
+    if moments.rows < 2:
         warnings.warn(
             "R^2 score is not well-defined with less than two samples.",
             UndefinedMetricWarning,
             stacklevel=3,
         )
         return float("nan")
-    varies = of_y.variance(True) > 0
-    constant = np.where(residual > 0, 0.0, 1.0)
-    score = 1 - np.divide(residual, of_y.sum_of_squares, out=1 - constant, where=varies)
-    return float(score.mean())
+    n = len(moments.mean) // 2
+    of_y, of_residual = (moments.of_columns(slice(*part)) for part in ((0, n), (n, None)))
+    residual = of_residual.sum_of_squares + moments.weight * of_residual.mean**2
+    ratio = np.where(residual > 0, 1.0, 0.0)  # where y is constant
+    np.divide(residual, of_y.sum_of_squares, out=ratio, where=of_y.variance(True) > 0)
+    return float((1 - ratio).mean())

@@ -24,7 +24,7 @@ class DaskData:
     def __init__(self, cluster, schema, by_largest_weight):
         self.cluster = cluster
         self.n_features, self.target_shape = schema.n_features, schema.targets
-        self.unit = float(max(cluster.call(_largest_weight))) if by_largest_weight else 1.0
+        self.unit = max(cluster.call(_largest_weight)) if by_largest_weight else 1.0
         sizes, sums = zip(*cluster.call(_summarize, self.unit), strict=True)
         self.sizes = np.array(sizes)
         self.all_moments = reduce(Moments.merge, sums)
@@ -41,8 +41,7 @@ class DaskData:
 
 
 def _largest_weight(actor):
-    """Return the largest weight on a worker."""
-    return max(weight.max() for _, _, weight in actor.parts.values())
+    return float(max(weight.max() for _, _, weight in actor.parts.values()))
 
 
 def _summarize(actor, unit):

@@ -33,31 +33,18 @@ def path(grid, X, y, sample_weight, seed):
         facts, training = facts_of_rows(settings, X, y), None
         choice = choose(facts, settings.tuning, settings.solver)
         if ProductFits.serve(settings, choice, X.shape[1]):
-            products = products or _ProductPath(settings, X, y, sample_weight, seed)
-            training = products.epochs(settings, choice)
+            if products is None:
+                weight, unit = scaled_weights(settings, sample_weight)
+                targets = np.ascontiguousarray(y.reshape(len(y), -1))
+                products = ProductFits(settings, X, targets, weight)
+            exact = products.fit(settings)
+            training = exact and exact.epochs(choice, unit, seed, single=y.ndim == 1)
         elif choice.solver == "coordinate-descent":
             sets = sets or _SetPath(settings, X, y, sample_weight, seed)
             training = sets.epochs(settings, start)
         *_, epoch = training or epochs(settings, X, y, sample_weight, seed, start)
         start = epoch.state.returned_coef, epoch.state.returned_intercept
         yield epoch
-
-
-class _ProductPath:
-    """Fits from the products of columns, for all targets at once."""
-
-    def __init__(self, settings, X, y, sample_weight, seed):
-        weight, self.unit = scaled_weights(settings, sample_weight)
-        self.seed, self.single = seed, y.ndim == 1
-        targets = np.ascontiguousarray(y.reshape(len(y), -1))
-        self.fits = ProductFits(settings, X, targets, weight)
-
-    def epochs(self, settings, choice):
-        """Return the epochs of a fit, or None where products have lost too many digits."""
-        exact = self.fits.fit(settings)
-        if exact is None:
-            return None
-        return exact.epochs(choice, self.unit, self.seed, single=self.single)
 
 
 class _SetPath:

@@ -193,21 +193,17 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             if given:
                 held_out = self._validation(*validation, schema.targets)
             elif self.early_stopping:
-                held_out = self._held_out(cluster, seed)
+                if self.scoring is not None:
+                    raise ValueError(
+                        f"scoring={self.scoring!r} needs X_val and y_val. On rows held out of the "
+                        "partitions only the mean loss is known, scoring=None."
+                    )
+                held_out = HeldOutRows(cluster, settings.loss, self.validation_fraction, seed)
             data = DaskData(cluster, schema, settings.precondition and training[2] is not None)
         except BaseException:
             cluster.release()
             raise
         return seed, (data, *training[1:]), lambda: training[0], held_out
-
-    def _held_out(self, cluster, seed):
-        """Random rows of each partition to validate on."""
-        if self.scoring is not None:
-            raise ValueError(
-                f"scoring={self.scoring!r} needs X_val and y_val. On rows held out of the "
-                "partitions only the mean loss is known, scoring=None."
-            )
-        return HeldOutRows(cluster, self._settings().loss, self.validation_fraction, seed)
 
     def _epochs(self, settings, data, seed, last):
         data, _, _ = data
@@ -223,8 +219,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     def __sklearn_clone__(self):
         """A client is shared, not copied."""
-        twin = copy(self)  # without client
-        twin = super(DaskSGDLinearRegressor, twin).__sklearn_clone__()
+        twin = super(DaskSGDLinearRegressor, copy(self)).__sklearn_clone__()  # without client
         twin.client = self.client
         return twin
 
@@ -236,10 +231,6 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         model : SGDLinearRegressor
             With the same parameters, fitted if this one is.
         """
-        parameters = self.get_params(deep=False)
-        del parameters["client"]
-        model = SGDLinearRegressor(**parameters)
-        for name, value in vars(self).items():
-            if name not in parameters and name != "client":
-                setattr(model, name, value)
+        model = SGDLinearRegressor()
+        model.__dict__ = {name: value for name, value in vars(self).items() if name != "client"}
         return model

@@ -269,8 +269,8 @@ def test_pipeline_transforms_the_validation_rows(overfitting):
 @pytest.mark.parametrize(
     ("options", "given", "message"),
     [
-        ({}, {"y_val": None}, "X_val is provided, but y_val was not provided"),
-        ({}, {"X_val": None}, "y_val is provided, but X_val was not provided"),
+        ({}, {"y_val": None}, "belong together, but only X_val was provided"),
+        ({}, {"X_val": None}, "belong together, but only y_val was provided"),
         ({}, {"X_val": None, "y_val": None, "sample_weight_val": [1.0]}, "but X_val was not"),
         ({"early_stopping": False}, {}, "early_stopping should be set to True"),
         ({}, {"X_val": [[np.nan] * 100] * 130}, "X_val, .* contains NaN"),

@@ -201,13 +201,16 @@ def coef_inference(
     check_rows(X, y, sample_weight, cov_type, groups)
     names = names_of(model)
     chosen = chosen_coefficients(model, names, columns, X, cov_type)
-    loss = _loss(model)
+    loss = make_loss(model.loss, model.epsilon, model.quantile)
     rows = None if X is None else _rows(model, X, y, sample_weight)
     groups = None if groups is None else codes_of(groups, rows)
     found = []
     for target, state in enumerate(states_of(model)):
-        design = _design(model, state)
-        theta = _theta(model, design, target)
+        centre = state.moments.mean[:-1]
+        fit_intercept = bool(model.fit_intercept)
+        design = Design(centre if fit_intercept else np.zeros(len(centre)), fit_intercept)
+        intercept = float(np.atleast_1d(model.intercept_)[target])
+        theta = design.theta(np.atleast_2d(model.coef_)[target], intercept)
         products = LeastSquaresProducts.of(state, design) if loss == SQUARED_ERROR else None
         if rows is None:
             n = state.moments.rows if weights == "analytic" else state.moments.weight
@@ -238,27 +241,9 @@ def _rows(model, X, y, sample_weight):
     return RowsInMemory(model, X, y, sample_weight)
 
 
-def _loss(model):
-    return make_loss(model.loss, model.epsilon, model.quantile)
-
-
 def states_of(model):
     """Return the `State` of each target."""
     return getattr(model._state, "states", (model._state,))
-
-
-def _design(model, state):
-    """Return the `Design` of a model, centred at the means of the columns."""
-    moments = state.moments.of_columns(slice(-1))
-    centre = moments.mean if model.fit_intercept else np.zeros(len(moments.mean))
-    return Design(centre, bool(model.fit_intercept))
-
-
-def _theta(model, design, target):
-    """Return the coefficients of a target in the coordinates of a `Design`."""
-    return design.theta(
-        np.atleast_2d(model.coef_)[target], float(np.atleast_1d(model.intercept_)[target])
-    )
 
 
 def _same_rows(state, rows):

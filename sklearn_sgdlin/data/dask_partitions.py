@@ -68,7 +68,8 @@ class Cluster:
         who_has = client.who_has([X for X, _, _ in partitions.values()])
         self.numbers = {}
         for number, (X, _, _) in partitions.items():
-            holder = min(sorted(who_has[X.key]), key=self._n_partitions, default=None)
+            holders = sorted(who_has[X.key])
+            holder = min(holders, key=lambda a: len(self.numbers.get(a, [])), default=None)
             self.numbers.setdefault(holder, []).append(number)
         if None in self.numbers:
             raise self._lost(None)
@@ -93,9 +94,6 @@ class Cluster:
         except BaseException:
             self.release()
             raise
-
-    def _n_partitions(self, address):
-        return len(self.numbers.get(address, []))
 
     def keep(self, kept):
         """Call no worker any more but those for which the list has true."""
@@ -131,14 +129,11 @@ class Cluster:
             try:
                 return result(timeout=WORKER_POLL_SECONDS)
             except TimeoutError:
-                if not self._alive(address):
+                alive = self._futures[address].status in ("pending", "finished")
+                if not alive or not self.client.nthreads(workers=[address]).get(address):
                     raise self._lost(address) from None
             except (OSError, CancelledError) as error:
                 raise self._lost(address) from error
-
-    def _alive(self, address):
-        alive = self._futures[address].status in ("pending", "finished")
-        return alive and self.client.nthreads(workers=[address]).get(address)
 
     def _lost(self, address):
         return RuntimeError(
@@ -175,15 +170,12 @@ class OnDask(Partitions):
     def sweep(self, rng, *args, n_averages=1):
         """See `Partitions`."""
         n_averages = max(n_averages // len(self.shares), 1)
-        sweeps = self.each(_sweep, [(seed, n_averages, *args) for seed in self._seeds(rng)])
+        seeds = rng and rng.integers(2**32, size=len(self.shares)).tolist()
+        seeds = seeds or [None] * len(self.shares)
+        sweeps = self.each(_sweep, [(seed, n_averages, *args) for seed in seeds])
         ends, averages = zip(*sweeps, strict=True)
         kinds = zip(*[of_place.T for of_place in averages], strict=False)  # some may have fewer
         return np.hstack(ends), np.column_stack([point for kind in kinds for point in kind])
-
-    def _seeds(self, rng):
-        """Return a seed for the sweep of each worker; None for each without a generator."""
-        n_places = len(self.shares)
-        return [None] * n_places if rng is None else rng.integers(2**32, size=n_places).tolist()
 
     def constant_loss(self, loss, prediction):
         """See `Partitions`; squared error needs no pass over the rows."""
