@@ -8,13 +8,11 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from .._regressor import SGDLinearRegressor
 from ..model.loss import SQUARED_ERROR, make_loss
 from .checks import check_model, check_rows, chosen_coefficients, codes_of, residual_square
-from .covariance import covariance_from_products, covariance_from_rows
+from .covariance import LeastSquaresProducts, covariance_from_products, covariance_from_rows
 from .design import Design
-from .products import LeastSquaresProducts
 from .results import names_of, results_of
 from .rows import RowsInMemory
-from .sandwich import MEstimator
-from .scores import Score
+from .sandwich import MEstimator, Score
 from .some_columns import covariance_of_some
 
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC3", "cluster")
