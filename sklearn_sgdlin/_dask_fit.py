@@ -6,7 +6,7 @@ from inspect import Parameter, Signature, signature
 import numpy as np
 
 from ._choose import choose
-from ._fit import pose, run_targets_together, train
+from ._fit import pose, train_targets
 from ._regressor import SGDLinearRegressor
 from ._solvers import Solvers, facts_of
 from .data.dask_partitions import OnDask, named
@@ -74,19 +74,13 @@ def epochs_on_cluster(settings, data, seed, start):
         distributed=True,
     )
     choice = choose(facts, settings.tuning, settings.solver)
-    training = partial(_train_target, settings, Solvers(settings, facts, choice, seed), data, seed)
-    if not data.target_shape:
-        return training(0, start)
-    starts = [None] * len(data.targets) if start is None else zip(*start, strict=True)
-    return run_targets_together(list(map(training, data.targets, starts)))
-
-
-def _train_target(settings, solvers, data, seed, target, start):
-    """Yield the epochs of one target on a cluster."""
-    moments = data.moments(target)
-    problems = pose(settings, partial(OnDask, data, target), moments)
-    seen = moments.with_weights_scaled(data.unit)
-    return train(settings, solvers, problems, seen, seed=seed, start=start)
+    posed = []
+    for target in data.targets:
+        moments = data.moments(target)
+        problems = pose(settings, partial(OnDask, data, target), moments)
+        posed.append((problems, moments.with_weights_scaled(data.unit)))
+    solvers = Solvers(settings, facts, choice, seed)
+    return train_targets(settings, solvers, posed, start, single=not data.target_shape)
 
 
 def same_parameters(init):

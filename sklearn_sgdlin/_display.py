@@ -135,15 +135,6 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
             The display, plotted.
-
-        Raises
-        ------
-        TypeError
-            If the estimator is another one, such as the pipeline that contains it.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
-        ImportError
-            If matplotlib is not installed.
         """
         if not isinstance(estimator, SGDLinearRegressor):
             raise TypeError(
@@ -183,13 +174,6 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
             The display, plotted.
-
-        Raises
-        ------
-        ValueError
-            If the loss curve is empty, or not as long as the other curves.
-        ImportError
-            If matplotlib is not installed.
         """
         if len(self.loss_curve) == 0:
             raise ValueError("loss_curve is empty: there is nothing to plot.")

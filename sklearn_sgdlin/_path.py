@@ -6,14 +6,7 @@ import numpy as np
 
 from ._choose import choose
 from ._exact_fit import ProductFits
-from ._fit import (
-    epochs,
-    facts_of_rows,
-    pose_target,
-    run_targets_together,
-    scaled_weights,
-    train,
-)
+from ._fit import epochs, facts_of_rows, posed_targets, scaled_weights, train_targets
 from ._solvers import Solvers
 from ._validation import as_c_ordered
 from .model.objective import Objective
@@ -52,11 +45,10 @@ class _SetPath:
 
     def __init__(self, settings, X, y, sample_weight, seed):
         weight, unit = scaled_weights(settings, sample_weight)
-        X, facts = as_c_ordered(X), facts_of_rows(settings, X, y)
+        facts = facts_of_rows(settings, X, y)
         choice = choose(facts, settings.tuning, settings.solver)
-        self.shared, self.seed = Solvers(settings, facts, choice, seed, X, weight), seed
-        self.single, targets = y.ndim == 1, np.ascontiguousarray(y.reshape(len(y), -1).T)
-        self.posed = [pose_target(settings, self.shared, unit, target) for target in targets]
+        self.shared = Solvers(settings, facts, choice, seed, as_c_ordered(X), weight)
+        self.posed, self.single = posed_targets(settings, self.shared, y, unit), y.ndim == 1
         problems = [problem for (problem, _), _ in self.posed]
         self.solvers = [self.shared.of(problem.rows, problem.objective) for problem in problems]
 
@@ -64,22 +56,12 @@ class _SetPath:
         """Return the epochs of a fit, or None where a set has become too large."""
         if any(solver.fallback is not None for solver in self.solvers):
             return None
-        targets = list(zip(self.posed, self.solvers, strict=True))
-        if self.single:
-            return self._of_target(settings, *targets[0], start)
-        starts = zip(*start, strict=True) if start is not None else (None,) * len(targets)
-        training = [
-            self._of_target(settings, *target, of_target)
-            for target, of_target in zip(targets, starts, strict=True)
-        ]
-        return run_targets_together(training)
-
-    def _of_target(self, settings, posed, solver, start):
-        problems, seen = posed
-        scale = problems[0].rows.scaling.scale
-        solver.objective = Objective.of(
-            settings.loss, settings.l1, settings.l2, settings.positive, scale
-        )
-        return train(
-            settings, self.shared, problems, seen, seed=self.seed, start=start, solver=solver
+        for solver in self.solvers:
+            solver.objective = Objective.of(
+                *(settings.loss, settings.l1, settings.l2, settings.positive),
+                solver.rows.scaling.scale,
+            )
+        single, solvers = self.single, self.solvers
+        return train_targets(
+            settings, self.shared, self.posed, start, single=single, solvers=solvers
         )

@@ -391,10 +391,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    `fit` starts anew; `partial_fit` continues from the last `fit` or `partial_fit`. X is not
-    copied if it is a C-ordered array or a CSR matrix of float64 or float32. Other data are copied
-    once, unless the solver needs only one pass over dense rows. Sparse rows are centred without
-    being made dense, in time proportional to their stored entries.
+    X is not copied if it is a C-ordered array or a CSR matrix of float64 or float32. Other data are
+    copied once, unless the solver needs only one pass over dense rows. Sparse rows are centred
+    without being made dense, in time proportional to their stored entries.
 
     A column whose standard deviation is at most four rounding errors of its mean counts as
     constant, and has the coefficient 0. If columns are linear combinations of others, to within
@@ -402,10 +401,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     scaled columns, and copies of a column have equal coefficients.
 
     Rows of large data are read in as many threads as BLAS may use; meanwhile BLAS runs in one
-    thread. Compiled loops release the global interpreter lock, and with fewer than 2048 columns
-    BLAS runs in one thread during all of `fit`, so that the model is the same to the last bit for
-    any number of threads, and fits in several threads or processes do not wait for each other. A
-    limit that another thread has set by :mod:`threadpoolctl` is not changed.
+    thread. With fewer than 2048 columns it does so during all of `fit`, so that the model is the
+    same to the last bit for any number of threads. A limit that another thread has set by
+    :mod:`threadpoolctl` is not changed.
 
     For callbacks set by `set_callbacks`, each epoch of `fit` is a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped at that point. A callback that

@@ -105,13 +105,6 @@ class CoefDisplay:
         -------
         display : CoefDisplay
             The display, plotted.
-
-        Raises
-        ------
-        ValueError
-            If there are no standard errors; see `coef_inference`.
-        ImportError
-            If matplotlib is not installed.
         """
         inference = coef_inference(estimator, X, y, sample_weight, **inference_kw)
         first = int(estimator.fit_intercept)
@@ -147,11 +140,6 @@ class CoefDisplay:
         -------
         display : CoefDisplay
             The display, plotted.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
         """
         check_consistent_length(self.coef, self.conf_int, self.feature_names)
         self.ax_ = axes(ax, self)

@@ -6,7 +6,6 @@ from importlib import metadata
 
 import numpy as np
 
-from ..model.loss import SQUARED_ERROR
 from .csr import make_rows
 from .partitions import InMemory, Partitions
 from .sums import add_up
@@ -155,7 +154,6 @@ class OnDask(Partitions):
         self.n_rows, self.n_entries = int(n_rows.sum()), int(n_entries.sum())
         self.weight = float(weights.sum())
         self.shares = weights / self.weight
-        self._of_target = data.moments(target).of_columns(slice(-1, None))
         self._unsent = scaling
 
     def each(self, task, args):
@@ -176,13 +174,6 @@ class OnDask(Partitions):
         ends, averages = zip(*sweeps, strict=True)
         kinds = zip(*[of_place.T for of_place in averages], strict=False)  # some may have fewer
         return np.hstack(ends), np.column_stack([point for kind in kinds for point in kind])
-
-    def constant_loss(self, loss, prediction):
-        """See `Partitions`; squared error needs no pass over the rows."""
-        if loss != SQUARED_ERROR:
-            return super().constant_loss(loss, prediction)
-        of_y = self._of_target
-        return float(of_y.sum_of_squares[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
 
 
 def _with_rows(actor, target, scaling, task, *args):
