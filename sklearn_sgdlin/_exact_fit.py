@@ -9,8 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ._choose_stream import products_are_kept
-from ._epoch import Epoch
-from ._stop import StopRule, combined_reason, rounding_loss
+from ._stop import Epoch, StopRule, combined_reason, rounding_loss
 from .data.one_pass import column_products, squared_residuals
 from .linalg.blas import blas_threads
 from .methods.base import CANCELLED

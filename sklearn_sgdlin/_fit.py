@@ -8,10 +8,9 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from ._choose import Choice, choose
-from ._epoch import Epoch
 from ._exact_fit import ProductFits
 from ._solvers import Solvers, facts_of
-from ._stop import StopRule, combined_reason, rounding_loss
+from ._stop import Epoch, StopRule, combined_reason, rounding_loss
 from ._validation import as_c_ordered
 from .data.problem import Problem
 from .data.row_ranges import rows_in_memory

@@ -186,16 +186,15 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
           the model is exact to rounding.
         - "interior-point" [5]_, for the quantile and epsilon-insensitive losses, for all losses but
           squared error with "l1", "elasticnet" or `positive`, and for huber and
-          squared_epsilon_insensitive with more than 256 columns. Its first epoch begins with one
-          pass of SGD, unless a sample of many rows tells which rows matter, or there are more than
-          4096 columns with "l1".
+          squared_epsilon_insensitive with more than 256 columns. Its first epoch may begin with a
+          pass of SGD.
         - "dual" (ridge regression with one unknown per row) with "l2", and "min-norm" (among all
           models with the least loss the one nearest to the start) without a penalty, if there are
           at most as many rows as columns.
         - "newton-cholesky", which forms and factorises the Hessian, if there are few columns. With
           huber and squared_epsilon_insensitive it does so in each step.
-        - "newton-cg", conjugate gradients with products of the Hessian, if there are many. Its
-          first epoch begins with one pass of SGD if there are more than 4096 columns.
+        - "newton-cg", conjugate gradients with products of the Hessian, if there are many. With
+          more than 4096 its first epoch begins with a pass of SGD.
 
         If a solver is not available for the problem, the error names those that are. `partial_fit`
         accepts "auto", "sgd", and "newton-cholesky", which is the optimum of all rows seen, for
@@ -584,10 +583,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For input that cannot be used, and where explicit steps diverge. The estimator
-            then is as it was before the call, as it is after any other error or interrupt,
-            in a callback too. Only an error in the ``teardown`` of a callback, which comes
-            when the fit is over, leaves the new model.
+            For input that cannot be used, and where explicit steps diverge. The estimator then is
+            as it was before the call, as after any other error or interrupt, but for an error in
+            the ``teardown`` of a callback, which comes when the fit is over.
         TypeError
             If `scoring` takes no ``sample_weight`` and the validation data have weights.
         """

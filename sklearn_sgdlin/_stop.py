@@ -1,8 +1,13 @@
-"""When a fit stops, and how the rate of the "adaptive" schedule falls until then."""
+"""The epochs of a fit, when it stops, and how the rate of the "adaptive" schedule falls."""
 
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+
+from ._choose import Choice
+from .model.state import MultiTargetState, State
+from .model.states_after_fit import StatesAfterFit
 
 # Of several targets, the reason why their fit stopped is the last of these among theirs.
 STOP_REASONS = ["converged", "stalled", "max_iter"]
@@ -17,6 +22,19 @@ ROUNDING_DISTANCE = 1e-6
 
 # Size of residuals, relative to y, below which there is nothing to learn.
 RESIDUAL_ROUNDING = 1024 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A model after an epoch, as it would be returned."""
+
+    number: int  # counted from 1
+    rate: float | None  # of its steps of SGD, if there were any
+    loss: float  # the objective
+    distance: float | None  # from the optimum, if it is known; see `EpochResult`
+    state: State | MultiTargetState | StatesAfterFit
+    stop_reason: str | None  # None to go on
+    choice: Choice  # the solver that runs, and why
 
 
 class StopRule:

@@ -90,6 +90,7 @@ def without_rows(*arrays):
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _is_valid(estimator, X, reset, ensure_all_finite):
     """Return whether X is an array that scikit-learn's validation would return as it is.
 
@@ -104,14 +105,8 @@ def _is_valid(estimator, X, reset, ensure_all_finite):
         and X.flags.c_contiguous
         and not hasattr(estimator, "feature_names_in_")
         and (reset or X.shape[1] == getattr(estimator, "n_features_in_", None))
-        and (not ensure_all_finite or _has_finite_sum(X))
+        and (not ensure_all_finite or isfinite(X.sum()))  # or they are too large to tell
     )
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def _has_finite_sum(array):
-    """Return whether all entries are finite; may be False where they are too large to tell."""
-    return isfinite(array.sum())
 
 
 def _validated_by_sklearn(estimator, X, y="no_validation", **options):

@@ -24,7 +24,7 @@ LAYERS = [
     {"data"},
     {"methods"},
     {"_choose", "_choose_stream"},
-    {"_solvers", "_stop", "_validation", "_early_stopping", "_epoch"},
+    {"_solvers", "_stop", "_validation", "_early_stopping"},
     {"_exact_fit"},
     {"_fit", "_partial_fit", "_report"},
     {"_path"},

@@ -43,12 +43,12 @@ class LeastSquaresProducts(NamedTuple):
     def of(cls, state, design):
         """Return them from a `State`, or None without products that have enough digits."""
         products = state.cross_products
+        triangle = products.triangle
         if products.sums is not None:
             triangle = _factor_of_sums(products, design.fit_intercept)
-        elif products.triangle is not None:
-            triangle = _centred_or_not(products, design.fit_intercept)
-        else:
-            return None
+        elif triangle is not None and not design.fit_intercept:
+            mean = sqrt(products.moments.weight) * products.moments.mean[np.newaxis]
+            triangle = append_rows(triangle.copy(order="F"), np.asfortranarray(mean))
         if triangle is None:
             return None
         upper, response = triangle[:-1, :-1], triangle[:-1, -1]
@@ -60,15 +60,6 @@ class LeastSquaresProducts(NamedTuple):
             upper[0, 0], upper[1:, 1:] = root, triangle[:-1, :-1]
             response = np.append(root * moments.mean[-1], response)
         return cls(upper, response, square)
-
-
-def _centred_or_not(products, fit_intercept):
-    """Return the triangular factor of the columns of X and y, centred if there is an intercept."""
-    if fit_intercept:
-        return products.triangle
-    moments = products.moments
-    mean = sqrt(moments.weight) * moments.mean[np.newaxis]
-    return append_rows(products.triangle.copy(order="F"), np.asfortranarray(mean))
 
 
 def _factor_of_sums(products, fit_intercept):
