@@ -1,13 +1,11 @@
 """Training on the rows of a Dask cluster: the problem of each target, and its solver."""
 
 from functools import partial, reduce
-from inspect import Parameter, Signature, signature
 
 import numpy as np
 
 from ._choose import choose
 from ._fit import pose, train_targets
-from ._regressor import SGDLinearRegressor
 from ._solvers import Solvers, facts_of
 from .data.dask_partitions import OnDask, named
 from .model.moments import Moments, joint_moments
@@ -81,12 +79,3 @@ def epochs_on_cluster(settings, data, seed, start):
         posed.append((problems, moments.with_weights_scaled(data.unit)))
     solvers = Solvers(settings, facts, choice, seed)
     return train_targets(settings, solvers, posed, start, single=not data.target_shape)
-
-
-def same_parameters(init):
-    """Give ``__init__`` the parameters of SGDLinearRegressor, then its own."""
-    names = dict(signature(SGDLinearRegressor.__init__).parameters)
-    own = signature(init).parameters
-    names |= {name: own[name] for name in own if own[name].kind is Parameter.KEYWORD_ONLY}
-    init.__signature__ = Signature(names.values())
-    return init

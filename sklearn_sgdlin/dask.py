@@ -3,6 +3,7 @@
 from contextlib import suppress
 from copy import copy
 from functools import partial
+from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -28,7 +29,7 @@ from ._dask_data import (
     validated_schema,
     zipped,
 )
-from ._dask_fit import DaskData, epochs_on_cluster, same_parameters
+from ._dask_fit import DaskData, epochs_on_cluster
 from ._regressor import MatrixLike, SGDLinearRegressor
 from .data.dask_partitions import Cluster, check_versions
 
@@ -105,12 +106,18 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     _parameter_constraints = {**SGDLinearRegressor._parameter_constraints, "client": [Client, None]}
 
-    @same_parameters
     def __init__(
         self, loss: str = "squared_error", *, client: Client | None = None, **parameters: Any
     ) -> None:
         super().__init__(loss, **parameters)
         self.client = client
+
+    __init__.__signature__ = Signature(
+        [
+            *signature(SGDLinearRegressor.__init__).parameters.values(),
+            Parameter("client", Parameter.KEYWORD_ONLY, default=None),
+        ]
+    )
 
     if TYPE_CHECKING:  # partitions have other types than arrays in memory
 

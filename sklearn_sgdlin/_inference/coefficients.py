@@ -220,7 +220,8 @@ def coef_inference(
                 rows, design, target, Score(loss), theta, of_y, weights == "analytic", names
             )
             if chosen is None:
-                same = products is not None and _same_rows(state, rows)
+                same = state.moments.rows == rows.n_rows
+                same = same and np.isclose(state.moments.weight, rows.weight, rtol=1e-12)
                 of_rows = products if same else None
                 covariance = covariance_from_rows(estimator, cov_type, groups, of_rows)
             else:
@@ -242,9 +243,3 @@ def _rows(model, X, y, sample_weight):
 def states_of(model):
     """Return the `State` of each target."""
     return getattr(model._state, "states", (model._state,))
-
-
-def _same_rows(state, rows):
-    """Return whether rows are as many as those that the products of a state are of."""
-    moments = state.moments
-    return moments.rows == rows.n_rows and np.isclose(moments.weight, rows.weight, rtol=1e-12)

@@ -42,11 +42,11 @@ def covariance_of_some(estimator, cov_type, groups, chosen):
     estimator = with_bandwidth(estimator)
     n, size = estimator.n_observations, estimator.design.size
     df = degrees_of_freedom(n, size)
-    X, y, weight = as_c_ordered(given.X), given.y[:, estimator.target], given.weights(slice(None))
-    scaling = Scaling.from_moments(
-        moments_of(X, weight, given.tuning), estimator.design.fit_intercept
-    )
-    rows = make_rows(X, np.ascontiguousarray(y), weight, scaling)
+    X, weight = as_c_ordered(given.X), given.weights(slice(None))
+    y = np.ascontiguousarray(given.y[:, estimator.target])
+    moments = moments_of(X, weight, given.tuning)
+    scaling = Scaling.from_moments(moments, estimator.design.fit_intercept)
+    rows = make_rows(X, y, weight, scaling)
     residual = np.concatenate([part for part, _ in rows.residuals(_theta(estimator, scaling))])
     psi, squares, curvature = estimator.score.of(residual)
     gradient = _times_rows(rows, weight * psi)
@@ -55,7 +55,7 @@ def covariance_of_some(estimator, cov_type, groups, chosen):
     check_curvature(sums)
     bread = "plain" if cov_type == "nonrobust" else "curved"
     h = weight if bread == "plain" else weight * curvature
-    rows_of_bread = rows_in_memory(X, rows.y, h, scaling, tuning=given.tuning, one_path=False)
+    rows_of_bread = rows_in_memory(X, y, h, scaling, tuning=given.tuning, one_path=False)
 
     def product(point):
         return rows_of_bread.sum(_products, point)
@@ -125,11 +125,8 @@ def _solved(product, right, unit=0.0):
 
     solution, left, size = np.zeros(len(right)), right, max(right @ right, unit)
     for _ in range(MAX_STARTS):
-        enough = TOL**2 * size / 2
-        solution = (
-            solution
-            + conjugate_gradient(product, -left, enough, max_iter=len(right), excess=excess).step
-        )
+        options = {"max_iter": len(right), "excess": excess}
+        solution += conjugate_gradient(product, -left, TOL**2 * size / 2, **options).step
         left = right - product(solution)
         if left @ left <= TOL**2 * size:
             break

@@ -110,17 +110,13 @@ class Cluster:
 
     def each(self, task, args):
         """Return ``task(actor, *args[k])`` of worker k, as a list."""
-        calls = {
-            address: self._call(address, task, own)
-            for address, own in zip(self._actors, args, strict=True)
-        }
+        calls = {}
+        for (address, actor), own in zip(self._actors.items(), args, strict=True):
+            try:
+                calls[address] = actor.call(task, *own)
+            except RuntimeError as error:  # already known to be lost
+                raise self._lost(address) from error
         return [self._wait(address, call.result) for address, call in calls.items()]
-
-    def _call(self, address, task, args):
-        try:
-            return self._actors[address].call(task, *args)
-        except RuntimeError as error:  # already known to be lost
-            raise self._lost(address) from error
 
     def _wait(self, address, result):
         """Return result(timeout=...), or fail as soon as the worker is gone."""
