@@ -25,28 +25,24 @@ class Validation:
         """
         # With the names of X set, `predict` does not warn about them again in each epoch.
         validate_data(estimator, self.X, skip_check_array=True)
-        score = float(self._scored(estimator))
-        if np.isnan(score):
-            raise ValueError(
-                f"scoring={estimator.scoring!r} is nan on the validation data. Use more "
-                "validation rows, or another scoring."
-            )
-        return score
-
-    def _scored(self, estimator):
-        """Return what the scorer returns; an error for weights that it does not take."""
-        if self.sample_weight is None:
-            return self.scorer(estimator, self.X, self.y)
+        weights = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
         try:
-            return self.scorer(estimator, self.X, self.y, sample_weight=self.sample_weight)
+            score = self.scorer(estimator, self.X, self.y, **weights)
         except TypeError as error:
-            if "sample_weight" not in str(error):
+            if not weights or "sample_weight" not in str(error):
                 raise
             raise TypeError(
                 f"scoring={estimator.scoring!r} does not support sample weights, and the "
                 "validation data have them. Use a scoring that takes sample_weight, or pass "
                 "X_val and y_val without sample_weight_val."
             ) from error
+        score = float(score)
+        if np.isnan(score):
+            raise ValueError(
+                f"scoring={estimator.scoring!r} is nan on the validation data. Use more "
+                "validation rows, or another scoring."
+            )
+        return score
 
 
 def hold_out(arrays, validation_fraction, seed):

@@ -105,7 +105,10 @@ MERGED_SETTINGS = (
     *("half_life", "precondition", "average"),
 )
 
-# The parameters that are settings of the solvers.
+# Parameters that are true or false, and settings of the solvers.
+FLAGS = ("positive", "fit_intercept", "precondition", "average", "shuffle")
+
+# All parameters that are settings of the solvers.
 _parameters_of = attrgetter(
     *{*MERGED_SETTINGS, *SGD_SETTINGS, "solver", "power_t", "max_iter", "tol", "n_iter_no_change"},
     *("shuffle", "_tuning"),
@@ -996,19 +999,13 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             loss=make_loss(self.loss, self.epsilon, self.quantile),
             l1=alpha * l1_share,
             l2=alpha * (1 - l1_share),
-            positive=bool(self.positive),
-            fit_intercept=bool(self.fit_intercept),
             learning_rate=self._rate(),
-            schedule=self.schedule,
             power_t=float(self.power_t),
             implicit=self.update == "implicit",
-            precondition=bool(self.precondition),
-            average=bool(self.average),
             max_iter=int(self.max_iter),
-            tol=self.tol,
             n_iter_no_change=int(self.n_iter_no_change),
-            shuffle=bool(self.shuffle),
-            solver=self.solver,
+            **{name: getattr(self, name) for name in ("schedule", "tol", "solver")},
+            **{name: bool(getattr(self, name)) for name in FLAGS},
             sgd_setting=f"{given[0]}={getattr(self, given[0])!r}" if given else "",
             tuning=self._tuning,
             half_life=None if self.half_life is None else float(self.half_life),

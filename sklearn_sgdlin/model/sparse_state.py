@@ -37,20 +37,8 @@ class SparseState(NamedTuple):
     @classmethod
     def first(cls, n_features, intercept, seed):
         """Return the state before the first chunk: a constant model, and no columns."""
-        return cls(
-            ColumnVersion(Columns(*(np.zeros(n_features) for _ in Columns._fields))),
-            far=np.empty(0, dtype=np.intp),
-            n_columns=0,
-            target=Moments(0, 0.0, np.zeros(1), np.zeros(1)),
-            intercept=intercept,
-            returned_intercept=intercept,
-            rows_seen=0,
-            steps=0,
-            average_rows=0.0,
-            residuals=np.empty((2, 0)),
-            fitted=False,
-            seed=seed,
-        )
+        state = cls.of(State.without_rows(n_features, seed))
+        return state._replace(intercept=intercept, returned_intercept=intercept, fitted=False)
 
     @classmethod
     def of(cls, state):
@@ -59,22 +47,12 @@ class SparseState(NamedTuple):
             return state
         moments, names = state.moments, set(cls._fields) & set(State._fields)
         columns = moments.of_columns(slice(-1))
-        return cls(
-            version=None,
-            far=None,
-            n_columns=0,
-            target=moments.of_columns(slice(-1, None)),
-            **{name: getattr(state, name) for name in names},
-        )._with_columns(
-            Columns(
-                np.full(len(state.coef), moments.weight),
-                columns.mean.copy(),
-                columns.sum_of_squares.copy(),
-                state.coef.copy(),
-                state.returned_coef.copy(),
-                state.given_coef.copy(),
-            )
-        )
+        same = {name: getattr(state, name) for name in names}
+        target = moments.of_columns(slice(-1, None))
+        models = state.coef, state.returned_coef, state.given_coef
+        arrays = np.full(len(state.coef), moments.weight), columns.mean, columns.sum_of_squares
+        columns = Columns(*(array.copy() for array in (*arrays, *models)))
+        return cls(None, None, 0, target, **same)._with_columns(columns)
 
     def dense(self):
         """Return the `State` that goes on from this one, whose chunks change all columns."""
