@@ -85,7 +85,7 @@ def last_chunks(n_chunks, max_points):
 
 
 class FitTasks:
-    """Tells the callbacks of an estimator where its fit is.
+    """Tells the callbacks of an estimator where its fit is, which begins with this object.
 
     Without callbacks, the context is None and nothing happens. X is a function that returns the
     rows learned from.

@@ -125,17 +125,22 @@ def covariance_from_rows(estimator, cov_type, groups, products):
         factor, variance = nonrobust_factor(estimator, sums, df)
         return Covariance(factor * np.dot(inverse, inverse.T), df, variance)
     if cov_type == "cluster":
-        codes, n_groups = groups
-        scores = np.dot(estimator.sums_of_groups(codes), inverse)
-        meat = n_groups / (n_groups - 1) * (n - 1) / df * np.dot(scores.T, scores)
-        df = float(n_groups - 1)
+        scores = np.dot(estimator.sums_of_groups(groups[0]), inverse)
+        meat = np.dot(scores.T, scores)
     elif simple and (upper.diagonal() ** 2 > WELL_CONDITIONED * (upper**2).sum(axis=0)).all():
         meat = inverse.T @ sums.meat @ inverse
     else:  # products with the rows themselves would lose digits
         meat = estimator.sums(meat="plain" if simple else "jackknife", inverse=inverse).meat
-    if cov_type == "HC1":
-        meat *= n / df
-    return Covariance(inverse @ meat @ inverse.T, df, None)
+    correction, df = small_sample_correction(cov_type, groups, n, df)
+    return Covariance(correction * (inverse @ meat @ inverse.T), df, None)
+
+
+def small_sample_correction(cov_type, groups, n_observations, df):
+    """Return what a sandwich is multiplied by, and the degrees of freedom of Student's t."""
+    if cov_type == "cluster":
+        _, n_groups = groups
+        return n_groups / (n_groups - 1) * (n_observations - 1) / df, float(n_groups - 1)
+    return (n_observations / df if cov_type == "HC1" else 1.0), df
 
 
 def check_curvature(sums):

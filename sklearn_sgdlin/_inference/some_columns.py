@@ -9,6 +9,7 @@ import numpy as np
 from .._validation import as_c_ordered
 from ..data.csr import make_rows
 from ..data.row_ranges import moments_of, rows_in_memory
+from ..linalg.blas import weighted_products
 from ..linalg.cg import conjugate_gradient
 from ..model.scaling import Scaling
 from .covariance import (
@@ -17,6 +18,7 @@ from .covariance import (
     check_distance,
     degrees_of_freedom,
     nonrobust_factor,
+    small_sample_correction,
     with_bandwidth,
 )
 from .rows import RowsInMemory
@@ -71,14 +73,15 @@ def covariance_of_some(estimator, cov_type, groups, chosen):
         return Covariance(factor * (inverse + inverse.T) / 2, df, variance)
     scores = np.concatenate([z @ solution for z, _, _ in rows.chunks()])
     if cov_type == "cluster":
-        codes, n_groups = groups
+        codes, _ = groups
         of_groups = np.zeros((codes.max() + 1, len(chosen)))
         np.add.at(of_groups, codes, (weight * psi)[:, np.newaxis] * scores)
-        meat = n_groups / (n_groups - 1) * (n - 1) / df * (of_groups.T @ of_groups)
-        return Covariance(meat, float(n_groups - 1), None)
-    h = squares * (weight**2 if estimator.analytic else weight)
-    meat = scores.T @ (h[:, np.newaxis] * scores)
-    return Covariance(n / df * meat if cov_type == "HC1" else meat, df, None)
+        sandwich = of_groups.T @ of_groups
+    else:
+        h = squares * (weight**2 if estimator.analytic else weight)
+        sandwich = weighted_products(scores, h)
+    correction, df = small_sample_correction(cov_type, groups, n, df)
+    return Covariance(correction * sandwich, df, None)
 
 
 def _theta(estimator, scaling):
