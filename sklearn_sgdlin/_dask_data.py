@@ -1,6 +1,7 @@
 """Data on a Dask cluster as users give it: found, loaded, validated, held out, scored."""
 
 import warnings
+from contextlib import suppress
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -90,15 +91,13 @@ def _wait(client, futures):
     n_without = 0
     while True:
         try:
-            wait(futures, timeout=WORKER_POLL_SECONDS)
-        except CancelledError:
+            with suppress(CancelledError):
+                wait(futures, timeout=WORKER_POLL_SECONDS)
             return
         except TimeoutError:
             n_without = 0 if client.nthreads() else n_without + 1
             if n_without * WORKER_POLL_SECONDS > NO_WORKER_SECONDS:
                 raise RuntimeError("The cluster has no workers to load partitions.") from None
-        else:
-            return
 
 
 class PartitionSchema(NamedTuple):

@@ -105,10 +105,10 @@ MERGED_SETTINGS = (
     *("half_life", "precondition", "average"),
 )
 
-# Parameters that are true or false, and settings of the solvers.
+# Settings of the solvers that are true or false.
 FLAGS = ("positive", "fit_intercept", "precondition", "average", "shuffle")
 
-# All parameters that are settings of the solvers.
+# All parameters that settings of the solvers come from.
 _parameters_of = attrgetter(
     *{*MERGED_SETTINGS, *SGD_SETTINGS, "solver", "power_t", "max_iter", "tol", "n_iter_no_change"},
     *("shuffle", "_tuning"),

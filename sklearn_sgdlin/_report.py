@@ -54,10 +54,7 @@ class History:
 
 def chunks_per_point(n_chunks, max_points):
     """Return how many chunks of a stream each point of its curve stands for, a power of 2."""
-    per_point = 1
-    while n_chunks > max_points * per_point:
-        per_point *= 2
-    return per_point
+    return 1 << (max(n_chunks - 1, 0) // max_points).bit_length()
 
 
 def with_chunk(losses, rates, number, loss, rate, max_points):

@@ -57,7 +57,10 @@ class StopRule:
     def update(self, number, loss, distance):
         """Return the reason to stop after this epoch, or None to go on."""
         settings, tol = self.settings, self.settings.tol
-        improved = loss < self.best_loss * (1 - self._least_progress(distance))
+        least = tol or 0.0  # the relative decrease of the loss that counts as progress
+        if settings.average:
+            least = least**2 if distance is None else least**2 / 10
+        improved = loss < self.best_loss * (1 - least)
         if isfinite(loss):
             self.best_loss = min(loss, self.best_loss)
             self.n_without_progress = 0 if improved else self.n_without_progress + 1
@@ -70,13 +73,6 @@ class StopRule:
                 at_rounding = distance is not None and distance <= ROUNDING_DISTANCE
                 return "converged" if at_rounding or not settings.average else "stalled"
         return "max_iter" if number == settings.max_iter else None
-
-    def _least_progress(self, distance):
-        """Return the relative decrease of the loss that counts as progress."""
-        tol = self.settings.tol or 0.0
-        if not self.settings.average:
-            return tol
-        return tol**2 if distance is None else tol**2 / 10
 
 
 def rounding_loss(loss, moments):

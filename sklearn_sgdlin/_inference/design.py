@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrcon, dtrtri
 
 from ..data.layouts import pieces
-from ..data.one_pass import MAX_TILE_ROWS, MIN_TILE_ROWS
+from ..data.one_pass import MIN_TILE_ROWS
 from ..linalg.blocks import chunk_rows, slices
 from ..linalg.least_squares import DEPENDENT
 from ..linalg.triangular import triangular_factor
@@ -33,7 +33,7 @@ class Design(NamedTuple):
     @property
     def chunk_rows(self):
         """Number of rows that are multiplied at a time."""
-        return min(max(chunk_rows(self.size), MIN_TILE_ROWS), MAX_TILE_ROWS)
+        return max(chunk_rows(self.size), MIN_TILE_ROWS)
 
     def theta(self, coef, intercept):
         """Return the coefficients: the prediction at the centre first, if there is an intercept."""
