@@ -851,12 +851,16 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         except BaseException as error:
             self.__dict__ = before  # one assignment, so that no interrupt leaves a mixture
             if isinstance(error, DivergedError):
-                raise ValueError(
-                    f"The loss grew beyond all bounds in {error} with learning_rate="
-                    f"{self._rate()!r} and update={self.update!r}. Use update='implicit', "
-                    "which never overshoots a row, or a lower learning_rate."
-                ) from None
+                raise self._diverged(error) from None
             raise
+
+    def _diverged(self, error):
+        """Return the error that tells users of diverged steps."""
+        return ValueError(
+            f"The loss grew beyond all bounds in {error} with learning_rate="
+            f"{self._rate()!r} and update={self.update!r}. Use update='implicit', "
+            "which never overshoots a row, or a lower learning_rate."
+        )
 
     @staticmethod
     def _start(last, shape):
