@@ -11,6 +11,23 @@ from typing import NamedTuple
 from ._tuning import Tuning
 
 
+class ProblemFacts(NamedTuple):
+    """The facts of a problem that the choice of a solver depends on."""
+
+    n_rows: int
+    n_features: int
+    n_entries: int  # numbers in X that are stored
+    n_targets: int
+    sparse: bool
+    distributed: bool  # whether rows lie on the workers of a cluster
+    squared: bool  # whether the loss is the squared error, with any penalty
+    quadratic: bool  # whether the objective is squared error with no penalty or "l2"
+    curved: bool  # whether the loss has a curvature, and there is no penalty or "l2"
+    kinked_loss: bool  # whether the loss has no curvature
+    l2: bool  # whether there is an "l2" penalty
+    sgd_setting: str  # the setting that selects SGD, as the user would write it, or ""
+
+
 class Choice(NamedTuple):
     """The solver that runs, and why, in a sentence."""
 
@@ -19,41 +36,18 @@ class Choice(NamedTuple):
 
 
 class SolverRow(NamedTuple):
-    """A row of the table.
-
-    Attributes
-    ----------
-    name : str
-    condition : str
-        When "auto" chooses it, in words; fields of `Tuning` stand in braces.
-    obstacle : callable
-        Returns why the solver is not available for a problem, or "" if it can.
-    reason : callable
-        Returns why "auto" chooses it if no row above applies, or "" if it does not.
-    """
+    """A row of the table."""
 
     name: str
-    condition: str
-    obstacle: Callable[..., str]
-    reason: Callable[..., str]
+    condition: str  # when "auto" chooses it, in words; fields of `Tuning` stand in braces
+    obstacle: Callable[..., str]  # returns why the solver is not available for a problem, or ""
+    reason: Callable[..., str]  # returns why "auto" chooses it if no row above applies, or ""
 
 
 def choose(facts, tuning, solver="auto", *, excluded=()):
-    """Return the `Choice` for a problem.
+    """Return the `Choice` for a problem; raise ValueError if the solver is not available for it.
 
-    Parameters
-    ----------
-    facts : ProblemFacts
-    tuning : Tuning
-    solver : str
-        "auto", or the name of the solver that the user asks for.
-    excluded : sequence of str
-        Solvers that have turned out not to be available for the problem.
-
-    Raises
-    ------
-    ValueError
-        If the solver that was asked for is not available for the problem.
+    Solvers to be `excluded` have turned out not to be available.
     """
     if solver == "auto":
         rows = [row for row in SOLVERS if row.name not in excluded]

@@ -1,6 +1,7 @@
 """Data on a Dask cluster as users give it: found, loaded, validated, held out, scored."""
 
 import warnings
+from contextlib import suppress
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -90,32 +91,21 @@ def _wait(client, futures):
     n_without = 0
     while True:
         try:
-            wait(futures, timeout=WORKER_POLL_SECONDS)
-        except CancelledError:
+            with suppress(CancelledError):
+                wait(futures, timeout=WORKER_POLL_SECONDS)
             return
         except TimeoutError:
             n_without = 0 if client.nthreads() else n_without + 1
             if n_without * WORKER_POLL_SECONDS > NO_WORKER_SECONDS:
                 raise RuntimeError("The cluster has no workers to load partitions.") from None
-        else:
-            return
 
 
 class PartitionSchema(NamedTuple):
-    """What all partitions must have in common.
-
-    Attributes
-    ----------
-    n_features : int
-    names : tuple of str or None
-        Of the columns.
-    targets : tuple of int
-        Shape of y without its rows.
-    """
+    """What all partitions must have in common."""
 
     n_features: int
-    names: Any
-    targets: tuple[int, ...]
+    names: Any  # of the columns, or None
+    targets: tuple[int, ...]  # shape of y without its rows
 
     def __str__(self):
         names = "" if self.names is None else f" ({', '.join(self.names)})"
@@ -226,10 +216,7 @@ def _predicted(model, X):
 
 
 def squares(model, number, X, y, weight):
-    """Return the moments of y on a partition, and the weighted sums of squared residuals.
-
-    None of a partition without rows or weight.
-    """
+    """Return the moments of y and of the residuals; None of a partition without rows or weight."""
     if without_rows(X, y, weight):
         return None
     with named(number):
@@ -242,7 +229,7 @@ def squares(model, number, X, y, weight):
         weight = np.ones(len(y)) if weight is None else weight
         if not weight.any():
             return None
-        return Moments.of(y, weight, "y"), weight @ (y - predicted) ** 2
+        return Moments.of(np.hstack([y, y - predicted]), weight, "y")
 
 
 def r2_score(sums):
@@ -250,16 +237,17 @@ def r2_score(sums):
     sums = [of_part for of_part in sums if of_part is not None]
     if not sums:
         raise ValueError("Found 0 sample(s) of non-zero sample_weight in all partitions together.")
-    of_y, residual = zip(*sums, strict=True)
-    of_y, residual = reduce(Moments.merge, of_y), sum(residual)
-    if of_y.rows < 2:
+    moments = reduce(Moments.merge, sums)
+    if moments.rows < 2:
         warnings.warn(
             "R^2 score is not well-defined with less than two samples.",
             UndefinedMetricWarning,
             stacklevel=3,
         )
         return float("nan")
-    varies = of_y.variance(True) > 0
-    constant = np.where(residual > 0, 0.0, 1.0)
-    score = 1 - np.divide(residual, of_y.sum_of_squares, out=1 - constant, where=varies)
-    return float(score.mean())
+    n = len(moments.mean) // 2
+    of_y, of_residual = (moments.of_columns(slice(*part)) for part in ((0, n), (n, None)))
+    residual = of_residual.sum_of_squares + moments.weight * of_residual.mean**2
+    ratio = np.where(residual > 0, 1.0, 0.0)  # where y is constant
+    np.divide(residual, of_y.sum_of_squares, out=ratio, where=of_y.variance(True) > 0)
+    return float((1 - ratio).mean())

@@ -1,13 +1,11 @@
 """Training on the rows of a Dask cluster: the problem of each target, and its solver."""
 
 from functools import partial, reduce
-from inspect import Parameter, Signature, signature
 
 import numpy as np
 
 from ._choose import choose
-from ._fit import pose, run_targets_together, train
-from ._regressor import SGDLinearRegressor
+from ._fit import pose, train_targets
 from ._solvers import Solvers, facts_of
 from .data.dask_partitions import OnDask, named
 from .model.moments import Moments, joint_moments
@@ -16,27 +14,15 @@ from .model.moments import Moments, joint_moments
 class DaskData:
     """All rows on a cluster, as far as they are known here: their sums.
 
-    Parameters
-    ----------
-    cluster : Cluster
-    schema : PartitionSchema
-    by_largest_weight : bool
-        Whether weights are divided by the largest.
-
-    Attributes
-    ----------
-    unit : float
-        What the weights have been divided by.
-    sizes : ndarray of shape (n_workers, 3)
-        Number of rows, sum of weights and number of stored entries of each worker.
-    all_moments : Moments
-        Of the columns of X and all targets.
+    `unit` is what weights have been divided by: 1, or the largest. `sizes` has the number of rows,
+    the sum of weights and the number of stored entries of each worker, and `all_moments` are those
+    of the columns of X and all targets.
     """
 
     def __init__(self, cluster, schema, by_largest_weight):
         self.cluster = cluster
         self.n_features, self.target_shape = schema.n_features, schema.targets
-        self.unit = float(max(cluster.call(_largest_weight))) if by_largest_weight else 1.0
+        self.unit = max(cluster.call(_largest_weight)) if by_largest_weight else 1.0
         sizes, sums = zip(*cluster.call(_summarize, self.unit), strict=True)
         self.sizes = np.array(sizes)
         self.all_moments = reduce(Moments.merge, sums)
@@ -53,8 +39,7 @@ class DaskData:
 
 
 def _largest_weight(actor):
-    """Return the largest weight on a worker."""
-    return max(weight.max() for _, _, weight in actor.parts.values())
+    return float(max(weight.max() for _, _, weight in actor.parts.values()))
 
 
 def _summarize(actor, unit):
@@ -87,25 +72,10 @@ def epochs_on_cluster(settings, data, seed, start):
         distributed=True,
     )
     choice = choose(facts, settings.tuning, settings.solver)
-    training = partial(_train_target, settings, Solvers(settings, facts, choice, seed), data, seed)
-    if not data.target_shape:
-        return training(0, start)
-    starts = [None] * len(data.targets) if start is None else zip(*start, strict=True)
-    return run_targets_together(list(map(training, data.targets, starts)))
-
-
-def _train_target(settings, solvers, data, seed, target, start):
-    """Yield the epochs of one target on a cluster."""
-    moments = data.moments(target)
-    problems = pose(settings, partial(OnDask, data, target), moments)
-    seen = moments.with_weights_scaled(data.unit)
-    return train(settings, solvers, problems, seen, seed=seed, start=start)
-
-
-def same_parameters(init):
-    """Give ``__init__`` the parameters of SGDLinearRegressor, then its own."""
-    names = dict(signature(SGDLinearRegressor.__init__).parameters)
-    own = signature(init).parameters
-    names |= {name: own[name] for name in own if own[name].kind is Parameter.KEYWORD_ONLY}
-    init.__signature__ = Signature(names.values())
-    return init
+    posed = []
+    for target in data.targets:
+        moments = data.moments(target)
+        problems = pose(settings, partial(OnDask, data, target), moments)
+        posed.append((problems, moments.with_weights_scaled(data.unit)))
+    solvers = Solvers(settings, facts, choice, seed)
+    return train_targets(settings, solvers, posed, start, single=not data.target_shape)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ._regressor import SGDLinearRegressor
@@ -134,15 +135,6 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
             The display, plotted.
-
-        Raises
-        ------
-        TypeError
-            If the estimator is another one, such as the pipeline that contains it.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
-        ImportError
-            If matplotlib is not installed.
         """
         if not isinstance(estimator, SGDLinearRegressor):
             raise TypeError(
@@ -182,13 +174,6 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
             The display, plotted.
-
-        Raises
-        ------
-        ValueError
-            If the loss curve is empty, or not as long as the other curves.
-        ImportError
-            If matplotlib is not installed.
         """
         if len(self.loss_curve) == 0:
             raise ValueError("loss_curve is empty: there is nothing to plot.")
@@ -199,9 +184,14 @@ class LossCurveDisplay:
         self.figure_ = self.ax_.figure
         epochs = np.arange(1, len(self.loss_curve) + 1) if self.x_values is None else self.x_values
         self.rate_lines_ = self._mark_rates(np.asarray(epochs))
-        self._plot_training(epochs, line_kw or {})
-        self._plot_validation(epochs, validation_line_kw or {})
-        self._mark_best()
+        options = style(line_kw, label=self.loss_name, marker=".", color="C0")
+        (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **options)
+        self.validation_ax_ = self.validation_line_ = self.best_line_ = None
+        if self.validation_scores is not None:
+            self._plot_validation(epochs, validation_line_kw)
+        if self.best_iteration is not None:
+            options = {"color": "C2", "linestyle": "--", "label": "best epoch"}
+            self.best_line_ = self.ax_.axvline(self.best_iteration, **options)
         self.ax_.set(xlabel=self.x_name, ylabel="Loss", yscale=self._scale())
         self.ax_.locator_params(axis="x", integer=True)
         self._legend(outside=ax is None)
@@ -209,26 +199,15 @@ class LossCurveDisplay:
 
     def _scale(self):
         """Return the scale of the loss axis, logarithmic if losses span two decades."""
-        losses = np.concatenate([line.get_ydata() for line in self._losses()])
+        shared = self.validation_ax_ is self.ax_
+        lines = [self.line_, self.validation_line_] if shared else [self.line_]
+        losses = np.concatenate([line.get_ydata() for line in lines])
         losses = losses[np.isfinite(losses)]
         spans = losses.size and losses.min() > 0 and losses.max() > 100 * losses.min()
         return "log" if spans else "linear"
 
-    def _losses(self):
-        """Return the lines on the axes of the training loss."""
-        shared = self.validation_ax_ is self.ax_
-        return [self.line_, self.validation_line_] if shared else [self.line_]
-
-    def _plot_training(self, epochs, options):
-        """Plot the training loss and set `line_`."""
-        options = style(options, label=self.loss_name, marker=".", color="C0")
-        (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **options)
-
     def _plot_validation(self, epochs, options):
         """Plot the validation scores, and set their line and axes."""
-        self.validation_ax_ = self.validation_line_ = None
-        if self.validation_scores is None:
-            return
         scores = np.asarray(self.validation_scores)
         if self.score_name is None:
             self.validation_ax_, scores, label = self.ax_, 0.0 - scores, "validation loss"
@@ -237,14 +216,6 @@ class LossCurveDisplay:
             self.validation_ax_.set_ylabel(self.score_name)
         options = style(options, label=label, marker=".", color="C1")
         (self.validation_line_,) = self.validation_ax_.plot(epochs, scores, **options)
-
-    def _mark_best(self):
-        """Draw a vertical line at the best epoch and set `best_line_`."""
-        self.best_line_ = None
-        if self.best_iteration is not None:
-            self.best_line_ = self.ax_.axvline(
-                self.best_iteration, color="C2", linestyle="--", label="best epoch"
-            )
 
     def _mark_rates(self, epochs):
         """Draw vertical lines at the epochs with a new learning rate, and return them."""
@@ -274,17 +245,12 @@ def style(options, **default):
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
-    return {**default, **normalize_kwargs(options, Line2D)}
+    return {**default, **normalize_kwargs(options or {}, Line2D)}
 
 
 def axes(ax, display):
     """Return the axes that a display plots on, those of a new figure for None."""
-    try:
-        # Matplotlib is optional, and slow to import.
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{type(display).__name__} requires matplotlib. You can install matplotlib with "
-            "`pip install matplotlib`"
-        ) from error
+    check_matplotlib_support(type(display).__name__)
+    import matplotlib.pyplot as plt
+
     return plt.subplots(layout="constrained")[1] if ax is None else ax

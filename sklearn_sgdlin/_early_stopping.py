@@ -11,22 +11,12 @@ from sklearn.utils.validation import validate_data
 
 @dataclass(frozen=True)
 class Validation:
-    """Validation data: rows that a fit does not learn from, and the scorer.
+    """Validation data: rows that a fit does not learn from, and the scorer."""
 
-    Attributes
-    ----------
-    X : array-like of shape (n_rows, n_features)
-        In the user's container, so that a scorer sees the names of the columns.
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-    sample_weight : ndarray of shape (n_rows,) or None
-    scorer : callable
-        ``scorer(estimator, X, y, sample_weight=...)``, greater is better.
-    """
-
-    X: Any
+    X: Any  # in the user's container, so that a scorer sees the names of the columns
     y: np.ndarray
     sample_weight: np.ndarray | None
-    scorer: Callable
+    scorer: Callable  # scorer(estimator, X, y, sample_weight=...), greater is better
 
     def score(self, estimator):
         """Return the score of a fitted estimator, as a float; raise ValueError if it is NaN.
@@ -35,7 +25,18 @@ class Validation:
         """
         # With the names of X set, `predict` does not warn about them again in each epoch.
         validate_data(estimator, self.X, skip_check_array=True)
-        score = float(self._scored(estimator))
+        weights = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
+        try:
+            score = self.scorer(estimator, self.X, self.y, **weights)
+        except TypeError as error:
+            if not weights or "sample_weight" not in str(error):
+                raise
+            raise TypeError(
+                f"scoring={estimator.scoring!r} does not support sample weights, and the "
+                "validation data have them. Use a scoring that takes sample_weight, or pass "
+                "X_val and y_val without sample_weight_val."
+            ) from error
+        score = float(score)
         if np.isnan(score):
             raise ValueError(
                 f"scoring={estimator.scoring!r} is nan on the validation data. Use more "
@@ -43,46 +44,16 @@ class Validation:
             )
         return score
 
-    def _scored(self, estimator):
-        """Return what the scorer returns; an error for weights that it does not take."""
-        if self.sample_weight is None:
-            return self.scorer(estimator, self.X, self.y)
-        try:
-            return self.scorer(estimator, self.X, self.y, sample_weight=self.sample_weight)
-        except TypeError as error:
-            if "sample_weight" not in str(error):
-                raise
-            raise TypeError(
-                f"scoring={estimator.scoring!r} does not support sample weights, and the "
-                "validation data have them. Use a scoring that takes sample_weight, or pass "
-                "X_val and y_val without sample_weight_val."
-            ) from error
-
 
 def hold_out(arrays, validation_fraction, seed):
     """Return a random split of each array into rows for training and rows for validation.
 
-    Parameters
-    ----------
-    arrays : sequence of array-like or None
-        Of the same length; None stays None.
-    validation_fraction : float
-        Fraction of the rows for validation, between 0 and 1.
-    seed : int
-        The same seed gives the same rows of other arrays of the same length.
-
-    Returns
-    -------
-    training, validation : list
+    The result is two lists, in which None stays None. The same seed gives the same rows of other
+    arrays of the same length.
     """
+    given = [array for array in arrays if array is not None]
     try:
-        parts = iter(
-            train_test_split(
-                *(array for array in arrays if array is not None),
-                test_size=validation_fraction,
-                random_state=seed,
-            )
-        )
+        parts = iter(train_test_split(*given, test_size=validation_fraction, random_state=seed))
     except ValueError as error:
         raise ValueError(
             f"validation_fraction={validation_fraction!r} of n_samples={arrays[0].shape[0]} leaves "
@@ -97,15 +68,8 @@ def hold_out(arrays, validation_fraction, seed):
 def no_longer_improves(scores, tol, n_iter_no_change):
     """Return whether none of the last scores improves the best one before by more than `tol`.
 
-    Parameters
-    ----------
-    scores : list of float
-        One per epoch, greater is better.
-    tol : float or None
-        Relative to the absolute value of the best score, because scores have units. Where that is
-        infinite, any greater score is an improvement. None: the answer is always False.
-    n_iter_no_change : int
-        Number of last scores.
+    This is relative to the absolute value of the best score, because scores have units; where that
+    is infinite, any greater score is an improvement. With a `tol` of None the answer is False.
 
     Examples
     --------

@@ -9,8 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ._choose_stream import products_are_kept
-from ._epoch import Epoch
-from ._stop import StopRule, combined_reason, rounding_loss
+from ._stop import Epoch, StopRule, combined_reason, rounding_loss
 from .data.one_pass import column_products, squared_residuals
 from .linalg.blas import blas_threads
 from .methods.base import CANCELLED
@@ -24,16 +23,8 @@ from .model.states_after_fit import StatesAfterFit
 class ProductFits:
     """Fits for one penalty after the other, from products of columns.
 
-    Parameters
-    ----------
-    settings : Settings
-        All but the penalty holds for each fit.
-    X : see `pieces`
-    targets : C-ordered ndarray of shape (n_rows, n_targets)
-    sample_weight : ndarray of shape (n_rows,) or None
-        The largest is 1.
-    coef : ndarray of shape (n_targets, n_features) or None
-        Models to begin with.
+    The settings hold for each fit, but for the penalty. X is as in `pieces`, targets are of shape
+    (n_rows, n_targets), the largest weight is 1, and `coef` has models to begin with, if any.
     """
 
     def __init__(self, settings, X, targets, sample_weight, coef=None):
@@ -95,33 +86,17 @@ class ProductFits:
 
 @dataclass(frozen=True)
 class ExactFit:
-    """The optimum of squared error with any penalty for each target, from products of columns.
-
-    Attributes
-    ----------
-    settings : Settings
-    products : ColumnProducts
-    solution : NormalEquationsSolution
-    loss : ndarray of shape (n_targets,)
-        The objective, with all digits.
-    """
+    """The optimum of squared error with any penalty for each target, from products of columns."""
 
     settings: Settings
     products: ColumnProducts
     solution: NormalEquationsSolution
-    loss: np.ndarray
+    loss: np.ndarray  # the objective of each target, with all digits
 
     def epochs(self, choice, unit, seed, *, single):
         """Yield the epochs until all targets have stopped; later ones cannot do better.
 
-        Parameters
-        ----------
-        choice : Choice
-        unit : float
-            What the weights were divided by.
-        seed : int
-        single : bool
-            Whether there is one target whose state stands alone.
+        `unit` is what the weights were divided by, and the state of a single target stands alone.
         """
         settings, products, loss = self.settings, self.products, self.loss
         n_features, moments = products.n_features, products.moments
@@ -145,15 +120,9 @@ class ExactFit:
                 seed=seed,
             )
             reason = combined_reason(reasons)
-            yield Epoch(
-                number,
-                None,
-                float(loss.mean()),
-                None if None in distances else max(distances),
-                states.state(0) if single else states,
-                reason,
-                choice,
-            )
+            distance = None if None in distances else max(distances)
+            state = states.state(0) if single else states
+            yield Epoch(number, None, float(loss.mean()), distance, state, reason, choice)
             if reason is not None:
                 return
 

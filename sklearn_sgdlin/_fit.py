@@ -8,10 +8,9 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from ._choose import Choice, choose
-from ._epoch import Epoch
 from ._exact_fit import ProductFits
 from ._solvers import Solvers, facts_of
-from ._stop import StopRule, combined_reason, rounding_loss
+from ._stop import Epoch, StopRule, combined_reason, rounding_loss
 from ._validation import as_c_ordered
 from .data.problem import Problem
 from .data.row_ranges import rows_in_memory
@@ -38,13 +37,9 @@ def epochs(settings, X, y, sample_weight, seed, start=None) -> Iterator[Epoch]:
         exact = ProductFits(settings, X, targets, sample_weight, coef).fit(settings)
         if exact is not None:
             return exact.epochs(choice, unit, seed, single=y.ndim == 1)
-    X = as_c_ordered(X)
-    solvers = Solvers(settings, facts, choice, seed, X, sample_weight)
-    training = partial(_train_target, settings, solvers, unit, seed)
-    if y.ndim == 1:
-        return training(y, start)
-    starts = zip(*start, strict=True) if start is not None else (None,) * y.shape[1]
-    return run_targets_together(list(map(training, np.ascontiguousarray(y.T), starts)))
+    solvers = Solvers(settings, facts, choice, seed, as_c_ordered(X), sample_weight)
+    posed = posed_targets(settings, solvers, y, unit)
+    return train_targets(settings, solvers, posed, start, single=y.ndim == 1)
 
 
 def scaled_weights(settings, sample_weight):
@@ -67,17 +62,29 @@ def facts_of_rows(settings, X, y):
     )
 
 
-def _train_target(settings, solvers, unit, seed, y, start):
-    """Yield the epochs of one target on rows in memory; see `pose_target`."""
-    problems, seen = pose_target(settings, solvers, unit, y)
-    return train(settings, solvers, problems, seen, seed=seed, start=start)
+def posed_targets(settings, solvers, y, unit):
+    """Return what `train_targets` needs of each target; the largest weight was this unit."""
+    targets = np.ascontiguousarray(y.reshape(len(y), -1).T)
+    return [_pose_target(settings, solvers, unit, target) for target in targets]
 
 
-def pose_target(settings, solvers, unit, y):
-    """Return the problems of one target on rows in memory, see `pose`, and the moments seen.
+def train_targets(settings, shared, posed, start, *, single, solvers=None):
+    """Yield the epochs of all targets, with what solvers share, as those of one if it is single.
 
-    Weights are in units of the largest one, `unit`.
+    `posed` has the problems of each target, see `pose`, and the moments seen; there may be a solver
+    for each that knows its rows.
     """
+    starts = [start] * len(posed) if start is None or single else zip(*start, strict=True)
+    solvers = solvers or [None] * len(posed)
+    training = [
+        train(settings, shared, *of_target, seed=shared.seed, start=start, solver=solver)
+        for of_target, start, solver in zip(posed, starts, solvers, strict=True)
+    ]
+    return training[0] if single else _run_targets_together(training)
+
+
+def _pose_target(settings, solvers, unit, y):
+    """Return the problems of one target on rows in memory, see `pose`, and the moments seen."""
     X, sample_weight = solvers.X, solvers.sample_weight
     moments = solvers.moments.with_columns(Moments.of(y[:, np.newaxis], sample_weight, "y"))
     seen = moments.with_weights_scaled(unit)
@@ -125,15 +132,8 @@ def pose(settings, rows_in, moments):
     """Return the problem in the coordinates of the solver, and in those of the steps of SGD.
 
     They are the same but with ``precondition=False``: then units of the data decide how far steps
-    get, but a search among them takes coordinates which are centred and scaled.
-
-    Parameters
-    ----------
-    settings : Settings
-    rows_in : callable
-        Returns the `Partitions` in a scaling.
-    moments : Moments
-        Of all columns of X, then of y.
+    get, but a search among them takes coordinates which are centred and scaled. `rows_in` returns
+    the `Partitions` in a scaling; the moments are those of all columns of X, then of y.
     """
     steps = Problem.on(rows_in, settings, moments)
     if settings.precondition or not settings.average:
@@ -144,18 +144,8 @@ def pose(settings, rows_in, moments):
 def train(settings, solvers, problems, seen, *, seed, start, solver=None) -> Iterator[Epoch]:
     """Yield an `Epoch` after each epoch of the chosen solver, until the stop rule ends them.
 
-    Parameters
-    ----------
-    settings : Settings
-    solvers : Solvers
-    problems : pair of Problem
-        See `pose`.
-    seen : Moments
-        Of all rows as the user wrote and weighed them; the states get these.
-    seed : int
-    start : tuple of coef and intercept, or None
-    solver : Solver or None
-        One that knows the rows from another penalty.
+    The states get the moments `seen`, of all rows as the user wrote and weighed them. `solver` may
+    be one that knows the rows from another penalty.
     """
     problem, steps = problems
     rows, scaling = problem.rows, problem.rows.scaling
@@ -180,15 +170,14 @@ def train(settings, solvers, problems, seen, *, seed, start, solver=None) -> Ite
             seed=seed,
         )
         rate = sweeps.rate if sweeps.rows_seen > steps_before else None
-        choice = Choice(
-            solver.substitute or solvers.choice.solver, solvers.choice.reason + solver.note
-        )
+        name, reason_of_choice = solvers.choice
+        choice = Choice(solver.substitute or name, reason_of_choice + solver.note)
         yield Epoch(number, rate, float(loss), distance, state, reason, choice)
         if reason is not None:
             return
 
 
-def run_targets_together(training):
+def _run_targets_together(training):
     """Yield one `Epoch` for all targets after each epoch, until all have stopped."""
     current = [next(target) for target in training]
     while True:

@@ -6,14 +6,7 @@ import numpy as np
 
 from ._choose import choose
 from ._exact_fit import ProductFits
-from ._fit import (
-    epochs,
-    facts_of_rows,
-    pose_target,
-    run_targets_together,
-    scaled_weights,
-    train,
-)
+from ._fit import epochs, facts_of_rows, posed_targets, scaled_weights, train_targets
 from ._solvers import Solvers
 from ._validation import as_c_ordered
 from .model.objective import Objective
@@ -24,49 +17,27 @@ def path(grid, X, y, sample_weight, seed):
 
     Each fit begins with the model of the last one. Where products of columns are the way to the
     optimum, they are summed up once; and with the working sets of "coordinate-descent" each fit
-    begins with the last set. So penalties are best in descending order. The states have no products
-    of columns, which only streams need.
-
-    Parameters
-    ----------
-    grid : sequence of Settings
-        They differ in ``l1`` and ``l2`` alone.
-    X, y, sample_weight, seed : see `epochs`
+    begins with the last set. So penalties are best in descending order. The settings differ in
+    ``l1`` and ``l2`` alone. The states have no products of columns, which only streams need.
     """
     products, sets, start = None, None, None
     for settings in grid:
         settings = replace(settings, tuning=replace(settings.tuning, max_stream_features=0))
-        choice = choose(facts_of_rows(settings, X, y), settings.tuning, settings.solver)
+        facts, training = facts_of_rows(settings, X, y), None
+        choice = choose(facts, settings.tuning, settings.solver)
         if ProductFits.serve(settings, choice, X.shape[1]):
-            products = products or _ProductPath(settings, X, y, sample_weight, seed)
-            training = products.epochs(settings, choice)
+            if products is None:
+                weight, unit = scaled_weights(settings, sample_weight)
+                targets = np.ascontiguousarray(y.reshape(len(y), -1))
+                products = ProductFits(settings, X, targets, weight)
+            exact = products.fit(settings)
+            training = exact and exact.epochs(choice, unit, seed, single=y.ndim == 1)
         elif choice.solver == "coordinate-descent":
             sets = sets or _SetPath(settings, X, y, sample_weight, seed)
             training = sets.epochs(settings, start)
-        else:
-            training = None
-        if training is None:
-            training = epochs(settings, X, y, sample_weight, seed, start)
-        *_, epoch = training
+        *_, epoch = training or epochs(settings, X, y, sample_weight, seed, start)
         start = epoch.state.returned_coef, epoch.state.returned_intercept
         yield epoch
-
-
-class _ProductPath:
-    """Fits from the products of columns, for all targets at once."""
-
-    def __init__(self, settings, X, y, sample_weight, seed):
-        weight, self.unit = scaled_weights(settings, sample_weight)
-        self.seed, self.single = seed, y.ndim == 1
-        targets = np.ascontiguousarray(y.reshape(len(y), -1))
-        self.fits = ProductFits(settings, X, targets, weight)
-
-    def epochs(self, settings, choice):
-        """Return the epochs of a fit, or None where products have lost too many digits."""
-        exact = self.fits.fit(settings)
-        if exact is None:
-            return None
-        return exact.epochs(choice, self.unit, self.seed, single=self.single)
 
 
 class _SetPath:
@@ -74,11 +45,10 @@ class _SetPath:
 
     def __init__(self, settings, X, y, sample_weight, seed):
         weight, unit = scaled_weights(settings, sample_weight)
-        X, facts = as_c_ordered(X), facts_of_rows(settings, X, y)
+        facts = facts_of_rows(settings, X, y)
         choice = choose(facts, settings.tuning, settings.solver)
-        self.shared, self.seed = Solvers(settings, facts, choice, seed, X, weight), seed
-        self.single, targets = y.ndim == 1, np.ascontiguousarray(y.reshape(len(y), -1).T)
-        self.posed = [pose_target(settings, self.shared, unit, target) for target in targets]
+        self.shared = Solvers(settings, facts, choice, seed, as_c_ordered(X), weight)
+        self.posed, self.single = posed_targets(settings, self.shared, y, unit), y.ndim == 1
         problems = [problem for (problem, _), _ in self.posed]
         self.solvers = [self.shared.of(problem.rows, problem.objective) for problem in problems]
 
@@ -86,22 +56,12 @@ class _SetPath:
         """Return the epochs of a fit, or None where a set has become too large."""
         if any(solver.fallback is not None for solver in self.solvers):
             return None
-        targets = list(zip(self.posed, self.solvers, strict=True))
-        if self.single:
-            return self._of_target(settings, *targets[0], start)
-        starts = zip(*start, strict=True) if start is not None else (None,) * len(targets)
-        training = [
-            self._of_target(settings, *target, of_target)
-            for target, of_target in zip(targets, starts, strict=True)
-        ]
-        return run_targets_together(training)
-
-    def _of_target(self, settings, posed, solver, start):
-        problems, seen = posed
-        scale = problems[0].rows.scaling.scale
-        solver.objective = Objective.of(
-            settings.loss, settings.l1, settings.l2, settings.positive, scale
-        )
-        return train(
-            settings, self.shared, problems, seen, seed=self.seed, start=start, solver=solver
+        for solver in self.solvers:
+            solver.objective = Objective.of(
+                *(settings.loss, settings.l1, settings.l2, settings.positive),
+                solver.rows.scaling.scale,
+            )
+        single, solvers = self.single, self.solvers
+        return train_targets(
+            settings, self.shared, self.posed, start, single=single, solvers=solvers
         )

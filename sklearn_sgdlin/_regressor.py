@@ -105,12 +105,13 @@ MERGED_SETTINGS = (
     *("half_life", "precondition", "average"),
 )
 
-# The parameters that are settings of the solvers.
+# Settings of the solvers that are true or false.
+FLAGS = ("positive", "fit_intercept", "precondition", "average", "shuffle")
+
+# All parameters that settings of the solvers come from.
 _parameters_of = attrgetter(
-    *("loss", "penalty", "alpha", "l1_ratio", "epsilon", "quantile", "positive", "fit_intercept"),
-    *("solver", "power_t", "max_iter", "tol", "n_iter_no_change", "shuffle", "half_life"),
-    *SGD_SETTINGS,
-    "_tuning",
+    *{*MERGED_SETTINGS, *SGD_SETTINGS, "solver", "power_t", "max_iter", "tol", "n_iter_no_change"},
+    *("shuffle", "_tuning"),
 )
 
 
@@ -180,22 +181,20 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
           the model is exact to rounding.
         - "interior-point" [5]_, for the quantile and epsilon-insensitive losses, for all losses but
           squared error with "l1", "elasticnet" or `positive`, and for huber and
-          squared_epsilon_insensitive with more than 256 columns. Its first epoch begins with one
-          pass of SGD, unless a sample of many rows tells which rows matter, or there are more than
-          4096 columns with "l1".
+          squared_epsilon_insensitive with more than 256 columns. Its first epoch may begin with a
+          pass of SGD.
         - "dual" (ridge regression with one unknown per row) with "l2", and "min-norm" (among all
           models with the least loss the one nearest to the start) without a penalty, if there are
           at most as many rows as columns.
         - "newton-cholesky", which forms and factorises the Hessian, if there are few columns. With
           huber and squared_epsilon_insensitive it does so in each step.
-        - "newton-cg", conjugate gradients with products of the Hessian, if there are many. Its
-          first epoch begins with one pass of SGD if there are more than 4096 columns.
+        - "newton-cg", conjugate gradients with products of the Hessian, if there are many. With
+          more than 4096 its first epoch begins with a pass of SGD.
 
         If a solver is not available for the problem, the error names those that are. `partial_fit`
         accepts "auto", "sgd", and "newton-cholesky", which is the optimum of all rows seen, for
         squared error with up to 1000 columns, and Newton steps towards it for the other losses
-        with up to 300. The user guide has the exact numbers of rows and columns; `solver_reason_`
-        states those that decided.
+        with up to 300. `solver_reason_` states the numbers that decided.
 
     learning_rate : "auto" or float, default="auto"
         Step length of SGD, positive. A number selects SGD, see `solver`. "auto" is 1 if SGD runs.
@@ -232,21 +231,20 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         first ones have little weight (`partial_fit`). False: the last iterate of SGD.
 
         With squared error and up to 1000 columns, if no parameter selects SGD, `partial_fit` takes
-        no steps of SGD. It keeps a triangular factor or products of all rows seen, and from
+        no steps of SGD. It sums up the products of all rows seen, and from
         ``2 * (n_features + 1)`` rows on its model is their optimum, with any penalty: the model
         that `fit` would find, for chunks of any size. With fewer rows a ridge penalty is added,
-        which decreases with each row. They are kept from the first chunk on, or after a `fit`
+        which decreases with each row. There are such sums from the first chunk on, or after a `fit`
         by "newton-cholesky", "coordinate-descent" or, with squared error, "interior-point"; chunks
-        of SGD in between do not discard it. The optimum is computed when it is needed, for
-        instance by `coef_` or `predict`.
+        of SGD in between do not discard them. The optimum is computed when it is needed.
 
         With another loss, up to 300 columns, no `half_life` and no parameter that selects SGD, the
-        model of a stream is an average of SGD only for the first ``10 * (n_features + 1)`` rows.
-        Then it is the optimum of all rows, as long as these are kept (up to
-        ``20 * (n_features + 1) / min(level, 1 - level)`` rows for a quantile level, 0.5 for other
-        losses, and at most 1,000,000 entries). Afterwards each row is replaced by a row of least
-        squares with the gradient of its loss and the mean curvature, and the model is the
-        solution for all of them [7]_, which is near the optimum. After a `fit`, SGD continues.
+        model of a stream is an average of SGD for the first ``10 * (n_features + 1)`` rows, then
+        the optimum of all rows as long as these are few enough to be kept (up to
+        ``20 * (n_features + 1) / min(level, 1 - level)`` for a quantile level, 0.5 for other
+        losses, and 1,000,000 entries). Afterwards it is near the optimum: each row becomes one of
+        least squares, with the gradient of its loss and the mean curvature [7]_. After a `fit`, SGD
+        continues.
 
     half_life : float or None, default=None
         Number of rows after which the weight of a row in `partial_fit` is halved, so that the model
@@ -272,26 +270,23 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         known), `fit` stops with ``stop_reason_="stalled"``, and with a ConvergenceWarning if the
         distance is known. "sgd" does not know it for losses other than squared error, "l1",
         "elasticnet" and `positive`, nor with more than 80 columns whose Hessian has eigenvalues far
-        apart. With such columns "newton-cg" computes it from a Hessian. If that would take too
-        long, and with more than 4096 columns, it estimates the distance from the progress of the
-        latest iterations, which is unreliable if columns are nearly equal. With ``average=False``
-        the distance is not used: `fit` has converged when that many epochs did not decrease the
+        apart. "newton-cg" with more than 4096 columns, or many that are not well-conditioned,
+        estimates it, which is unreliable if columns are nearly equal. With ``average=False`` the
+        distance is not used: `fit` has converged when that many epochs did not decrease the
         objective by the factor ``1 - tol``.
 
         None: `fit` runs `max_iter` epochs. With `early_stopping` only the score on validation data
         stops `fit`, and `tol` is its least increase that counts, relative to its size.
 
     n_iter_no_change : int, default=5
-        Number of epochs in a row without progress after which `fit` stops: progress of the score
-        on validation data with `early_stopping`, otherwise of the objective, in the cases
-        described at `tol`.
+        Number of epochs in a row without progress, of the objective or with `early_stopping` of
+        the score, after which `fit` stops; see `tol`.
 
     warm_start : bool, default=False
         Whether `fit` starts from `coef_` and `intercept_` of the last fit. Nothing else is kept:
         the scaling, the schedule, `t_` and `loss_curve_` start anew. It saves time if `fit` takes
         several epochs. "dual" does not use it; with "min-norm" it decides which of the models with
-        the least loss is returned. X may have changed in place, so each call validates and reads
-        it again; `SGDLinearRegressorCV` shares that among many values of `alpha`.
+        the least loss is returned. `SGDLinearRegressorCV` saves more with many values of `alpha`.
 
     shuffle : bool, default=True
         Whether each sweep of SGD, in `fit` and `partial_fit`, visits the rows in a new random
@@ -350,11 +345,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         After `fit`: the objective on the training rows, with penalty and weights, of the model
         after each epoch. After `partial_fit`: the progressive loss [4]_, which is the loss on each
         chunk, without penalty, before the model learned from it; before the first chunk the model
-        predicts 0. If chunks are small and `partial_fit` computes the optimum, the model used here
-        may lack the latest rows, at most a sixteenth of them and at most as many as there are
-        columns. The mean over targets. For a stream the list has at most 1000 points: with more
-        chunks each point is the mean of 2 chunks, with more than 2000 of 4, and so on. `fit`, and
-        the first `partial_fit` after it, start a new list.
+        predicts 0. If chunks are small and `partial_fit` computes the optimum, that model may lack
+        the latest rows, at most a sixteenth of all and at most as many as there are columns. The
+        mean over targets. For a stream the list has at most 1000 points: with more chunks each
+        point is the mean of 2 chunks, with more than 2000 of 4, and so on. `fit`, and the first
+        `partial_fit` after it, start a new list.
 
     learning_rates_ : list of float
         Step length in each epoch of `fit`, or at each chunk of `partial_fit` (the last chunk if a
@@ -391,10 +386,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    `fit` starts anew; `partial_fit` continues from the last `fit` or `partial_fit`. X is not
-    copied if it is a C-ordered array or a CSR matrix of float64 or float32. Other data are copied
-    once, unless the solver needs only one pass over dense rows. Sparse rows are centred without
-    being made dense, in time proportional to their stored entries.
+    X is not copied if it is a C-ordered array or a CSR matrix of float64 or float32. Other data are
+    copied once, unless the solver needs only one pass over dense rows. Sparse rows are centred
+    without being made dense, in time proportional to their stored entries.
 
     A column whose standard deviation is at most four rounding errors of its mean counts as
     constant, and has the coefficient 0. If columns are linear combinations of others, to within
@@ -402,10 +396,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     scaled columns, and copies of a column have equal coefficients.
 
     Rows of large data are read in as many threads as BLAS may use; meanwhile BLAS runs in one
-    thread. Compiled loops release the global interpreter lock, and with fewer than 2048 columns
-    BLAS runs in one thread during all of `fit`, so that the model is the same to the last bit for
-    any number of threads, and fits in several threads or processes do not wait for each other. A
-    limit that another thread has set by :mod:`threadpoolctl` is not changed.
+    thread. With fewer than 2048 columns it does so during all of `fit`, so that the model is the
+    same to the last bit for any number of threads. A limit that another thread has set by
+    :mod:`threadpoolctl` is not changed.
 
     For callbacks set by ``set_callbacks``, each epoch of `fit` is a task. Their
     ``fitted_estimator`` is what `fit` would return if it stopped at that point. A callback that
@@ -586,10 +579,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For input that cannot be used, and where explicit steps diverge. The estimator
-            then is as it was before the call, as it is after any other error or interrupt,
-            in a callback too. Only an error in the ``teardown`` of a callback, which comes
-            when the fit is over, leaves the new model.
+            For input that cannot be used, and where explicit steps diverge. The estimator then is
+            as it was before the call, as after any other error or interrupt, but for an error in
+            the ``teardown`` of a callback, which comes when the fit is over.
         TypeError
             If `scoring` takes no ``sample_weight`` and the validation data have weights.
         """
@@ -598,17 +590,14 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             # First, for the clean-up of callbacks needs what it leaves on the estimator.
             context = self._init_callback_context(max_subtasks=int(self.max_iter))
         with self._unchanged_on_error():
-            last = self._last_model()
+            known = self.warm_start and hasattr(self, "coef_")
+            last = (self._dense_coef(), self.intercept_) if known else None
             self._forget()
             seed, data, X_seen, validation = self._fit_data(
                 (X, y, sample_weight), (X_val, y_val, sample_weight_val)
             )
             tasks = FitTasks(context, self, X_seen, *data[1:])
-            tasks.begin()
-            try:
-                history = self._run(seed, data, validation, tasks, last)
-            except DivergedError as error:
-                raise self._diverged(error) from None
+            history = self._run(seed, data, validation, tasks, last)
             self._publish_fit(history.state(), history)
             tasks.end()
             if self.tol is not None:
@@ -661,10 +650,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             model = given or (learned and learned.progressive_model)
             loss = self._progressive_loss(settings.loss, chunk, model)
             seed = self._draw_seed() if learned is None else None
-            try:
-                learned = stream(settings, chunk, learned, seed, given)
-            except DivergedError as error:
-                raise self._diverged(error) from None
+            learned = stream(settings, chunk, learned, seed, given)
             self._publish(learned)
             self._publish_chunk(loss, learned.choice)
         return self
@@ -833,11 +819,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             ) from error
 
     def _linear(self, X):
-        coef, intercept = (
-            self._learned.own_model  # which costs no copy
-            if self._nobody_has_looked()
-            else (self._dense_coef(), self.intercept_)
-        )
+        if self._nobody_has_looked():
+            coef, intercept = self._learned.own_model  # which costs no copy
+        else:
+            coef, intercept = self._dense_coef(), self.intercept_
         return X @ coef.T + intercept
 
     def _nobody_has_looked(self):
@@ -852,19 +837,23 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     @contextmanager
     def _unchanged_on_error(self):
-        """Put back every attribute if the call fails."""
+        """Put back every attribute if the call fails, and say what to do about divergence."""
         before = vars(self).copy()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.__dict__ = before  # one assignment, so that no interrupt leaves a mixture
+            if isinstance(error, DivergedError):
+                raise self._diverged(error) from None
             raise
 
-    def _last_model(self):
-        """Return coef and intercept of the last fit, or None without `warm_start`."""
-        if self.warm_start and hasattr(self, "coef_"):
-            return self._dense_coef(), self.intercept_
-        return None
+    def _diverged(self, error):
+        """Return the error that tells users of diverged steps."""
+        return ValueError(
+            f"The loss grew beyond all bounds in {error} with learning_rate="
+            f"{self._rate()!r} and update={self.update!r}. Use update='implicit', "
+            "which never overshoots a row, or a lower learning_rate."
+        )
 
     @staticmethod
     def _start(last, shape):
@@ -882,13 +871,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _fit_data(self, training, validation):
         """Return the seed, the data to learn from, and the validation data of a fit.
 
-        Returns
-        -------
-        seed : int
-        data : X, y and sample_weight to learn from, as the training needs them
-        X_seen : callable
-            Returns the same rows of X as the user gave it, for callbacks.
-        validation : Validation or None
+        Before the last one, a function returns the rows that are learned from as the user gave
+        them, for callbacks.
         """
         X, given = training[0], self._given(validation)
         any_layout = not self.early_stopping
@@ -904,7 +888,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             return hold_out([X], self.validation_fraction, seed)
 
         validation = Validation(split()[1][0], y_val, weight_val, self._scorer())
-        self._check_weights_left(data[2], weight_val)
+        if any(weight is not None and not weight.any() for weight in (data[2], weight_val)):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction!r} puts all rows of non-zero "
+                "sample_weight on one side. Pass X_val and y_val instead."
+            )
         return seed, data, lambda: split()[0][0], validation
 
     def _given(self, validation):
@@ -920,12 +908,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def _validation(self, X_val, y_val, sample_weight_val, targets):
         """Validation data of the user's choice."""
-        if X_val is None and y_val is None:
-            raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
-        if y_val is None:
-            raise ValueError("X_val is provided, but y_val was not provided.")
-        if X_val is None:
-            raise ValueError("y_val is provided, but X_val was not provided.")
+        if X_val is None or y_val is None:
+            given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+            given = [name for name, array in given.items() if array is not None]
+            raise ValueError(f"X_val and y_val belong together, but only {given[0]} was provided.")
         try:
             _, y_val, sample_weight_val = validated(
                 self, X_val, y_val, sample_weight_val, reset=False, ensure_all_finite=True
@@ -934,13 +920,6 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"In X_val, y_val, sample_weight_val: {error}") from error
         self._check_targets("y_val", y_val.shape[1:], targets)
         return Validation(X_val, y_val, sample_weight_val, self._scorer())
-
-    def _check_weights_left(self, *parts):
-        if any(weight is not None and not weight.any() for weight in parts):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction!r} puts all rows of non-zero "
-                "sample_weight on one side. Pass X_val and y_val instead."
-            )
 
     def _scorer(self):
         if self.scoring is not None:
@@ -1012,24 +991,19 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         l1_share = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
         alpha = 0.0 if self.penalty is None else float(self.alpha)
+        given = [name for name in SGD_SETTINGS if getattr(self, name) != SGD_SETTINGS[name]]
         return Settings(
             loss=make_loss(self.loss, self.epsilon, self.quantile),
             l1=alpha * l1_share,
             l2=alpha * (1 - l1_share),
-            positive=bool(self.positive),
-            fit_intercept=bool(self.fit_intercept),
             learning_rate=self._rate(),
-            schedule=self.schedule,
             power_t=float(self.power_t),
             implicit=self.update == "implicit",
-            precondition=bool(self.precondition),
-            average=bool(self.average),
             max_iter=int(self.max_iter),
-            tol=self.tol,
             n_iter_no_change=int(self.n_iter_no_change),
-            shuffle=bool(self.shuffle),
-            solver=self.solver,
-            sgd_setting=self._sgd_setting(),
+            **{name: getattr(self, name) for name in ("schedule", "tol", "solver")},
+            **{name: bool(getattr(self, name)) for name in FLAGS},
+            sgd_setting=f"{given[0]}={getattr(self, given[0])!r}" if given else "",
             tuning=self._tuning,
             half_life=None if self.half_life is None else float(self.half_life),
         )
@@ -1037,14 +1011,6 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _rate(self):
         """The step length: 1 with "auto", the natural scale on any data."""
         return 1.0 if self.learning_rate == "auto" else float(self.learning_rate)
-
-    def _sgd_setting(self):
-        """The first setting that selects SGD, as the user would write it, or ""."""
-        for name in SGD_SETTINGS:
-            value = getattr(self, name)
-            if value != SGD_SETTINGS[name]:
-                return f"{name}={value!r}"
-        return ""
 
     @staticmethod
     def _check_targets(name, shape, expected):
@@ -1082,13 +1048,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return self._learned.progressive_model[0].shape
 
     def _given_model(self, shape):
-        """Return coef and intercept if the user has set them since they were learned, else None.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            That of `coef_` for the data.
-        """
+        """Return coef, of this shape, and intercept if the user has set them; else None."""
         if self._nobody_has_looked():
             return None
         learned = vars(self).get("_learned")
@@ -1107,8 +1067,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return coef, intercept
 
     def _draw_seed(self):
-        known = isinstance(self.random_state, Integral)
-        return _seed_of_int(self.random_state) if known else _seed_of(self.random_state)
+        draw = _seed_of_int if isinstance(self.random_state, Integral) else _seed_of
+        return draw(self.random_state)
 
     def _publish(self, learned):
         """The one place where the fitted model is written."""
@@ -1121,14 +1081,11 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             vars(self).pop(name, None)  # found when somebody asks
 
     def _publish_fit(self, state, history=None):
-        """Write the model of a fit, and its history where it is known."""
+        """Write the model of a fit, and the attributes that tell its course if that is known."""
         self._publish(Learned(self._settings(), None, state))
         self.coef_, self.intercept_ = self._learned.model
-        if history is not None:
-            self._publish_history(history)
-
-    def _publish_history(self, history):
-        """Write the attributes that tell the course of a fit."""
+        if history is None:
+            return
         self.solver_, self.solver_reason_ = history.last.choice
         self.n_iter_ = history.last.number
         self.loss_curve_ = history.losses.copy()
@@ -1140,10 +1097,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self._curve_names = self._names_of_fit()
 
     def _publish_chunk(self, loss, choice):
-        """Write the attributes that tell the course of a stream.
-
-        Its curve is that of another loss than a fit's, so it starts anew.
-        """
+        """Write the attributes that tell the course of a stream, whose curve starts anew."""
         self.solver_, self.solver_reason_ = choice
         if not getattr(self, "_n_chunks", 0):
             self.loss_curve_, self.learning_rates_ = [], []
@@ -1192,30 +1146,17 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if name == "_learned" or (name.endswith("_") and not name.startswith("_")):
                 delattr(self, name)
 
-    def _diverged(self, error):
-        """Return the error that tells users of diverged steps."""
-        return ValueError(
-            f"The loss grew beyond all bounds in {error} with learning_rate="
-            f"{self._rate()!r} and update={self.update!r}. Use update='implicit', "
-            "which never overshoots a row, or a lower learning_rate."
-        )
-
     def _warn_if_not_converged(self, history):
-        """Warn where the model is known not to be within `tol`, or epochs have run out.
-
-        A stall at an unknown distance is what `stop_reason_` says, and no reason to worry.
-        """
+        """Warn where the model is known not to be within `tol`, or epochs have run out."""
         epoch, reason = history.last, history.stop_reason
         known = epoch.distance is not None and not self.early_stopping
         if reason == "max_iter":
             what, remedy = f"stopped at max_iter={self.max_iter}", "Increase max_iter, or tol."
         elif reason == "stalled" and known:
-            what, remedy = (
-                f"stalled after {self.n_iter_} epochs",
-                "Rescale X or y, or increase tol.",
-            )
+            what = f"stalled after {self.n_iter_} epochs"
+            remedy = "Rescale X or y, or increase tol."
         else:
-            return
+            return  # a stall at an unknown distance is what `stop_reason_` says
         distance = ""
         if known:
             distance = (

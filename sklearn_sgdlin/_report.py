@@ -16,26 +16,15 @@ except ImportError:  # before scikit-learn 1.9 there are no callbacks
 class History:
     """The history of a fit: losses, rates and scores, one an epoch.
 
-    Parameters
-    ----------
-    tol, n_iter_no_change
-        When the scores count as no longer improving.
-
-    Attributes
-    ----------
-    losses, rates, scores : list of float
-        A rate is 0.0 where an epoch took no steps of SGD; `scores` stays empty without
-        validation data.
-    last, best : Epoch
-        The epoch just run; the one of the highest score, the last one if there are none.
-    stop_reason : str or None
-        None as long as training goes on.
+    `tol` and `n_iter_no_change` say when scores count as no longer improving.
     """
 
     def __init__(self, tol, n_iter_no_change):
         self.tol, self.n_iter_no_change = tol, n_iter_no_change
-        self.losses, self.rates, self.scores = [], [], []
-        self.last = self.best = self.stop_reason = None
+        self.losses, self.rates = [], []  # a rate is 0.0 where an epoch took no steps of SGD
+        self.scores = []  # stays empty without validation data
+        self.last = self.best = None  # the epoch just run, and that of the highest score
+        self.stop_reason = None  # as long as training goes on
 
     def add(self, epoch, score=None):
         """Take in an epoch, with its score on validation data if there are any."""
@@ -65,26 +54,14 @@ class History:
 
 def chunks_per_point(n_chunks, max_points):
     """Return how many chunks of a stream each point of its curve stands for, a power of 2."""
-    per_point = 1
-    while n_chunks > max_points * per_point:
-        per_point *= 2
-    return per_point
+    return 1 << (max(n_chunks - 1, 0) // max_points).bit_length()
 
 
 def with_chunk(losses, rates, number, loss, rate, max_points):
-    """Return the curves of a stream with those of its next chunk, as new lists.
+    """Return the curves of a stream with the loss and rate of its next chunk, as new lists.
 
-    Parameters
-    ----------
-    losses, rates : list of float
-        Of the chunks before: mean loss of the chunks of each point, rate of the last of them.
-        No rates stand for rates of 0.
-    number : int
-        Of the chunk, counted from 1.
-    loss, rate : float
-        Its own.
-    max_points : int
-        Points of the curve at most, an even number.
+    A point is the mean loss of some chunks, and the rate of the last of them; no rates stand for
+    rates of 0. Chunks are numbered from 1. There are at most `max_points`, an even number.
     """
     per_point = chunks_per_point(number, max_points)
     if per_point > chunks_per_point(number - 1, max_points):  # full: neighbours become one
@@ -105,29 +82,18 @@ def last_chunks(n_chunks, max_points):
 
 
 class FitTasks:
-    """Tells the callbacks of an estimator where its fit is; silent where there are none.
+    """Tells the callbacks of an estimator where its fit is, which begins with this object.
 
-    Parameters
-    ----------
-    context : sklearn.callback.CallbackContext or None
-        Of the fit; None where there are no callbacks, and nothing costs anything.
-    estimator : estimator
-    X : callable
-        Returns the rows learned from; called if a callback asks for them.
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,) or None
+    Without callbacks, the context is None and nothing happens. X is a function that returns the
+    rows learned from.
     """
 
     def __init__(self, context, estimator, X, y, sample_weight):
         self.context = context
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self.epoch = None
-
-    def begin(self):
-        """The fit begins."""
-        if self.context:
-            self.context.call_on_fit_task_begin(**self.data)
+        if context:
+            context.call_on_fit_task_begin(**self.data)
 
     def begin_epoch(self):
         """An epoch begins."""
@@ -138,8 +104,7 @@ class FitTasks:
     def end_epoch(self, attributes):
         """Return whether a callback wants the fit to stop here.
 
-        `attributes` returns the fitted attributes of the model as if it did; called if a
-        callback asks for the fitted estimator.
+        `attributes` returns the fitted attributes of the model as if it did.
         """
         return self.context and self.epoch.call_on_fit_task_end(
             **self.data, reconstruction_attributes=attributes

@@ -2,8 +2,7 @@
 
 from functools import cached_property
 
-from ._choose import choose, rows_are_reduced
-from ._facts import ProblemFacts
+from ._choose import ProblemFacts, choose, rows_are_reduced
 from .data.row_ranges import moments_of
 from .data.sorted_csc import SortedColumns
 from .linalg.blocks import with_last
@@ -47,16 +46,8 @@ def facts_of(settings, *, n_rows, n_features, n_entries, n_targets=1, sparse, di
 class Solvers:
     """The chosen solver, and what several targets share of it.
 
-    What a solver learns of X alone, a Hessian or a system of rows, is the same for all targets.
-
-    Parameters
-    ----------
-    settings : Settings
-    facts : ProblemFacts
-    choice : Choice
-    seed : int
-    X, sample_weight
-        The rows, where they are in memory.
+    What a solver learns of X alone, a Hessian or a system of rows, is the same for all targets. X
+    and the weights are given where they are in memory.
     """
 
     def __init__(self, settings, facts, choice, seed, X=None, sample_weight=None):

@@ -1,8 +1,13 @@
-"""When a fit stops, and how the rate of the "adaptive" schedule falls until then."""
+"""The epochs of a fit, when it stops, and how the rate of the "adaptive" schedule falls."""
 
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+
+from ._choose import Choice
+from .model.state import MultiTargetState, State
+from .model.states_after_fit import StatesAfterFit
 
 # Of several targets, the reason why their fit stopped is the last of these among theirs.
 STOP_REASONS = ["converged", "stalled", "max_iter"]
@@ -19,6 +24,19 @@ ROUNDING_DISTANCE = 1e-6
 RESIDUAL_ROUNDING = 1024 * np.finfo(np.float64).eps
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """A model after an epoch, as it would be returned."""
+
+    number: int  # counted from 1
+    rate: float | None  # of its steps of SGD, if there were any
+    loss: float  # the objective
+    distance: float | None  # from the optimum, if it is known; see `EpochResult`
+    state: State | MultiTargetState | StatesAfterFit
+    stop_reason: str | None  # None to go on
+    choice: Choice  # the solver that runs, and why
+
+
 class StopRule:
     """Decides after each epoch whether to go on, and at which rate.
 
@@ -27,18 +45,8 @@ class StopRule:
     epochs in a row did not lower the loss by the factor ``1 - tol**2``, and the distance is larger
     or not known. Last iterates of SGD have no known distance: they have converged where that many
     epochs did not lower the loss by the factor ``1 - tol``. An epoch whose loss is not finite only
-    divides the rate.
-
-    Parameters
-    ----------
-    settings : Settings
-    smallest_loss : float
-        Up to which the fit has converged; see `rounding_loss`.
-
-    Attributes
-    ----------
-    rate : float
-        Learning rate of the next epoch.
+    divides the rate. Up to the smallest loss, see `rounding_loss`, a fit has converged. `rate` is
+    that of the next epoch.
     """
 
     def __init__(self, settings, smallest_loss):
@@ -49,7 +57,10 @@ class StopRule:
     def update(self, number, loss, distance):
         """Return the reason to stop after this epoch, or None to go on."""
         settings, tol = self.settings, self.settings.tol
-        improved = loss < self.best_loss * (1 - self._least_progress(distance))
+        least = tol or 0.0  # the relative decrease of the loss that counts as progress
+        if settings.average:
+            least = least**2 if distance is None else least**2 / 10
+        improved = loss < self.best_loss * (1 - least)
         if isfinite(loss):
             self.best_loss = min(loss, self.best_loss)
             self.n_without_progress = 0 if improved else self.n_without_progress + 1
@@ -63,23 +74,9 @@ class StopRule:
                 return "converged" if at_rounding or not settings.average else "stalled"
         return "max_iter" if number == settings.max_iter else None
 
-    def _least_progress(self, distance):
-        """Return the relative decrease of the loss that counts as progress."""
-        tol = self.settings.tol or 0.0
-        if not self.settings.average:
-            return tol
-        return tol**2 if distance is None else tol**2 / 10
-
 
 def rounding_loss(loss, moments):
-    """Return the loss of residuals that are rounding errors of y, for each of several targets.
-
-    Parameters
-    ----------
-    loss : Loss
-    moments : Moments
-        Of the targets.
-    """
+    """Return the loss of residuals that are rounding errors of y, from the moments of targets."""
     size = RESIDUAL_ROUNDING * np.hypot(
         moments.mean, np.sqrt(moments.sum_of_squares / moments.weight)
     )

@@ -4,7 +4,7 @@ from math import isfinite
 from numbers import Real
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, issparse
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_X_y
 from sklearn.utils.validation import check_non_negative, validate_data
 
@@ -12,10 +12,8 @@ from .data.layouts import Frame, as_table, is_readable
 from .kernels.csc import strictly_increasing
 from .model.moments import refuse_not_finite
 
-# Types that the compiled loops read without a copy: of the entries of X, and of the indices of
-# sparse matrices.
+# Types of the entries of X that the compiled loops read without a copy.
 FLOATS = [np.float64, np.float32]
-INDICES = [np.int32, np.int64]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # Sums that overflow are an error below.
@@ -32,28 +30,9 @@ def validated(
 ):
     """Return X, y and sample_weight as contiguous arrays, or raise scikit-learn's errors.
 
-    Parameters
-    ----------
-    estimator : SGDLinearRegressor
-        Its number and names of features are set or checked.
-    X : array-like or sparse matrix of shape (n_rows, n_features)
-    y : array-like of shape (n_rows,) or (n_rows, n_targets)
-    sample_weight : array-like of shape (n_rows,), float or None
-    reset : bool
-        Whether to set the features of the estimator; otherwise X must have the same.
-    ensure_all_finite : bool
-        Whether to check dense X for NaN and infinity. Training need not: its first pass finds them
-        in the moments of the columns.
-    allow_all_zero_weights : bool
-    any_layout : bool
-        Whether dense X may stay as it is; see `as_c_ordered`.
-
-    Returns
-    -------
-    X : C-ordered ndarray or canonical CSR matrix, float32 or float64
-        With `any_layout` also an array of any order, or of integers, or a `Frame`.
-    y : float64 ndarray
-    sample_weight : float64 ndarray or None
+    X is a C-ordered array or a canonical CSR matrix of floats; with `any_layout` also an array of
+    any order, or of integers, or a `Frame`. Only `ensure_all_finite` checks dense X for NaN and
+    infinity: training need not, as its first pass finds them in the moments of the columns.
     """
     options = {"reset": reset, "ensure_all_finite": ensure_all_finite, "order": "C"}
     table = as_table(X) if any_layout else None
@@ -112,6 +91,7 @@ def without_rows(*arrays):
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _is_valid(estimator, X, reset, ensure_all_finite):
     """Return whether X is an array that scikit-learn's validation would return as it is.
 
@@ -126,21 +106,14 @@ def _is_valid(estimator, X, reset, ensure_all_finite):
         and X.flags.c_contiguous
         and not hasattr(estimator, "feature_names_in_")
         and (reset or X.shape[1] == getattr(estimator, "n_features_in_", None))
-        and (not ensure_all_finite or _has_finite_sum(X))
+        and (not ensure_all_finite or isfinite(X.sum()))  # or they are too large to tell
     )
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def _has_finite_sum(array):
-    """Return whether all entries are finite; may be False where they are too large to tell."""
-    return isfinite(array.sum())
 
 
 def _validated_by_sklearn(estimator, X, y="no_validation", **options):
     """Return the result of `validate_data`; raise errors for what it would misread."""
-    if issparse(X) and X.format != "csr":
-        # Before the conversion to CSR, in which scipy trusts every index.
-        check_structure(X)
+    if issparse(X):  # before a conversion to CSR, in which scipy trusts every index
+        X = _checked_structure(X)
     if hasattr(X, "collect") and not hasattr(X, "__array__"):
         raise TypeError(f"X is a {type(X).__name__}, which has no rows yet. Pass X.collect().")
     options = {"accept_sparse": "csr", "dtype": FLOATS, **options}
@@ -153,9 +126,6 @@ def _validated_by_sklearn(estimator, X, y="no_validation", **options):
                 "Sparse data was passed for y, but dense data is required. Use '.toarray()' to "
                 "convert to a dense numpy array."
             )
-    rows = validated[0] if isinstance(validated, tuple) else validated
-    if issparse(rows):
-        check_structure(rows)
     return validated
 
 
@@ -218,84 +188,36 @@ def _has_nat(array):
     return np.asarray(first).dtype.kind in "mM" and np.isnat(np.asarray(array)).any()
 
 
-def check_structure(X):
-    """Raise an error unless the indices of a CSR, CSC, BSR or COO matrix lie within its shape.
+def _checked_structure(X):
+    """Return a sparse matrix with the same arrays; raise if its indices are not within its shape.
 
-    The compiled loops, and those of scipy, read and write memory wherever the indices point. A
-    matrix of another number of dimensions is left to scikit-learn's error.
+    The compiled loops, and those of scipy, read and write memory wherever the indices point.
     """
-    if X.ndim != 2:
-        return
-    if X.format == "coo":
-        for axis, (indices, size) in enumerate(zip(X.coords, X.shape, strict=True)):
-            _check_length(indices.shape == X.data.shape, X)
-            _check_range(indices, size, f"coords[{axis}]", X)
-    elif X.format in ("csr", "csc", "bsr"):
-        rows, columns = np.floor_divide(X.shape, X.blocksize if X.format == "bsr" else 1).tolist()
-        n_pointers, size = (columns, rows) if X.format == "csc" else (rows, columns)
-        fits = X.indptr.shape == (n_pointers + 1,) and X.indices.shape == X.data.shape[:1]
-        _check_length(fits and X.data.ndim == (3 if X.format == "bsr" else 1), X)
-        _check_pointers(X)
-        _check_range(X.indices[: X.indptr[-1]], size, "indices", X)
-
-
-def _check_length(fits, X):
-    """Raise an error unless the lengths of the arrays of a sparse matrix fit each other."""
-    if not fits:
+    if X.ndim != 2:  # scikit-learn's error
+        return X
+    kinds = {"csr": csr_array, "csc": csc_array, "bsr": bsr_array, "coo": coo_array}
+    X = X if X.format in kinds else X.tocsr()
+    indices = X.coords if X.format == "coo" else (X.indices, X.indptr)
+    try:
+        if any(array.dtype.kind not in "iu" for array in indices):
+            raise ValueError("indices and indptr must be integers")
+        if X.format == "coo":
+            return coo_array((X.data, indices), shape=X.shape)
+        checked = kinds[X.format]((X.data, *indices), shape=X.shape)
+        checked.check_format()
+        if (np.diff(checked.indptr) < 0).any():  # scipy does not look where the last one is 0
+            raise ValueError("indptr must be a non-decreasing sequence")
+    except ValueError as error:
         raise ValueError(
-            f"Input X is no valid {X.format.upper()} matrix: the lengths of its data and "
-            f"index arrays do not fit each other, or its shape {X.shape}."
-        )
-
-
-def _check_pointers(X):
-    """Raise an error unless the pointers of a sparse matrix rise from 0 within its entries."""
-    pointers = X.indptr
-    rising = pointers[0] == 0 and (pointers[1:] >= pointers[:-1]).all()
-    if pointers.dtype.kind not in "iu" or not rising or pointers[-1] > len(X.indices):
-        raise ValueError(
-            f"Input X is no valid {X.format.upper()} matrix: indptr must be integers that "
-            f"begin with 0, never fall and end with {len(X.indices)}, the number of its entries, "
-            "at the most."
-        )
-
-
-def _check_range(indices, size, what, X):
-    """Raise an error unless indices are integers from 0 to size - 1."""
-    if len(indices) == 0:
-        return
-    least, largest = indices.min(), indices.max()
-    if indices.dtype.kind not in "iu" or least < 0 or largest >= size:
-        raise ValueError(
-            f"Input X is no valid {X.format.upper()} matrix: {what} must be integers from 0 "
-            f"to {size - 1}, got {least} to {largest}."
-        )
-
-
-def _compiled(indices):
-    """Return indices as a contiguous array of a type that the compiled loops read."""
-    dtype = indices.dtype if indices.dtype in INDICES else np.int64
-    return np.ascontiguousarray(indices, dtype=dtype)
+            f"Input X is no valid {X.format.upper()} matrix of shape {X.shape}: {error}."
+        ) from error
+    return checked
 
 
 def _canonical(X):
-    """Return a CSR matrix in the form that the compiled loops read; X itself if it has it.
-
-    Its arrays are contiguous and without unused entries, its indices and pointers are of one type,
-    and indices increase strictly in each row.
-    """
-    indices, pointers = _compiled(X.indices), _compiled(X.indptr)
-    if indices.dtype != pointers.dtype:
-        wide = len(indices) > np.iinfo(np.int32).max
-        dtype = np.int64 if wide else indices.dtype
-        indices, pointers = (array.astype(dtype, copy=False) for array in (indices, pointers))
-    data, n_entries = np.ascontiguousarray(X.data), int(pointers[-1])
-    if n_entries < len(data):
-        data, indices = data[:n_entries], indices[:n_entries]
-    increasing = strictly_increasing(indices, pointers)
-    if increasing and data is X.data and indices is X.indices and pointers is X.indptr:
-        return X
-    X = csr_array((data, indices, pointers), shape=X.shape, copy=not increasing)
-    if not increasing:
+    """Return a CSR matrix of `_checked_structure` with contiguous arrays and rising indices."""
+    X.data, X.indices, X.indptr = map(np.ascontiguousarray, (X.data, X.indices, X.indptr))
+    if not strictly_increasing(X.indices, X.indptr):
+        X = X.copy()
         X.sum_duplicates()
     return X

@@ -3,7 +3,8 @@
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from typing import Any, Self
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +29,7 @@ from ._dask_data import (
     validated_schema,
     zipped,
 )
-from ._dask_fit import DaskData, epochs_on_cluster, same_parameters
+from ._dask_fit import DaskData, epochs_on_cluster
 from ._regressor import MatrixLike, SGDLinearRegressor
 from .data.dask_partitions import Cluster, check_versions
 
@@ -63,10 +64,12 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     Notes
     -----
-    A partition is a chunk of rows of a dask array, a partition of a dask dataframe, or one of a
-    list of delayed arrays, data frames or CSR matrices. X, y and sample_weight must be partitioned
-    at the same rows. Partitions without rows or without weight are skipped. All workers need the
-    same version of this package.
+    `fit`, `predict` and `score` take dask arrays, dask dataframes, and lists of delayed arrays,
+    data frames or CSR matrices. A partition is a chunk of rows of an array, a partition of a
+    dataframe, or an entry of a list. X, y and sample_weight must be partitioned at the same rows.
+    Partitions without rows or without weight are skipped. Errors in data name the partition. All
+    workers need the same version of this package; `fit` raises a RuntimeError if one has another,
+    if a partition cannot be loaded, or if a worker is lost. `partial_fit` takes rows in memory.
 
     With squared error and no penalty, or "l2", the solver depends on the number of columns:
 
@@ -103,86 +106,36 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     _parameter_constraints = {**SGDLinearRegressor._parameter_constraints, "client": [Client, None]}
 
-    @same_parameters
     def __init__(
         self, loss: str = "squared_error", *, client: Client | None = None, **parameters: Any
     ) -> None:
         super().__init__(loss, **parameters)
         self.client = client
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: MatrixLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Fit the model to all partitions, afresh.
+    __init__.__signature__ = Signature(
+        [
+            *signature(SGDLinearRegressor.__init__).parameters.values(),
+            Parameter("client", Parameter.KEYWORD_ONLY, default=None),
+        ]
+    )
 
-        Parameters
-        ----------
-        X : dask array, dask dataframe or list of delayed
-            Rows, in any units, in partitions.
-        y : dask array, dask series or list of delayed
-            Targets; each of several gets the model it would get alone.
-        sample_weight : dask array, dask series or list of delayed, default=None
-            Weights, not negative; a row of weight k counts as k rows.
-        X_val : array-like of shape (n_val, n_features), default=None
-            Rows in memory to validate on, with `early_stopping`.
-        y_val : array-like of shape (n_val,), default=None
-            Their targets.
-        sample_weight_val : array-like of shape (n_val,), default=None
-            Their weights in the score.
+    if TYPE_CHECKING:  # partitions have other types than arrays in memory
 
-        Returns
-        -------
-        self : DaskSGDLinearRegressor
-            The fitted estimator.
+        def fit(  # noqa: D102
+            self, X: Any, y: Any, sample_weight: Any = None, **validation: Any
+        ) -> Self: ...
 
-        Raises
-        ------
-        ValueError
-            For data that cannot be used; the message names the partition.
-        RuntimeError
-            If a partition cannot be loaded, a worker is lost, or one lacks the package.
-        """
-        return super().fit(
-            X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
-        )
-
-    def partial_fit(
+    def partial_fit(  # noqa: D102
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn from a chunk of rows in memory, going on from the model so far.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows, in memory.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights, not negative.
-
-        Returns
-        -------
-        self : DaskSGDLinearRegressor
-            The estimator, updated.
-
-        Raises
-        ------
-        TypeError
-            For a dask collection.
-        """
         if is_collection(X):
             raise TypeError(
                 "partial_fit takes a chunk in memory. Use fit for a dask collection, or "
                 "dask_ml.wrappers.Incremental with SGDLinearRegressor for one pass over it."
             )
         return super().partial_fit(X, y, sample_weight)
+
+    partial_fit.__doc__ = SGDLinearRegressor.partial_fit.__doc__
 
     def predict(self, X: Any) -> Any:
         """Predict with the linear model, where the rows are.
@@ -247,21 +200,17 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             if given:
                 held_out = self._validation(*validation, schema.targets)
             elif self.early_stopping:
-                held_out = self._held_out(cluster, seed)
+                if self.scoring is not None:
+                    raise ValueError(
+                        f"scoring={self.scoring!r} needs X_val and y_val. On rows held out of the "
+                        "partitions only the mean loss is known, scoring=None."
+                    )
+                held_out = HeldOutRows(cluster, settings.loss, self.validation_fraction, seed)
             data = DaskData(cluster, schema, settings.precondition and training[2] is not None)
         except BaseException:
             cluster.release()
             raise
         return seed, (data, *training[1:]), lambda: training[0], held_out
-
-    def _held_out(self, cluster, seed):
-        """Random rows of each partition to validate on."""
-        if self.scoring is not None:
-            raise ValueError(
-                f"scoring={self.scoring!r} needs X_val and y_val. On rows held out of the "
-                "partitions only the mean loss is known, scoring=None."
-            )
-        return HeldOutRows(cluster, self._settings().loss, self.validation_fraction, seed)
 
     def _epochs(self, settings, data, seed, last):
         data, _, _ = data
@@ -277,8 +226,7 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
 
     def __sklearn_clone__(self):
         """A client is shared, not copied."""
-        twin = copy(self)  # without client
-        twin = super(DaskSGDLinearRegressor, twin).__sklearn_clone__()
+        twin = super(DaskSGDLinearRegressor, copy(self)).__sklearn_clone__()  # without client
         twin.client = self.client
         return twin
 
@@ -290,10 +238,6 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
         model : SGDLinearRegressor
             With the same parameters, fitted if this one is.
         """
-        parameters = self.get_params(deep=False)
-        del parameters["client"]
-        model = SGDLinearRegressor(**parameters)
-        for name, value in vars(self).items():
-            if name not in parameters and name != "client":
-                setattr(model, name, value)
+        model = SGDLinearRegressor()
+        model.__dict__ = {name: value for name, value in vars(self).items() if name != "client"}
         return model

@@ -400,3 +400,12 @@ def test_active_set_method_ends_at_the_optimum_or_not_at_all(rng, floor):
     Z[:, 3] = Z[:, 4] = Z[:, 5]
     penalty = (np.zeros(20), np.zeros(20), np.full(20, -np.inf))
     assert optimum_of_signs(Z.T @ Z, Z.T @ Z[:, 3], np.zeros(20), penalty, value) is None
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_explicit_steps_that_diverge_are_an_error_that_names_the_remedy(rng, loss):
+    X = rng.normal(size=(200, 5))
+    model = SGDLinearRegressorCV(loss=loss, update="explicit", learning_rate=1e3, random_state=0)
+    with pytest.raises(ValueError, match=r"learning_rate=1000.0 .* Use update='implicit'"):
+        model.fit(X, X[:, 0])
+    assert not hasattr(model, "alpha_")

@@ -12,12 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_sgdlin import SGDLinearRegressor, _choose
 from sklearn_sgdlin._choose import (
     SOLVER_NAMES,
+    ProblemFacts,
     choose,
     decision_table,
     rows_are_reduced,
 )
 from sklearn_sgdlin._choose_stream import StreamFacts, choose_for_stream
-from sklearn_sgdlin._facts import ProblemFacts
 from sklearn_sgdlin._tuning import Tuning
 from tests.data import load
 

@@ -200,6 +200,6 @@ def test_what_it_cannot_plot_is_named():
 def test_matplotlib_is_optional(monkeypatch):
     code = "import sys, sklearn_sgdlin; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="LossCurveDisplay requires matplotlib"):
         LossCurveDisplay(loss_curve=[1.0]).plot()

@@ -434,7 +434,7 @@ def test_display(data, monkeypatch):
     )
     assert_allclose(some.coef, model.coef_[0, 2] * X[:, 2].std())
     plt.close(display.figure_)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="CoefDisplay requires matplotlib"):
         display.plot()
 

@@ -405,7 +405,7 @@ def test_other_targets_than_before_are_named(rng):
     early = SGDLinearRegressor(early_stopping=True, random_state=0)
     with pytest.raises(ValueError, match="y_val has 1 columns, but one dimension"):
         early.fit(X, y, X_val=X, y_val=y[:, None])
-    with pytest.raises(ValueError, match="sample_weight_val is provided"):
+    with pytest.raises(ValueError, match="only sample_weight_val was provided"):
         early.fit(X, y, sample_weight_val=y)
 
 

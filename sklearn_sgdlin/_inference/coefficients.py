@@ -7,16 +7,13 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._regressor import SGDLinearRegressor
-from ..data.csr import FAR
 from ..model.loss import SQUARED_ERROR, make_loss
 from .checks import check_model, check_rows, chosen_coefficients, codes_of, residual_square
-from .covariance import covariance_from_products, covariance_from_rows
+from .covariance import LeastSquaresProducts, covariance_from_products, covariance_from_rows
 from .design import Design, refuse_constant
-from .products import LeastSquaresProducts
 from .results import names_of, results_of
 from .rows import RowsInMemory
-from .sandwich import MEstimator
-from .scores import Score
+from .sandwich import MEstimator, Score
 from .some_columns import covariance_of_some
 
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC3", "cluster")
@@ -204,13 +201,16 @@ def coef_inference(
     check_rows(X, y, sample_weight, cov_type, groups)
     names = names_of(model)
     chosen = chosen_coefficients(model, names, columns, X, cov_type)
-    loss = _loss(model)
+    loss = make_loss(model.loss, model.epsilon, model.quantile)
     rows = None if X is None else _rows(model, X, y, sample_weight)
     groups = None if groups is None else codes_of(groups, rows)
     found = []
     for target, state in enumerate(states_of(model)):
-        design = _design(model, state)
-        theta = _theta(model, design, target)
+        centre = state.moments.mean[:-1]
+        fit_intercept = bool(model.fit_intercept)
+        design = Design(centre if fit_intercept else np.zeros(len(centre)), fit_intercept)
+        intercept = float(np.atleast_1d(model.intercept_)[target])
+        theta = design.theta(np.atleast_2d(model.coef_)[target], intercept)
         products = LeastSquaresProducts.of(state, design) if loss == SQUARED_ERROR else None
         if rows is None:
             n = state.moments.rows if weights == "analytic" else state.moments.weight
@@ -223,7 +223,8 @@ def coef_inference(
                 rows, design, target, Score(loss), theta, of_y, weights == "analytic", names
             )
             if chosen is None:
-                same = products is not None and _same_rows(state, rows)
+                same = state.moments.rows == rows.n_rows
+                same = same and np.isclose(state.moments.weight, rows.weight, rtol=1e-12)
                 of_rows = products if same else None
                 covariance = covariance_from_rows(estimator, cov_type, groups, of_rows)
             else:
@@ -242,32 +243,6 @@ def _rows(model, X, y, sample_weight):
     return RowsInMemory(model, X, y, sample_weight)
 
 
-def _loss(model):
-    return make_loss(model.loss, model.epsilon, model.quantile)
-
-
 def states_of(model):
     """Return the `State` of each target."""
     return getattr(model._state, "states", (model._state,))
-
-
-def _design(model, state):
-    """Return the `Design` of a model, centred at the means of the columns."""
-    moments = state.moments.of_columns(slice(-1))
-    if not model.fit_intercept:
-        return Design(np.zeros(len(moments.mean)), False, near=True)
-    near = np.abs(moments.mean) <= FAR * np.sqrt(moments.variance(True))
-    return Design(moments.mean, True, bool(near.all()))
-
-
-def _theta(model, design, target):
-    """Return the coefficients of a target in the coordinates of a `Design`."""
-    return design.theta(
-        np.atleast_2d(model.coef_)[target], float(np.atleast_1d(model.intercept_)[target])
-    )
-
-
-def _same_rows(state, rows):
-    """Return whether rows are as many as those that the products of a state are of."""
-    moments = state.moments
-    return moments.rows == rows.n_rows and np.isclose(moments.weight, rows.weight, rtol=1e-12)

@@ -5,11 +5,12 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import dtrtrs
 
+from ..linalg.triangular import WELL_CONDITIONED, append_rows
 from ..model.loss import SQUARED_ERROR
-from .design import inverse_factor, is_well_conditioned
-from .sandwich import residuals_of_range
-from .scores import Score, quantile_bandwidth
+from .design import factor_of_gram, inverse_factor
+from .sandwich import Score, quantile_bandwidth, residuals_of_range
 
 # Distance of a model from the optimum, in standard errors, up to which it counts as the optimum. At
 # a tenth the coverage of a 95% interval is 0.1 percentage points lower.
@@ -18,36 +19,81 @@ MAX_DISTANCE = 0.1
 # Distance from the optimum, relative to the size of y, that is a rounding error.
 ROUNDING = 1e-10
 
+# Sum of squared residuals, relative to that of y, above which the difference of two sums of squares
+# has at least 9 digits.
+MIN_RESIDUAL_SHARE = 1e-6
+
 
 class Covariance(NamedTuple):
-    """Covariance of the coefficients of one target.
+    """Covariance of the coefficients of one target."""
 
-    Attributes
-    ----------
-    matrix : ndarray of shape (size, size)
-        In the coordinates of the design.
-    df : float
-        Degrees of freedom of Student's t.
-    residual_variance : float or None
-        Variance of the rows about the model, where it is the same for all.
-    """
+    matrix: np.ndarray  # in the coordinates of the design
+    df: float  # degrees of freedom of Student's t
+    residual_variance: float | None  # of the rows about the model, where it is the same for all
 
-    matrix: np.ndarray
-    df: float
-    residual_variance: float | None
+
+class LeastSquaresProducts(NamedTuple):
+    """What products of columns say of a least-squares problem, in the coordinates of `Design`."""
+
+    upper: np.ndarray  # triangular factor of the design, times the roots of the weights
+    response: np.ndarray  # transposed inverse of it, times the products of the design with y
+    residual_square: float | None  # weighted sum; None where too few digits of it are known
+
+    @classmethod
+    def of(cls, state, design):
+        """Return them from a `State`, or None without products that have enough digits."""
+        products = state.cross_products
+        triangle = products.triangle
+        if products.sums is not None:
+            triangle = _factor_of_sums(products, design.fit_intercept)
+        elif triangle is not None and not design.fit_intercept:
+            mean = sqrt(products.moments.weight) * products.moments.mean[np.newaxis]
+            triangle = append_rows(triangle.copy(order="F"), np.asfortranarray(mean))
+        if triangle is None:
+            return None
+        upper, response = triangle[:-1, :-1], triangle[:-1, -1]
+        square = _residual_square(state, design.fit_intercept, triangle)
+        if design.fit_intercept:
+            moments = products.moments
+            root, size = sqrt(moments.weight), design.size
+            upper = np.zeros((size, size))
+            upper[0, 0], upper[1:, 1:] = root, triangle[:-1, :-1]
+            response = np.append(root * moments.mean[-1], response)
+        return cls(upper, response, square)
+
+
+def _factor_of_sums(products, fit_intercept):
+    """Return the triangular factor, but for its last pivot, from sums of products."""
+    sums, moments = products.sums, products.moments
+    n_features = len(sums)
+    if not fit_intercept:
+        mean = moments.mean
+        sums = sums + moments.weight * np.multiply.outer(mean[:n_features], mean)
+    upper = factor_of_gram(sums[:, :n_features])
+    if upper is None:
+        return None
+    triangle = np.zeros((n_features + 1, n_features + 1))
+    triangle[:-1, :-1] = upper
+    triangle[:-1, -1] = dtrtrs(upper, sums[:, -1], trans=1)[0]
+    return triangle
+
+
+def _residual_square(state, fit_intercept, triangle):
+    """Return the sum of squared residuals, or None where too few digits of it are known."""
+    moments = state.moments
+    if not state.fitted:
+        return float(triangle[-1, -1] ** 2)  # a stream has factorised y with the columns of X
+    total = moments.sum_of_squares[-1]
+    if not fit_intercept:
+        total += moments.weight * moments.mean[-1] ** 2
+    square = float(total - triangle[:-1, -1] @ triangle[:-1, -1])
+    return square if square > MIN_RESIDUAL_SHARE * total else None
 
 
 def covariance_from_products(products, square, theta, n_observations, names):
     """Return the `Covariance` of least squares, for errors of one variance.
 
-    Parameters
-    ----------
-    products : LeastSquaresProducts
-    square : float
-        Weighted sum of squared residuals.
-    theta : ndarray of shape (size,)
-    n_observations : float
-    names : list of str
+    It follows from the products and from `square`, the weighted sum of squared residuals.
     """
     df = degrees_of_freedom(n_observations, len(theta))
     inverse = inverse_factor(products.upper, names)
@@ -61,15 +107,7 @@ def covariance_from_products(products, square, theta, n_observations, names):
 def covariance_from_rows(estimator, cov_type, groups, products):
     """Return the `Covariance` of an M-estimator.
 
-    Parameters
-    ----------
-    estimator : MEstimator
-        With a score that has no bandwidth yet.
-    cov_type : {"nonrobust", "HC0", "HC1", "HC3", "cluster"}
-    groups : tuple of ndarray of shape (n_rows,) and int, or None
-        Number of the group of each row, and how many there are.
-    products : LeastSquaresProducts or None
-        Of the same rows, if they are known.
+    `groups` are those of `codes_of`, and `products` those of the same rows, if they are known.
     """
     size, n = estimator.design.size, estimator.n_observations
     df = degrees_of_freedom(n, size)
@@ -87,17 +125,22 @@ def covariance_from_rows(estimator, cov_type, groups, products):
         factor, variance = nonrobust_factor(estimator, sums, df)
         return Covariance(factor * np.dot(inverse, inverse.T), df, variance)
     if cov_type == "cluster":
-        codes, n_groups = groups
-        scores = np.dot(estimator.sums_of_groups(codes), inverse)
-        meat = n_groups / (n_groups - 1) * (n - 1) / df * np.dot(scores.T, scores)
-        df = float(n_groups - 1)
-    elif simple and is_well_conditioned(upper):
+        scores = np.dot(estimator.sums_of_groups(groups[0]), inverse)
+        meat = np.dot(scores.T, scores)
+    elif simple and (upper.diagonal() ** 2 > WELL_CONDITIONED * (upper**2).sum(axis=0)).all():
         meat = inverse.T @ sums.meat @ inverse
     else:  # products with the rows themselves would lose digits
         meat = estimator.sums(meat="plain" if simple else "jackknife", inverse=inverse).meat
-    if cov_type == "HC1":
-        meat *= n / df
-    return Covariance(inverse @ meat @ inverse.T, df, None)
+    correction, df = small_sample_correction(cov_type, groups, n, df)
+    return Covariance(correction * (inverse @ meat @ inverse.T), df, None)
+
+
+def small_sample_correction(cov_type, groups, n_observations, df):
+    """Return what a sandwich is multiplied by, and the degrees of freedom of Student's t."""
+    if cov_type == "cluster":
+        _, n_groups = groups
+        return n_groups / (n_groups - 1) * (n_observations - 1) / df, float(n_groups - 1)
+    return (n_observations / df if cov_type == "HC1" else 1.0), df
 
 
 def check_curvature(sums):

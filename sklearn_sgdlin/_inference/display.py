@@ -106,13 +106,6 @@ class CoefDisplay:
         -------
         display : CoefDisplay
             The display, plotted.
-
-        Raises
-        ------
-        ValueError
-            If there are no standard errors; see `coef_inference`.
-        ImportError
-            If matplotlib is not installed.
         """
         inference = coef_inference(estimator, X, y, sample_weight, **inference_kw)
         first = int(estimator.fit_intercept)
@@ -150,11 +143,6 @@ class CoefDisplay:
         -------
         display : CoefDisplay
             The display, plotted.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
         """
         check_consistent_length(self.coef, self.conf_int, self.feature_names)
         self.ax_ = axes(ax, self)
@@ -166,7 +154,7 @@ class CoefDisplay:
             coef,
             place,
             xerr=np.stack([coef - ends[:, 0], ends[:, 1] - coef]),
-            **style(errorbar_kw or {}, fmt="o", color="C0", capsize=3),
+            **style(errorbar_kw, fmt="o", color="C0", capsize=3),
         )
         self.ax_.set_yticks(place, labels=self.feature_names)
         self.ax_.invert_yaxis()

@@ -92,12 +92,11 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
             "pass the result of coef_inference without columns."
         )
     _check_same_model(copy(model).densify(), inference)
-    design = Design(inference.centre, bool(model.fit_intercept), near=False)
+    design = Design(inference.centre, bool(model.fit_intercept))
     covariances = inference.centred_covariance.reshape(-1, design.size, design.size)
     prediction = model._linear(X)
     variance = np.empty((X.shape[0], len(covariances)))
-    for rows, numbers in design.chunks(X, slice(0, X.shape[0])):
-        z = rows.dense()
+    for z, numbers in design.chunks(X, slice(0, X.shape[0])):
         for target, covariance in enumerate(covariances):
             variance[numbers, target] = np.einsum("ij,ij->i", np.dot(z, covariance), z)
     variance = np.maximum(variance, 0.0).reshape(prediction.shape)

@@ -51,12 +51,8 @@ def results_of(model, names, found, confidence_level, chosen=None):
     results["residual_variance"] = None if None in variances else np.array(variances)
     if model.coef_.ndim == 1:
         results = {k: v if v is None else v[0] for k, v in results.items()}
-    bunch = Bunch(
-        **results,
-        feature_names=np.array(names, dtype=object),
-        df_resid=df,
-        centre=centre,
-    )
+    names = np.array(names, dtype=object)
+    bunch = Bunch(**results, feature_names=names, df_resid=df, centre=centre)
     bunch.frame = _frame(bunch)
     return bunch
 

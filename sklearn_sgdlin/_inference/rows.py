@@ -10,25 +10,10 @@ from ..data.layouts import Places, pieces
 from ..data.row_ranges import in_threads, row_ranges
 from ..data.sums import add_up
 from ..kernels.products import add_cross_products
-from .design import gram_of
 
 
 class RowsInMemory:
-    """Rows of X, of targets and weights in this process.
-
-    Parameters
-    ----------
-    model : SGDLinearRegressor
-    X, y, sample_weight : array-like
-        As `fit` takes them.
-
-    Attributes
-    ----------
-    n_rows : int
-        Number of rows of positive weight.
-    weight : float
-        Sum of the weights.
-    """
+    """Rows of X, targets and weights in this process, given as `fit` takes them."""
 
     def __init__(self, model, X, y, sample_weight):
         X, y, self.sample_weight = validated(
@@ -40,9 +25,14 @@ class RowsInMemory:
                 f"{model.coef_.shape[0] if model.coef_.ndim > 1 else 'one'} target(s)."
             )
         self.X, self.y, self.tuning = X, y.reshape(len(y), -1), model._tuning
-        weight = self.sample_weight
-        self.n_rows = len(y) if weight is None else int(np.count_nonzero(weight))
-        self.weight = float(len(y) if weight is None else weight.sum())
+        weight = self.weights(slice(None))
+        self.n_rows, self.weight = int(np.count_nonzero(weight)), float(weight.sum())
+
+    def weights(self, part):
+        """Return the weights of some rows."""
+        if self.sample_weight is None:
+            return np.ones(len(self.y[part]))
+        return self.sample_weight[part]
 
     def _map(self, run):
         """Return the results of a function of ranges of the rows, in their order."""
@@ -51,34 +41,24 @@ class RowsInMemory:
     def each(self, task, design, target, *args):
         """Yield ``task(chunks, *args)`` of ranges of the rows, in their order.
 
-        Chunks are tuples: some `DesignRows`, which the next ones overwrite, their targets and
+        Chunks are tuples: some rows of the design, which the next ones overwrite, their targets and
         weights, and the slice of all rows that they are.
         """
-        yield from self._map(partial(self._run, task, design, target, args))
+        yield from self._map(lambda part: task(self._chunks(design, target, part), *args))
 
     def sum(self, task, *args):
         """Return the sum of the results of `each`."""
         return add_up(self.each(task, *args))
 
-    def _run(self, task, design, target, args, part):
-        return task(self._chunks(design, target, part), *args)
-
     def _chunks(self, design, target, part):
         for z, numbers in design.chunks(self.X, part):
-            weight = None if self.sample_weight is None else self.sample_weight[numbers]
-            yield z, self.y[numbers, target], weight, numbers
+            yield z, self.y[numbers, target], self.weights(numbers), numbers
 
     def sums_by_residuals(self, design, target, theta, analytic):
         """Return sums for squared error, in one compiled pass.
 
-        Returns
-        -------
-        gradient : ndarray of shape (size,)
-            Of h e z, with weights h, residuals e and rows z of the design.
-        square : float
-            Of h e**2.
-        meat : ndarray of shape (size, size)
-            Of h e**2 z z', or h**2 e**2 z z' for analytic weights.
+        Of weights h, residuals e and rows z of the design: those of h e z, of h e**2, and of
+        h e**2 z z', or h**2 e**2 z z' for analytic weights.
         """
         y = np.ascontiguousarray(self.y[:, target, np.newaxis])
         model = design, theta, analytic
@@ -94,15 +74,17 @@ class RowsInMemory:
 
 def _sums_by_residuals(X, y, sample_weight, model, part):
     """Return the `sums_by_residuals` of a range of rows."""
-    design, theta, analytic = model
-    n_features, first = len(design.centre), int(design.fit_intercept)
-    sums = np.zeros((n_features + 2, n_features + 1)), np.zeros(1)
-    shift = np.append(design.centre, theta[0] if first else 0.0)
-    for piece, rows in pieces(X, part, design.chunk_rows):
+    (centre, fit_intercept), theta, analytic = model
+    step = model[0].chunk_rows
+    sums = np.zeros((len(centre) + 2, len(centre) + 1)), np.zeros(1)
+    shift = np.append(centre, theta[0] if fit_intercept else 0.0)
+    slopes = theta[fit_intercept:]
+    for piece, rows in pieces(X, part, step):
         targets = y[piece], None if sample_weight is None else sample_weight[piece]
-        columns = Places.of(rows)
-        add_cross_products(
-            columns, targets, shift, design.chunk_rows, sums, theta[first:], analytic
-        )
-    gradient = np.roll(sums[0][-1], 1) if first else sums[0][-1, :-1]
-    return gradient, float(sums[1][0]), gram_of(sums, design.fit_intercept)
+        add_cross_products(Places.of(rows), targets, shift, step, sums, slopes, analytic)
+    *upper, gradient = sums[0]
+    gram = np.array(upper)
+    gram += np.triu(gram, 1).T
+    if fit_intercept:  # its column is the last one of the compiled loop
+        return np.roll(gradient, 1), float(sums[1][0]), np.roll(gram, 1, axis=(0, 1))
+    return gradient[:-1], float(sums[1][0]), gram[:-1, :-1]

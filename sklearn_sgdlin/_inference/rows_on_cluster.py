@@ -14,22 +14,13 @@ __all__ = ["RowsOnCluster", "is_collection"]
 
 
 class RowsOnCluster:
-    """Rows on a Dask cluster, with the methods of `RowsInMemory`.
-
-    Parameters
-    ----------
-    model : SGDLinearRegressor
-    client : distributed.Client
-    X, y, sample_weight : dask collections
-        As `DaskSGDLinearRegressor.fit` takes them.
-    """
+    """Rows on a Dask cluster, with the methods of `RowsInMemory`."""
 
     def __init__(self, model, client, X, y, sample_weight):
         check_versions(client)
         self.client, self.model = client, dask.delayed(model)
         self.parts = list(enumerate(zipped(X, y, sample_weight)))
-        sizes = [size for sizes in self._call("sizes") for size in sizes]
-        self.n_rows, self.weight = add_up(sizes)
+        self.n_rows, self.weight = add_up(self._call("sizes"))
 
     def _call(self, method, *args):
         """Return the results of a method of each partition; those without rows are left out."""
@@ -64,8 +55,8 @@ class Partition(RowsInMemory):
         return map(run, [slice(0, self.X.shape[0])])
 
     def sizes(self):
-        """Return the number of rows of positive weight, and the sum of weights, in a list."""
-        return [(self.n_rows, self.weight)]
+        """Return the number of rows of positive weight, and the sum of weights."""
+        return self.n_rows, self.weight
 
     def results(self, *args):
         """Return the results of `each`, as a list."""

@@ -5,16 +5,20 @@ the covariance takes: no matrix of all columns is formed.
 """
 
 import numpy as np
-from scipy.sparse import issparse
 
 from .._validation import as_c_ordered
-from ..linalg.blocks import chunk_rows, divided, slices
+from ..data.csr import make_rows
+from ..data.row_ranges import moments_of, rows_in_memory
+from ..linalg.blas import weighted_products
+from ..linalg.cg import conjugate_gradient
+from ..model.scaling import Scaling
 from .covariance import (
     Covariance,
     check_curvature,
     check_distance,
     degrees_of_freedom,
     nonrobust_factor,
+    small_sample_correction,
     with_bandwidth,
 )
 from .rows import RowsInMemory
@@ -29,152 +33,113 @@ MAX_RESIDUAL = 1e-9
 MAX_STARTS = 3
 
 
-class CentredRows:
-    """The rows z of a design, whose products with matrices are taken without a dense copy of X.
-
-    Parameters
-    ----------
-    X : array or sparse matrix of shape (n_rows, n_features)
-    design : Design
-    """
-
-    def __init__(self, X, design):
-        self.X, self.centre, self.first = X, design.centre, int(design.fit_intercept)
-
-    def _chunks(self):
-        for part in slices(self.X.shape[0], chunk_rows(len(self.centre))):
-            yield part, self.X[part] - self.centre
-
-    def matmat(self, points):
-        """Return z times the columns of points, for all rows."""
-        slopes = points[self.first :]
-        if issparse(self.X):
-            images = self.X @ slopes - self.centre @ slopes
-        else:
-            images = np.concatenate([x @ slopes for _, x in self._chunks()])
-        return images + points[0] if self.first else images
-
-    def rmatmat(self, values):
-        """Return the sums over the rows of z times the columns of values."""
-        total = values.sum(axis=0)
-        if issparse(self.X):
-            sums = self.X.T @ values - np.multiply.outer(self.centre, total)
-        else:
-            sums = sum(x.T @ values[part] for part, x in self._chunks())
-        return np.concatenate([total[np.newaxis], sums]) if self.first else sums
-
-    def squares(self, weight):
-        """Return the sums of weight times the squared entries of z; rough for sparse X."""
-        if issparse(self.X):
-            squares = self.X.multiply(self.X).T @ weight
-            sums = squares - self.centre * (2 * (self.X.T @ weight) - self.centre * weight.sum())
-            sums = np.maximum(sums, 1e-3 * squares)
-        else:
-            sums = sum(weight[part] @ x**2 for part, x in self._chunks())
-        return np.append(weight.sum(), sums) if self.first else sums
-
-
 def covariance_of_some(estimator, cov_type, groups, chosen):
-    """Return the `Covariance` of some coefficients, in units of the data.
+    """Return the `Covariance` of coefficients with these numbers, in units of the data.
 
-    Parameters
-    ----------
-    estimator, cov_type, groups : see `covariance_from_rows`
-        All but "HC3", which takes the leverages of the rows.
-    chosen : ndarray of int
-        Numbers of the coefficients.
+    For all types but "HC3", which takes the leverages of the rows; see `covariance_from_rows`.
     """
-    if not isinstance(estimator.rows, RowsInMemory):
+    given = estimator.rows
+    if not isinstance(given, RowsInMemory):
         raise ValueError("columns need X, y and sample_weight in memory.")
     estimator = with_bandwidth(estimator)
-    design, rows, n = estimator.design, estimator.rows, estimator.n_observations
-    df = degrees_of_freedom(n, design.size)
-    z = CentredRows(as_c_ordered(rows.X), design)
-    weight = np.ones(len(rows.y)) if rows.sample_weight is None else rows.sample_weight
-    residual = rows.y[:, estimator.target] - z.matmat(estimator.theta[:, np.newaxis])[:, 0]
+    n, size = estimator.n_observations, estimator.design.size
+    df = degrees_of_freedom(n, size)
+    X, weight = as_c_ordered(given.X), given.weights(slice(None))
+    y = np.ascontiguousarray(given.y[:, estimator.target])
+    moments = moments_of(X, weight, given.tuning)
+    scaling = Scaling.from_moments(moments, estimator.design.fit_intercept)
+    rows = make_rows(X, y, weight, scaling)
+    residual = np.concatenate([part for part, _ in rows.residuals(_theta(estimator, scaling))])
     psi, squares, curvature = estimator.score.of(residual)
-    gradient = z.rmatmat((weight * psi)[:, np.newaxis])
+    gradient = _times_rows(rows, weight * psi)
     products = weight @ squares, weight @ curvature, weight @ curvature**2
-    sums = RowSums(gradient[:, 0], *products, 0.0, 0.0)
-    rows.check_finite(sums.gradient)
+    sums = RowSums(gradient, *products, 0.0, 0.0)
     check_curvature(sums)
     bread = "plain" if cov_type == "nonrobust" else "curved"
     h = weight if bread == "plain" else weight * curvature
-    right = np.column_stack([gradient, _unit_vectors(design, chosen)])
-    unit = np.append(sums.squares / n, np.zeros(len(chosen)))  # the gradient may be nothing
-    solution, left = _solutions(z, h, right, unit)
-    check_distance(estimator, sums, np.sqrt(max(gradient[:, 0] @ solution[:, 0], 0.0)), bread)
-    right, solution, left = right[:, 1:], solution[:, 1:], left[:, 1:]
+    rows_of_bread = rows_in_memory(X, y, h, scaling, tuning=given.tuning, one_path=False)
+
+    def product(point):
+        return rows_of_bread.sum(_products, point)
+
+    # The gradient may be nothing beside the products of the residuals with a coordinate.
+    step, _ = _solved(product, gradient, sums.squares / n * h.sum() / size)
+    check_distance(estimator, sums, np.sqrt(max(gradient @ step, 0.0)), bread)
+    right = _unit_vectors(estimator.design, scaling, chosen)
+    solution, left = np.stack([_solved(product, vector) for vector in right.T], axis=-1)
     if cov_type == "nonrobust":
         factor, variance = nonrobust_factor(estimator, sums, df)
         inverse = right.T @ solution + solution.T @ left  # exact to the square of what is left
         return Covariance(factor * (inverse + inverse.T) / 2, df, variance)
-    scores = z.matmat(solution)
+    scores = np.concatenate([z @ solution for z, _, _ in rows.chunks()])
     if cov_type == "cluster":
-        codes, n_groups = groups
+        codes, _ = groups
         of_groups = np.zeros((codes.max() + 1, len(chosen)))
         np.add.at(of_groups, codes, (weight * psi)[:, np.newaxis] * scores)
-        meat = n_groups / (n_groups - 1) * (n - 1) / df * (of_groups.T @ of_groups)
-        return Covariance(meat, float(n_groups - 1), None)
-    h = squares * (weight**2 if estimator.analytic else weight)
-    meat = scores.T @ (h[:, np.newaxis] * scores)
-    return Covariance(n / df * meat if cov_type == "HC1" else meat, df, None)
+        sandwich = of_groups.T @ of_groups
+    else:
+        h = squares * (weight**2 if estimator.analytic else weight)
+        sandwich = weighted_products(scores, h)
+    correction, df = small_sample_correction(cov_type, groups, n, df)
+    return Covariance(correction * sandwich, df, None)
 
 
-def _unit_vectors(design, chosen):
-    """Return what times `theta` is each of some coefficients, in units of the data."""
-    vectors = np.zeros((design.size, len(chosen)))
-    vectors[chosen, np.arange(len(chosen))] = 1.0
-    if design.fit_intercept:
-        vectors[1:, chosen == 0] -= design.centre[:, np.newaxis]
-    return vectors
+def _theta(estimator, scaling):
+    """Return the model in the coordinates of a scaling."""
+    first, centre = estimator.design.fit_intercept, estimator.design.centre
+    coef = estimator.theta[first:]
+    intercept = estimator.theta[0] - centre @ coef if first else 0.0
+    return scaling.to_scaled(coef, intercept)
 
 
-def _solutions(z, weight, right, unit):
-    """Return the solutions of equations with the sum of weight z z', and the residuals.
+def _times_rows(rows, values):
+    """Return the sum of the rows, in their coordinates, times values."""
+    total, start = 0.0, 0
+    for z, y, _ in rows.chunks():
+        total = total + z.rmatvec(values[start : start + len(y)])
+        start += len(y)
+    return total
 
-    Each column of `right` has iterations of its own, and passes over the rows serve all of them.
-    What is left is small beside its squared norm, or beside the unit of the column if that is more.
+
+def _products(rows, point):
+    return rows.products(point)[1]
+
+
+def _unit_vectors(design, scaling, chosen):
+    """Return what times a model, in its coordinates, is each of some coefficients of the data."""
+    first = int(design.fit_intercept)
+    if not scaling.scale[chosen - first].all():
+        _raise_for_dependent_columns()
+    vectors = np.zeros((len(scaling.scale), len(chosen)))
+    vectors[chosen - first, np.arange(len(chosen))] = 1.0  # the intercept is the last coordinate
+    if first:
+        vectors[:-1, chosen == 0] -= scaling.centre[:, np.newaxis]
+    return vectors * scaling.scale[:, np.newaxis]
+
+
+def _solved(product, right, unit=0.0):
+    """Return the solution of equations with a matrix, by its products, and what is left.
+
+    That is small beside the squared norm of the right-hand side, or beside a unit if that is more.
     """
-    curvature = z.squares(weight)
-    scale = divided(1.0, curvature)[:, np.newaxis]
 
-    def product(points):
-        return z.rmatmat(weight[:, np.newaxis] * z.matmat(points))
+    def excess(step, residual):
+        return residual @ residual / 2
 
-    solution, left = np.zeros(right.shape), right
-    size = np.maximum((scale * right**2).sum(axis=0), unit)
+    solution, left, size = np.zeros(len(right)), right, max(right @ right, unit)
     for _ in range(MAX_STARTS):
-        solution = solution + _conjugate_gradients(product, scale, left, TOL**2 * size)
+        options = {"max_iter": len(right), "excess": excess}
+        solution += conjugate_gradient(product, -left, TOL**2 * size / 2, **options).step
         left = right - product(solution)
-        square = (scale * left**2).sum(axis=0)
-        if (square <= TOL**2 * size).all():
+        if left @ left <= TOL**2 * size:
             break
-    if not (square <= MAX_RESIDUAL**2 * size).all() or (right[curvature <= 0, 1:] != 0).any():
-        raise ValueError(
-            "Conjugate gradients do not solve the equations of the standard errors: columns are "
-            "constant, or nearly combinations of others. Leave such columns out."
-        )
+    if not left @ left <= MAX_RESIDUAL**2 * size:
+        _raise_for_dependent_columns()
     return solution, left
 
 
-def _conjugate_gradients(product, scale, right, enough):
-    """Return approximate solutions, the inverse of whose matrix is about a diagonal one."""
-    solution, residual = np.zeros(right.shape), right.copy()
-    direction = scale * residual
-    square = (residual * direction).sum(axis=0)
-    for _ in range(len(right)):
-        image = product(direction)
-        curvature = (direction * image).sum(axis=0)
-        running = (square > enough) & (curvature > 0)
-        if not running.any():
-            break
-        length = np.divide(square, curvature, out=np.zeros(len(square)), where=running)
-        solution += length * direction
-        residual -= length * image
-        towards = scale * residual
-        after = (residual * towards).sum(axis=0)
-        direction *= np.divide(after, square, out=np.zeros(len(square)), where=running)
-        direction += towards
-        square = after
-    return solution
+def _raise_for_dependent_columns():
+    raise ValueError(
+        "Conjugate gradients do not solve the equations of the standard errors: columns are "
+        "constant, or nearly combinations of others. Leave such columns out."
+    )

@@ -6,7 +6,6 @@ from importlib import metadata
 
 import numpy as np
 
-from ..model.loss import SQUARED_ERROR
 from .csr import make_rows
 from .partitions import InMemory, Partitions
 from .sums import add_up
@@ -26,27 +25,12 @@ def named(number):
 
 
 class PartitionActor:
-    """Partitions on one worker, an actor; tasks read them, and keep beside them what they need.
-
-    Parameters
-    ----------
-    numbers : list of int
-        Of the partitions.
-    parts : list of (X, y, sample_weight)
-
-    Attributes
-    ----------
-    parts : dict of int to (X, y, sample_weight)
-        By number.
-    memory : dict
-        What tasks keep.
-    places : dict of int to InMemory
-        The rows with each target, in its scaling.
-    """
+    """Partitions on one worker, an actor; tasks read them, and keep beside them what they need."""
 
     def __init__(self, numbers, parts):
-        self.parts = dict(zip(numbers, parts, strict=True))
-        self.memory, self.places = {}, {}
+        self.parts = dict(zip(numbers, parts, strict=True))  # each X, y and sample_weight
+        self.memory = {}  # what tasks keep
+        self.places = {}  # the rows with each target, in its scaling, as `InMemory`
 
     def call(self, task, *args):
         """Return ``task(self, *args)``."""
@@ -74,16 +58,8 @@ def check_versions(client, addresses=None):
 class Cluster:
     """The workers that hold partitions, and the actors that they hold them by.
 
-    Parameters
-    ----------
-    client : distributed.Client
-    partitions : dict of int to tuple
-        Futures of X, y and sample_weight, or None, of the partition of each number.
-
-    Attributes
-    ----------
-    numbers : dict of str to list of int
-        Partitions at each address.
+    Each partition has a number and futures of X, y and sample_weight, or None; `numbers` are those
+    at each address.
     """
 
     def __init__(self, client, partitions):
@@ -91,7 +67,8 @@ class Cluster:
         who_has = client.who_has([X for X, _, _ in partitions.values()])
         self.numbers = {}
         for number, (X, _, _) in partitions.items():
-            holder = min(sorted(who_has[X.key]), key=self._n_partitions, default=None)
+            holders = sorted(who_has[X.key])
+            holder = min(holders, key=lambda a: len(self.numbers.get(a, [])), default=None)
             self.numbers.setdefault(holder, []).append(number)
         if None in self.numbers:
             raise self._lost(None)
@@ -117,9 +94,6 @@ class Cluster:
             self.release()
             raise
 
-    def _n_partitions(self, address):
-        return len(self.numbers.get(address, []))
-
     def keep(self, kept):
         """Call no worker any more but those for which the list has true."""
         actors = zip(self._actors.items(), kept, strict=True)
@@ -136,17 +110,13 @@ class Cluster:
 
     def each(self, task, args):
         """Return ``task(actor, *args[k])`` of worker k, as a list."""
-        calls = {
-            address: self._call(address, task, own)
-            for address, own in zip(self._actors, args, strict=True)
-        }
+        calls = {}
+        for (address, actor), own in zip(self._actors.items(), args, strict=True):
+            try:
+                calls[address] = actor.call(task, *own)
+            except RuntimeError as error:  # already known to be lost
+                raise self._lost(address) from error
         return [self._wait(address, call.result) for address, call in calls.items()]
-
-    def _call(self, address, task, args):
-        try:
-            return self._actors[address].call(task, *args)
-        except RuntimeError as error:  # already known to be lost
-            raise self._lost(address) from error
 
     def _wait(self, address, result):
         """Return result(timeout=...), or fail as soon as the worker is gone."""
@@ -154,14 +124,11 @@ class Cluster:
             try:
                 return result(timeout=WORKER_POLL_SECONDS)
             except TimeoutError:
-                if not self._alive(address):
+                alive = self._futures[address].status in ("pending", "finished")
+                if not alive or not self.client.nthreads(workers=[address]).get(address):
                     raise self._lost(address) from None
             except (OSError, CancelledError) as error:
                 raise self._lost(address) from error
-
-    def _alive(self, address):
-        alive = self._futures[address].status in ("pending", "finished")
-        return alive and self.client.nthreads(workers=[address]).get(address)
 
     def _lost(self, address):
         return RuntimeError(
@@ -173,12 +140,7 @@ class Cluster:
 class OnDask(Partitions):
     """The rows of one target on the workers of a cluster; a place is a worker.
 
-    Parameters
-    ----------
-    data : DaskData
-    target : int
-    scaling : Scaling
-        Sent with the first task.
+    The scaling is sent with the first task.
     """
 
     def __init__(self, data, target, scaling):
@@ -188,7 +150,6 @@ class OnDask(Partitions):
         self.n_rows, self.n_entries = int(n_rows.sum()), int(n_entries.sum())
         self.weight = float(weights.sum())
         self.shares = weights / self.weight
-        self._of_target = data.moments(target).of_columns(slice(-1, None))
         self._unsent = scaling
 
     def each(self, task, args):
@@ -203,22 +164,12 @@ class OnDask(Partitions):
     def sweep(self, rng, *args, n_averages=1):
         """See `Partitions`."""
         n_averages = max(n_averages // len(self.shares), 1)
-        sweeps = self.each(_sweep, [(seed, n_averages, *args) for seed in self._seeds(rng)])
+        seeds = rng and rng.integers(2**32, size=len(self.shares)).tolist()
+        seeds = seeds or [None] * len(self.shares)
+        sweeps = self.each(_sweep, [(seed, n_averages, *args) for seed in seeds])
         ends, averages = zip(*sweeps, strict=True)
         kinds = zip(*[of_place.T for of_place in averages], strict=False)  # some may have fewer
         return np.hstack(ends), np.column_stack([point for kind in kinds for point in kind])
-
-    def _seeds(self, rng):
-        """Return a seed for the sweep of each worker; None for each without a generator."""
-        n_places = len(self.shares)
-        return [None] * n_places if rng is None else rng.integers(2**32, size=n_places).tolist()
-
-    def constant_loss(self, loss, prediction):
-        """See `Partitions`; squared error needs no pass over the rows."""
-        if loss != SQUARED_ERROR:
-            return super().constant_loss(loss, prediction)
-        of_y = self._of_target
-        return float(of_y.sum_of_squares[0] / of_y.weight + (of_y.mean[0] - prediction) ** 2) / 2
 
 
 def _with_rows(actor, target, scaling, task, *args):

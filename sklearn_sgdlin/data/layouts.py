@@ -16,17 +16,8 @@ from ..linalg.blocks import csr_row_slice
 class Frame:
     """Columns of numbers of a data frame of pandas or polars.
 
-    Parameters
-    ----------
-    frame : data frame
-
-    Attributes
-    ----------
-    shape : tuple of int
-    columns : list
-        Arrays that share the memory of the frame, or its columns where there is no such array.
-    places : Places or None
-        Of the columns, if all of them are arrays that compiled loops read as they are.
+    They are arrays that share the memory of the frame, or its columns where there is no such array.
+    If compiled loops read all of them as they are, `places` says where they lie.
     """
 
     def __init__(self, frame):
@@ -104,20 +95,12 @@ def _is_numeric(dtype):
 
 
 class Places(NamedTuple):
-    """Where the columns of X lie in memory, for compiled loops that read them as they are.
+    """Where the columns of X lie in memory, for compiled loops that read them as they are."""
 
-    Attributes
-    ----------
-    addresses, strides, types : ndarray of shape (n_features,)
-        See `add_cross_products`.
-    by_rows : bool
-        Whether they are an array whose rows lie together in memory.
-    """
-
-    addresses: np.ndarray
+    addresses: np.ndarray  # one of each column, as the next ones; see `add_cross_products`
     strides: np.ndarray
     types: np.ndarray
-    by_rows: bool
+    by_rows: bool  # whether they are an array whose rows lie together in memory
 
     @classmethod
     def of(cls, X):
@@ -162,14 +145,8 @@ def is_readable(X):
 def pieces(X, part, step):
     """Yield pairs of a slice and the rows of X in it, as float arrays that cover a part.
 
-    A piece may be overwritten by the next.
-
-    Parameters
-    ----------
-    X : ndarray, CSR matrix or Frame
-    part : slice
-    step : int
-        Rows of a piece that is a conversion.
+    X is an array, a CSR matrix or a `Frame`. A piece that is a conversion has `step` rows, and is
+    overwritten by the next.
     """
     if is_readable(X):
         yield part, X[part]

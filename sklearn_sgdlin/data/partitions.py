@@ -88,19 +88,10 @@ class Partitions:
 
 
 class InMemory(Partitions):
-    """Rows in this process.
+    """Rows in this process, in parts of the same scaling.
 
-    Parameters
-    ----------
-    parts : list of Rows
-        In the same scaling.
-
-    Attributes
-    ----------
-    memory : dict
-        What a solver keeps beside the rows of this place.
-    whole : Rows or None
-        All of them; None where several parts are not those of one array.
+    Solvers keep in `memory` what they need beside the rows; `whole` are all rows, or None where
+    several parts are not those of one array.
     """
 
     shares = np.ones(1)
@@ -175,12 +166,7 @@ def merged(parts):
 class SelectedRows(InMemory):
     """Some of the rows, with a linear function of theta for the loss of all others.
 
-    Parameters
-    ----------
-    parts : list of Rows
-    weight : float
-        That of all rows.
-    linear : LinearLoss
+    The weight is that of all rows.
     """
 
     def __init__(self, parts, weight, linear):

@@ -76,17 +76,11 @@ def in_threads(task, items):
 
 
 class RowRanges(InMemory):
-    """Ranges of rows in this process, in threads.
+    """Ranges of rows in this process, a power of two of them, in threads.
 
-    Parameters
-    ----------
-    whole : Rows
-    number : int
-        Of ranges, a power of two.
-    one_path : bool
-        Whether a sweep goes through all rows one after the other, as textbooks have it. Otherwise
-        ranges are swept at the same time, each from the same model, and a sweep returns the means
-        of where they lead: a search finds the best length of a step.
+    With `one_path` a sweep goes through all rows one after the other, as textbooks have it.
+    Otherwise ranges are swept at the same time, each from the same model, and a sweep returns the
+    means of where they lead: a search finds the best length of a step.
     """
 
     def __init__(self, whole, number, one_path):

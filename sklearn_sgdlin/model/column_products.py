@@ -10,18 +10,11 @@ from .moments import Moments
 
 @dataclass(frozen=True)
 class ColumnProducts:
-    """Moments of the columns of X and of the targets, and the products of these columns.
+    """Moments of the columns of X and of the targets, and the products of these columns."""
 
-    Attributes
-    ----------
-    moments : Moments
-        Of the columns of X, then of the targets.
-    sums : ndarray of shape (n_features, n_features + n_targets)
-        Weighted sums of the products of the centred columns of X with each other, and with the
-        centred targets.
-    """
-
-    moments: Moments
+    moments: Moments  # of the columns of X, then of the targets
+    # Weighted sums of the products of the centred columns of X with each other, and with the
+    # centred targets, of shape (n_features, n_features + n_targets).
     sums: np.ndarray
 
     @classmethod
@@ -29,14 +22,7 @@ class ColumnProducts:
     def from_shifted(cls, products, squares, shift, n_rows):
         """Return the products about the means from those about a shift.
 
-        Parameters
-        ----------
-        products : ndarray of shape (n_features + 1 + n_targets, n_features + 1)
-        squares : ndarray of shape (n_targets,)
-            As `add_cross_products` sums them up: below the diagonal there are zeros.
-        shift : ndarray of shape (n_features + n_targets,)
-        n_rows : int
-            Number of rows of positive weight.
+        Products and squares are as `add_cross_products` sums them up, over rows of positive weight.
         """
         n_features = products.shape[1] - 1
         square = products[: n_features + 1]
@@ -69,11 +55,7 @@ class ColumnProducts:
     def cross_products(self, target, moments):
         """Return the `CrossProducts` of a target, for a stream that goes on from these rows.
 
-        Parameters
-        ----------
-        target : int
-        moments : Moments
-            Of X and that target, in the units of the user's weights.
+        The moments are those of X and that target, in the units of the user's weights.
         """
         n_features = self.n_features
         constant = self.moments.of_columns(slice(n_features)).variance(True) == 0

@@ -28,22 +28,14 @@ from .moments import MOMENT_ROWS, Moments, joint_moments
 
 @dataclass(frozen=True)
 class CrossProducts:
-    """Moments of the columns of X and of the targets, and a factor of their cross products.
+    """Moments of the columns of X and of the targets, and a factor of their cross products."""
 
-    Attributes
-    ----------
-    moments : Moments
-        Of the columns of X, then of the targets.
-    triangle : ndarray of shape (n_features + n_targets, n_features + n_targets) or None
-        Triangular factor of the centred columns of X and targets, times the square roots of the
-        weights. None where `sums` has the products, or where nothing but moments was summed up.
-    sums : ndarray of shape (n_features, n_features + n_targets) or None
-        Weighted sums of the products of the centred columns of X with all centred columns, where
-        these are given instead of a factor.
-    """
-
-    moments: Moments
+    moments: Moments  # of the columns of X, then of the targets
+    # Triangular factor of all centred columns, times the square roots of the weights. None where
+    # `sums` has the products, or where nothing but moments was summed up.
     triangle: np.ndarray | None
+    # Weighted sums of the products of the centred columns of X with all centred columns, where
+    # these are given instead of a factor.
     sums: np.ndarray | None = None
 
     @property
@@ -66,21 +58,10 @@ class CrossProducts:
 
     @classmethod
     def of(cls, X, targets, sample_weight, with_products, tuning):
-        """Return the cross products of rows, in one pass.
+        """Return the cross products of rows, or only their moments, in one pass.
 
-        Parameters
-        ----------
-        X : ndarray or CSR matrix of shape (n_rows, n_features)
-        targets : ndarray of shape (n_targets, n_rows)
-        sample_weight : ndarray of shape (n_rows,) or None
-        with_products : bool
-            Whether to sum up more than moments.
-        tuning : Tuning
-
-        Raises
-        ------
-        ValueError
-            Where values are not finite, or their squares are not.
+        Targets are of shape (n_targets, n_rows). Raise ValueError where values are not finite, or
+        their squares are not.
         """
         n_columns = X.shape[1] + len(targets)
         single_row = len(targets[0]) == 1 and sample_weight is None
@@ -128,18 +109,9 @@ class CrossProducts:
     @classmethod
     @np.errstate(over="ignore")  # Whoever uses the products checks that they are finite.
     def from_hessian(cls, hessian, slope, scaling, moments):
-        """Return the cross products that belong to a Hessian in a scaling, for one target.
+        """Return the cross products for one target that belong to a Hessian in a scaling.
 
-        Parameters
-        ----------
-        hessian : ndarray of shape (n_coordinates, n_coordinates)
-            Mean of z z'.
-        slope : ndarray of shape (n_coordinates,)
-            Mean of z y.
-        scaling : Scaling
-            Of z.
-        moments : Moments
-            Of X and y.
+        With rows z in the scaling, the Hessian is the mean of z z', and the slope that of z y.
         """
         inverse_scale = divided(1.0, scaling.scale[:-1])
         products = np.empty((len(inverse_scale), len(inverse_scale) + 1))
@@ -153,16 +125,8 @@ class CrossProducts:
     def from_factor(cls, factor, theta, scaling, moments):
         """Return the cross products that belong to a factor in a scaling and its optimum.
 
-        Parameters
-        ----------
-        factor : ndarray of shape (n_rows, n_coordinates)
-            Rows whose sum of products is the mean of z z'.
-        theta : ndarray of shape (n_coordinates,)
-            Least-squares solution, with an intercept and without a penalty.
-        scaling : Scaling
-            Of z.
-        moments : Moments
-            Of X and y.
+        The products of the rows of the factor add up to the mean of z z', with rows z in the
+        scaling; theta is the least-squares solution with an intercept and without a penalty.
         """
         inverse_scale = divided(1.0, scaling.scale[:-1])
         columns = [factor[:, -1], factor[:, :-1] * inverse_scale, factor @ theta]
@@ -211,15 +175,7 @@ class CrossProducts:
 
         They minimise the mean of (y - prediction)**2 / 2 + l2 coef**2 / 2. Where columns are
         combinations of others and nothing is penalised, coef has the smallest norm in columns
-        of equal norm.
-
-        Parameters
-        ----------
-        n_features : int
-        fit_intercept : bool
-        l2 : float
-        ridge : ndarray of shape (n_features,) or float
-            Times the mean square of the column, it is added to l2.
+        of equal norm. A ridge times the mean square of each column is added to l2.
         """
         moments = self.moments
         mean, factor = moments.mean[:n_features], self.factor
@@ -240,16 +196,7 @@ class CrossProducts:
 def centred_rows(before, X, targets, sample_weight):
     """Return rows whose products are to be added for more rows, and the moments of all rows.
 
-    Parameters
-    ----------
-    before : Moments
-        Of the rows before.
-    X, targets, sample_weight : as in `CrossProducts.of`
-
-    Returns
-    -------
-    rows : F-ordered ndarray of shape (n_rows or n_rows + 1, n_features + n_targets)
-    moments : Moments
+    The moments of the rows before are given. The rows are an array in Fortran order.
     """
     n_rows = len(targets[0])
     moments = joint_moments(X, targets, sample_weight)

@@ -20,15 +20,6 @@ import numpy as np
 class Loss(NamedTuple):
     """Convex, piecewise linear-quadratic loss of the residual.
 
-    Attributes
-    ----------
-    dead_zone : float
-        Size of residuals up to which the loss is 0, in units of y.
-    compliance : float
-        Inverse curvature of the quadratic part; 0 if there is no quadratic part.
-    lower, upper : float
-        Bounds of the multiplier, ``lower <= 0 <= upper``.
-
     Examples
     --------
     >>> from sklearn_sgdlin.model.loss import SQUARED_ERROR
@@ -36,9 +27,9 @@ class Loss(NamedTuple):
     (4.5, 3.0)
     """
 
-    dead_zone: float
-    compliance: float
-    lower: float
+    dead_zone: float  # size of residuals up to which the loss is 0, in units of y
+    compliance: float  # inverse curvature of the quadratic part; 0 if there is none
+    lower: float  # bounds of the multiplier, lower <= 0 <= upper
     upper: float
 
     def outside(self, residual):

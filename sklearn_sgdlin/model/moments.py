@@ -34,34 +34,18 @@ def refuse_not_finite(array, name):
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted mean and sum of squared deviations of every column, mergeable.
+    """Weighted mean and sum of squared deviations of every column, mergeable."""
 
-    Attributes
-    ----------
-    rows : int or float
-        Number of rows of positive weight; those of a stream that forgets count by their age.
-    weight : float
-        Sum of their weights.
-    mean : ndarray of shape (n_features,)
-    sum_of_squares : ndarray of shape (n_features,)
-        Weighted sum of squared deviations from the mean.
-    """
-
-    rows: int
-    weight: float
-    mean: np.ndarray
-    sum_of_squares: np.ndarray
+    rows: int  # of positive weight; those of a stream that forgets count by their age
+    weight: float  # sum of their weights
+    mean: np.ndarray  # of shape (n_features,)
+    sum_of_squares: np.ndarray  # weighted squared deviations from the mean, of the same shape
 
     @classmethod
     def of(cls, X, sample_weight=None, name="X"):
-        """Return the moments of the columns of X; raise ValueError if they are not finite.
+        """Return the moments of the columns of an array, a CSR or a CSC matrix.
 
-        Parameters
-        ----------
-        X : ndarray, CSR or CSC matrix of shape (n_rows, n_features)
-        sample_weight : ndarray of shape (n_rows,), default=None
-        name : str
-            What the error calls X.
+        Raise ValueError, which calls X by its name, if they are not finite.
         """
         if issparse(X):
             return cls._of_sparse(X, sample_weight)
@@ -166,14 +150,7 @@ class Moments:
 
 
 def joint_moments(X, targets, sample_weight):
-    """Return the moments of the columns of X followed by the targets.
-
-    Parameters
-    ----------
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
-    targets : ndarray of shape (n_targets, n_rows)
-    sample_weight : ndarray of shape (n_rows,) or None
-    """
+    """Return the moments of the columns of X followed by targets, of shape (n_targets, n_rows)."""
     if len(targets[0]) == 1 and sample_weight is None:
         row = X.toarray()[0] if issparse(X) else X[0]
         return Moments.of_row(np.append(row, targets))

@@ -17,34 +17,18 @@ from .loss import Loss
 
 @dataclass(frozen=True)
 class Objective:
-    """Loss, and penalty of each coordinate.
-
-    Attributes
-    ----------
-    loss : Loss
-    l1, l2 : ndarray of shape (n_coordinates,)
-        Weights of the absolute value and of half the square.
-    floor : ndarray of shape (n_coordinates,)
-        Lower bounds: 0 where a coefficient must not be negative, else -inf.
-    """
+    """Loss, and penalty of each coordinate, as arrays of shape (n_coordinates,)."""
 
     loss: Loss
-    l1: np.ndarray
-    l2: np.ndarray
-    floor: np.ndarray
+    l1: np.ndarray  # weights of the absolute value
+    l2: np.ndarray  # weights of half the square
+    floor: np.ndarray  # lower bounds: 0 where a coefficient must not be negative, else -inf
 
     @classmethod
     def of(cls, loss, l1, l2, positive, scale):
         """Return the objective with the penalty ``l1 |coef| + l2 coef**2 / 2`` of coefficients.
 
-        Parameters
-        ----------
-        loss : Loss
-        l1, l2 : float
-        positive : bool
-            Whether coefficients must not be negative.
-        scale : ndarray of shape (n_coordinates,)
-            That of the scaling, the intercept last.
+        The scale is that of the scaling, the intercept last.
         """
         coef_scale = with_last(scale[:-1], 0.0)
         floor = with_last(0.0 if positive else -np.inf, -np.inf, len(scale))

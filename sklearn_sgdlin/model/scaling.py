@@ -32,12 +32,6 @@ def effective_l2(variance, l2, n_rows):
     (Silverstein, 1995; Bach, High-dimensional analysis of double descent, 2024). With few columns
     it is about l2.
 
-    Parameters
-    ----------
-    variance : ndarray of shape (n_features,)
-    l2 : float
-        The penalty, in units of the variances.
-    n_rows : int
     """
     if l2 == 0:
         return l2
@@ -57,17 +51,11 @@ def effective_l2(variance, l2, n_rows):
 
 @dataclass(frozen=True)
 class Scaling:
-    """Centre and scale of the coordinates, and the conversion of models to and from them.
+    """Centre and scale of the coordinates, and the conversion of models to and from them."""
 
-    Attributes
-    ----------
-    centre : ndarray of shape (n_features,)
-    scale : ndarray of shape (n_features + 1,)
-        The last one is that of the intercept; 0 for what is not learned, which is a constant
-        column or an intercept that is not fitted.
-    """
-
-    centre: np.ndarray
+    centre: np.ndarray  # of shape (n_features,)
+    # Of shape (n_features + 1,), that of the intercept last; 0 for what is not learned, which is a
+    # constant column or an intercept that is not fitted.
     scale: np.ndarray
 
     @classmethod

@@ -14,51 +14,25 @@ DIVERGENCE_FACTOR = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of the estimator, as the solvers need them.
-
-    Attributes
-    ----------
-    loss : Loss
-    l1, l2 : float
-        Weights of ``|coef|`` and ``coef**2 / 2`` in the objective.
-    positive, fit_intercept : bool
-        As in the estimator.
-    learning_rate : float
-        Initial step length, without a unit if `precondition`.
-    schedule : str
-        The estimator's `schedule` of the learning rate.
-    power_t : float
-        Exponent of the "invscaling" schedule.
-    implicit : bool
-        Whether steps are implicit (proximal), not explicit.
-    precondition : bool
-        Whether steps are taken in a scaling, not in the units of the data.
-    average : bool
-        Whether the model is the optimum or an average of iterates, not the last iterate.
-    max_iter, tol, n_iter_no_change, shuffle, solver, half_life
-        As in the estimator.
-    sgd_setting : str
-        The parameter that selects SGD, as the user would write it; "" if none does.
-    tuning : Tuning
-    """
+    """Parameters of the estimator, as the solvers need them."""
 
     loss: Loss
-    l1: float
-    l2: float
+    l1: float  # weight of ``|coef|`` in the objective
+    l2: float  # weight of ``coef**2 / 2``
     positive: bool
     fit_intercept: bool
-    learning_rate: float
+    learning_rate: float  # without a unit if `precondition`
     schedule: str
     power_t: float
-    implicit: bool
-    precondition: bool
-    average: bool
+    implicit: bool  # whether steps are implicit (proximal), not explicit
+    precondition: bool  # whether steps are taken in a scaling, not in the units of the data
+    average: bool  # whether the model is the optimum or an average, not the last iterate
     max_iter: int
     tol: float | None
     n_iter_no_change: int
     shuffle: bool
     solver: str
-    sgd_setting: str
+    sgd_setting: str  # the parameter that selects SGD, as the user would write it, or ""
     tuning: Tuning
     half_life: float | None
 

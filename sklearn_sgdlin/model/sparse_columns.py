@@ -11,22 +11,12 @@ from .moments import Moments
 
 
 class Columns(NamedTuple):
-    """What a stream of sparse rows keeps of some columns, or of all, as arrays of one shape.
+    """What a stream of sparse rows keeps of some columns, or of all, as arrays of one shape."""
 
-    Attributes
-    ----------
-    weight : ndarray
-        Weight of the rows that have a stored entry in the column.
-    mean, sum_of_squares : ndarray
-        Moments of the stored entries.
-    coef, returned_coef, given_coef : ndarray
-        As in `State`.
-    """
-
-    weight: np.ndarray
-    mean: np.ndarray
+    weight: np.ndarray  # of the rows that have a stored entry in the column
+    mean: np.ndarray  # of the stored entries
     sum_of_squares: np.ndarray
-    coef: np.ndarray
+    coef: np.ndarray  # this and the next ones are as in `State`
     returned_coef: np.ndarray
     given_coef: np.ndarray
 
@@ -42,13 +32,7 @@ class Columns(NamedTuple):
     def with_entries(self, numbers, entries, sample_weight):
         """Return the columns with more stored entries (Chan, Golub & LeVeque, 1983).
 
-        Parameters
-        ----------
-        numbers : ndarray of shape (n_entries,)
-            Number of the column of each entry, among these.
-        entries : ndarray of shape (n_entries,)
-        sample_weight : ndarray of shape (n_entries,) or None
-            Of the row of each entry.
+        Of each entry there are the number of its column, among these, and the weight of its row.
         """
 
         def total(values):
@@ -123,11 +107,6 @@ class ColumnVersion:
     a difference to it or to a third. The arrays are written where a difference is read: it takes
     them over, and the version that had them becomes a difference. So a chunk costs as much as it
     has columns, and one that failed, or was interrupted, has changed nothing.
-
-    Parameters
-    ----------
-    columns : Columns
-        Of shape (n_features,); owned by the version from now on.
     """
 
     _lock = Lock()  # several threads may read a model

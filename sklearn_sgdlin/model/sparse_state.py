@@ -15,24 +15,13 @@ from .state import State, nonnegative
 class SparseState(NamedTuple):
     """What a stream of sparse rows with many columns passes on, for one target; never modified.
 
-    Attributes
-    ----------
-    version : ColumnVersion
-        Of the columns.
-    far : ndarray of int
-        Numbers of the columns that are centred; they take part in every chunk.
-    n_columns : int
-        Number of columns that had an entry.
-    target : Moments
-        Of y.
-    intercept, returned_intercept, rows_seen, steps, average_rows, residuals, fitted, seed
-        As in `State`.
+    What is not described here is as in `State`.
     """
 
-    version: ColumnVersion
-    far: np.ndarray
-    n_columns: int
-    target: Moments
+    version: ColumnVersion  # of the columns
+    far: np.ndarray  # numbers of the columns that are centred; they take part in every chunk
+    n_columns: int  # columns that had an entry
+    target: Moments  # of y
     intercept: float
     returned_intercept: float
     rows_seen: int
@@ -48,20 +37,8 @@ class SparseState(NamedTuple):
     @classmethod
     def first(cls, n_features, intercept, seed):
         """Return the state before the first chunk: a constant model, and no columns."""
-        return cls(
-            ColumnVersion(Columns(*(np.zeros(n_features) for _ in Columns._fields))),
-            far=np.empty(0, dtype=np.intp),
-            n_columns=0,
-            target=Moments(0, 0.0, np.zeros(1), np.zeros(1)),
-            intercept=intercept,
-            returned_intercept=intercept,
-            rows_seen=0,
-            steps=0,
-            average_rows=0.0,
-            residuals=np.empty((2, 0)),
-            fitted=False,
-            seed=seed,
-        )
+        state = cls.of(State.without_rows(n_features, seed))
+        return state._replace(intercept=intercept, returned_intercept=intercept, fitted=False)
 
     @classmethod
     def of(cls, state):
@@ -70,22 +47,12 @@ class SparseState(NamedTuple):
             return state
         moments, names = state.moments, set(cls._fields) & set(State._fields)
         columns = moments.of_columns(slice(-1))
-        return cls(
-            version=None,
-            far=None,
-            n_columns=0,
-            target=moments.of_columns(slice(-1, None)),
-            **{name: getattr(state, name) for name in names},
-        )._with_columns(
-            Columns(
-                np.full(len(state.coef), moments.weight),
-                columns.mean.copy(),
-                columns.sum_of_squares.copy(),
-                state.coef.copy(),
-                state.returned_coef.copy(),
-                state.given_coef.copy(),
-            )
-        )
+        same = {name: getattr(state, name) for name in names}
+        target = moments.of_columns(slice(-1, None))
+        models = state.coef, state.returned_coef, state.given_coef
+        arrays = np.full(len(state.coef), moments.weight), columns.mean, columns.sum_of_squares
+        columns = Columns(*(array.copy() for array in (*arrays, *models)))
+        return cls(None, None, 0, target, **same)._with_columns(columns)
 
     def dense(self):
         """Return the `State` that goes on from this one, whose chunks change all columns."""

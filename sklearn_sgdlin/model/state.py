@@ -25,57 +25,31 @@ NEW_COLUMN_GROWTH = 100.0
 class State(NamedTuple):
     """What training passes on from one call to the next, for one target; never modified.
 
-    Attributes
-    ----------
-    cross_products : CrossProducts
-        Of the columns of X and y in all rows seen; with products where columns are few and the
-        objective is quadratic, else only moments.
-    coef : ndarray of shape (n_features,)
-        The last iterate of SGD, in the units of the data.
-    intercept : float
-        Of the last iterate.
-    returned_coef : ndarray of shape (n_features,)
-        The model that the user gets: the optimum where it is known, else the average of iterates.
-    returned_intercept : float
-        Of that model.
-    rows_seen : int or float
-        Number of rows learned from, in all epochs and chunks. In a stream that forgets, rows count
-        by their age here and in the next numbers, as in the moments.
-    steps : int
-        Number of SGD steps taken, at most one for each row seen.
-    average_rows : float
-        Number of steps in the average.
-    residuals : ndarray of shape (2, n_recent)
-        Of some of the latest rows of a stream, each before its step, where the step length
-        depends on them: those of the last iterate, and of the average.
-    fitted : bool
-        Whether the state comes from a fit on all rows, not from a stream.
-    grown_at : ndarray of shape (n_features,)
-        Number of rows seen when the variance of each column last grew by the factor
-        `NEW_COLUMN_GROWTH`.
-    given_coef : ndarray of shape (n_features,)
-        Coefficients that the user has set, or zeros. Models are shrunk towards them.
-    seed : int
-        Of all random numbers. Those of a sweep come from (seed, rows_seen), so that a copy of the
-        state in mid-stream continues exactly like the original.
-    newton : NewtonSums or None
-        What stands for all rows of a stream where the loss is not squared error and the model is
-        not an average of iterates; see `methods.newton_stream`.
+    Models are in the units of the data. In a stream that forgets, rows count by their age in all
+    numbers of rows, as in the moments.
     """
 
+    # Of the columns of X and y in all rows seen; with products where columns are few and the
+    # objective is quadratic, else only moments.
     cross_products: CrossProducts
-    coef: np.ndarray
+    coef: np.ndarray  # the last iterate of SGD
     intercept: float
-    returned_coef: np.ndarray
+    returned_coef: np.ndarray  # for the user: the optimum where it is known, else the average
     returned_intercept: float
-    rows_seen: int
-    steps: int
-    average_rows: float
+    rows_seen: int  # rows learned from, in all epochs and chunks
+    steps: int  # of SGD, at most one for each row seen
+    average_rows: float  # steps in the average
+    # Of some of the latest rows of a stream, each before its step, where the step length depends on
+    # them: those of the last iterate, and of the average.
     residuals: np.ndarray
-    fitted: bool
-    grown_at: np.ndarray
-    given_coef: np.ndarray
+    fitted: bool  # whether the state comes from a fit on all rows, not from a stream
+    grown_at: np.ndarray  # rows seen when each variance last grew by `NEW_COLUMN_GROWTH`
+    given_coef: np.ndarray  # set by the user, or zeros; models are shrunk towards them
+    # Of all random numbers. Those of a sweep come from (seed, rows_seen), so that a copy of the
+    # state in mid-stream continues exactly like the original.
     seed: int
+    # What stands for all rows of a stream where the loss is not squared error and the model is not
+    # an average of iterates; see `methods.newton_stream`.
     newton: tuple | None = None
 
     sparse = False
@@ -134,13 +108,8 @@ class State(NamedTuple):
 
         What a coefficient has learned is multiplied by the ratio of the old variance to the new one
         (Ross, Mineiro & Langford, 2013); otherwise predictions would be far off on rows larger than
-        all before. The prediction at the old mean stays the same.
-
-        Parameters
-        ----------
-        moments : Moments
-            Of the columns of X and of y, with the new rows.
-        fit_intercept : bool
+        all before. The prediction at the old mean stays the same. The moments are those of the
+        columns of X and of y, with the new rows.
         """
         old, new = self._variances(moments, fit_intercept)
         few_rows = moments.rows < FEW_ROWS_PER_COORDINATE * (len(self.coef) + 1)
@@ -235,12 +204,7 @@ def _stacked(name, doc):
 
 @dataclass(frozen=True)
 class MultiTargetState:
-    """States of several targets, each as if it were the only one, with stacked models.
-
-    Attributes
-    ----------
-    states : tuple of State
-    """
+    """States of several targets, each as if it were the only one, with stacked models."""
 
     states: tuple[State, ...]
 

@@ -32,20 +32,11 @@ class SummedProducts:
     """Moments of the columns of X and of one target, and the products of all columns.
 
     It has the methods of `CrossProducts`, and returns one where columns become nearly dependent.
-
-    Attributes
-    ----------
-    moments : Moments
-        Of the columns of X, then of the target.
-    gram : F-ordered ndarray of shape (n_features + 1, n_features + 1)
-        Weighted sums of the products of the centred columns; nothing below the diagonal.
-    checked : ndarray of shape (n_features + 1,)
-        Its diagonal when pivots were last found to be large enough.
     """
 
-    moments: Moments
-    gram: np.ndarray
-    checked: np.ndarray
+    moments: Moments  # of the columns of X, then of the target
+    gram: np.ndarray  # products of the centred columns, F-ordered; nothing below the diagonal
+    checked: np.ndarray  # its diagonal when pivots were last found to be large enough
 
     has_products, sums = True, None
 
