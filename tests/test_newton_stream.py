@@ -46,7 +46,7 @@ def excess(model, X, y, fitted=None):
     "options", LOSSES, ids=lambda options: "-".join(map(str, options.values()))
 )
 def test_a_stream_is_near_the_optimum_of_its_rows(rng, options, outliers):
-    X, y = make(rng, 3000, 3, outliers=outliers)
+    X, y = make(rng, 2000, 3, outliers=outliers)
     model = learn(SGDLinearRegressor(**options, random_state=0), X[:290], y[:290], 29)
     assert model.solver_ == "newton-cholesky"
     assert excess(model, X[:290], y[:290]) < 1e-2

@@ -48,8 +48,8 @@ def line(rng, n_rows, n_features):
 
 
 def some_losses(cases):
-    """Three of the losses for each case, and each loss for some."""
-    return [(case, LOSSES[(3 * i + k) % 7]) for i, case in enumerate(cases) for k in range(3)]
+    """Two of the losses for each case, and each loss for some."""
+    return [(case, LOSSES[(2 * i + k) % 7]) for i, case in enumerate(cases) for k in range(2)]
 
 
 @pytest.mark.parametrize(
