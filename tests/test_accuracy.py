@@ -218,3 +218,14 @@ def test_sgd_of_nearly_dependent_powers_at_any_rate(rng, rate):
     residual -= z @ np.linalg.lstsq(z, residual, rcond=1e-13)[0]
     model = SGDLinearRegressor(learning_rate=rate, max_iter=20, tol=None, random_state=0).fit(X, y)
     assert model.loss_curve_[-1] <= np.mean(residual**2) / 2 * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("solver", ["auto", "newton-cholesky", "newton-cg", "sgd"])
+def test_a_loss_far_below_that_of_a_constant_keeps_its_digits(rng, solver):
+    # It is the difference of two numbers that agree in all of theirs.
+    model = SGDLinearRegressor(solver=solver, max_iter=1, tol=None, random_state=0)
+    for _ in range(5):
+        X = rng.normal(size=(1000, 8))
+        y = 1e6 * X @ rng.normal(size=8) + 1e-2 * rng.normal(size=1000)
+        loss = np.mean((y - model.fit(X, y).predict(X)) ** 2) / 2
+        np.testing.assert_allclose(model.loss_curve_[-1], loss, rtol=1e-4)

@@ -1,6 +1,7 @@
 """Streams of other losses than squared error: Newton steps towards the optimum of all rows."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -68,6 +69,16 @@ def test_single_rows_lead_as_near_as_chunks(rng):
     assert excess(model, X, y) < 1e-2
     assert model._state.newton.kept == ()  # the first rows are no longer needed
     assert len(pickle.dumps(model)) < 30_000
+
+
+def test_the_reason_says_after_how_many_rows_newton_steps_begin(rng):
+    X, y = make(rng, 60, 3)
+    model = learn(SGDLinearRegressor("huber", random_state=0), X[:5], y[:5], 1)
+    (number,) = re.findall(r"after (\d+) rows by SGD", model.solver_reason_)
+    learn(model, X[5 : int(number) - 1], y[5 : int(number) - 1], 1)
+    assert len(model._state.newton.kept) > 10  # the first rows, until the optimum of all is found
+    model.partial_fit(X[:1], y[:1])
+    assert len(model._state.newton.kept) < 3
 
 
 @pytest.mark.parametrize("options", LOSSES[:2])

@@ -284,8 +284,10 @@ def test_merged_streams_know_the_columns_of_both(rng, average):
     assert isinstance(a._state, SparseState)
     expected = a.coef_ + b.coef_
     rows = a.t_ + b.t_
+    intercept = (a.t_ * a.intercept_ + b.t_ * b.intercept_) / rows
     assert a.merge(b) is a
     assert_allclose(a.coef_, expected, rtol=1e-12)
+    assert_allclose(a.intercept_, intercept, rtol=1e-12)
     assert (a.t_, a._state.n_columns) == (rows, np.unique(X.indices).size)
     assert_allclose(a._state.version.columns.weight, X.sum(axis=0))
     other = b.coef_.copy()
