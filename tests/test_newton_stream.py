@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sklearn_sgdlin import SGDLinearRegressor
+from tests.data import learn
 
 LOSSES = [
     {"loss": "huber", "epsilon": 1.35},
@@ -23,14 +24,6 @@ def make(rng, n_rows, n_features, noise=1.0, outliers=0.0):
     X = rng.normal(size=(n_rows, n_features))
     y = X @ rng.normal(size=n_features) / np.sqrt(n_features) + noise * rng.normal(size=n_rows)
     return X, y + 30 * (rng.random(n_rows) < outliers)
-
-
-def learn(model, X, y, chunk, sample_weight=None):
-    for start in range(0, len(y), chunk):
-        part = slice(start, start + chunk)
-        weight = None if sample_weight is None else sample_weight[part]
-        model.partial_fit(X[part], y[part], weight)
-    return model
 
 
 def mean_loss(model, X, y):

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.methods.face import minimise_in_set
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
-from tests.data import pairs
+from tests.data import learn, pairs
 
 PENALTIES = {
     "l1": {"penalty": "l1"},
@@ -24,14 +24,6 @@ SHARES = {"l1": (1.0, 0.0), "l2": (0.0, 1.0), "elasticnet": (0.5, 0.5), None: (0
 def make(rng, n_rows, coef):
     X = rng.normal(size=(n_rows, len(coef)))
     return X, X @ coef + rng.normal(size=n_rows)
-
-
-def learn(model, X, y, chunk, sample_weight=None):
-    for start in range(0, len(y), chunk):
-        part = slice(start, start + chunk)
-        weight = None if sample_weight is None else sample_weight[part]
-        model.partial_fit(X[part], y[part], sample_weight=weight)
-    return model
 
 
 def objective(model, X, y, sample_weight=None):

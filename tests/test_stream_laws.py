@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
+from tests.data import learn
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
@@ -27,16 +28,6 @@ def make(rng, n_rows, n_features, decades=6):
     X = rng.normal(size=(n_rows, n_features)) + 0.3 * rng.normal(size=(n_rows, 1)) + 3
     y = X @ rng.normal(size=n_features) + rng.normal(size=n_rows)
     return X * np.logspace(-decades, decades, n_features), y
-
-
-def learn(model, X, y, sizes, weight=None):
-    """The model after all rows, in chunks of these sizes again and again."""
-    start = number = 0
-    while start < len(y):
-        part = slice(start, start + sizes[number % len(sizes)])
-        model.partial_fit(X[part], y[part], None if weight is None else weight[part])
-        start, number = part.stop, number + 1
-    return model
 
 
 def weighted_least_squares(X, y, weight, l2=0.0):
