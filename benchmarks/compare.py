@@ -214,7 +214,7 @@ most {epochs} epochs, on both sides."""
 
 def run(quick, output):
     """Measure everything; return it as Markdown, the pictures beside it."""
-    fewer, budget = (FEWER, 0.02) if quick else (1, 1.5)
+    fewer, budget = (FEWER, 0.005) if quick else (1, 1.5)
     results, curves, lines = [], {}, []
     for data in suite(quick):
         results.append((data.name, data.shape, compare(data, budget)))

@@ -57,11 +57,11 @@ class Problem:
         return model.fit(self.X, self.y, self.sample_weight)
 
 
-def draw(seed):
+def draw(seed, max_rows=3000, max_columns=100):
     """Return the problem of a seed."""
     rng = np.random.default_rng([20_000, seed])
-    n = int(np.exp(rng.uniform(0, np.log(3001))))
-    d = int(np.exp(rng.uniform(0, np.log(101))))
+    n = int(np.exp(rng.uniform(0, np.log(max_rows + 1))))
+    d = int(np.exp(rng.uniform(0, np.log(max_columns + 1))))
     X = rng.normal(size=(n, d))
     kind = rng.choice(["normal", "correlated", "heavy tails", "counts", "sparse"])
     if kind == "correlated":
@@ -212,9 +212,9 @@ def excess(problem, model):
     return (value - least) / max(least, rounding / EXCESS, np.finfo(float).tiny)
 
 
-def check(seed):
-    """Return the stop reason of the problem's model, its excess, and its least coefficient."""
-    problem = draw(seed)
+def check(seed, **size):
+    """Return the problem of a seed, its model, and the excess of the model."""
+    problem = draw(seed, **size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = problem.fit()

@@ -1,6 +1,6 @@
 """Data sets of every kind the estimator must fit raw, all made here or shipped by scikit-learn."""
 
-from itertools import combinations, product
+from itertools import combinations, cycle, product
 
 import numpy as np
 from sklearn import datasets
@@ -76,6 +76,16 @@ MAKERS = {
 def load(name):
     X, y = MAKERS[name](np.random.default_rng(list(MAKERS).index(name)))
     return np.ascontiguousarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+
+
+def learn(model, X, y, sizes, weight=None):
+    """The model after all rows, in chunks of these sizes (or of one size) again and again."""
+    start, sizes = 0, cycle(np.atleast_1d(sizes))
+    while start < len(y):
+        part = slice(start, start + next(sizes))
+        model.partial_fit(X[part], y[part], None if weight is None else weight[part])
+        start = part.stop
+    return model
 
 
 def least_squares_mse(X, y):

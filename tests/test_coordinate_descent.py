@@ -14,6 +14,7 @@ from sklearn_sgdlin.kernels.coordinate_descent import (
 
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
+from tests.data import pairs
 
 SHAPES = [(300, 20), (60, 400), (400, 400), (1, 5), (5, 1)]
 PENALTIES = [
@@ -72,10 +73,10 @@ def assert_optimal(model, X, y, weight=None, tolerance=1e-8):
         assert (slope >= -l1 - tolerance * unit).all()
 
 
-@pytest.mark.parametrize("tuning", [Tuning(), SETS], ids=["all columns", "sets"])
-@pytest.mark.parametrize("options", PENALTIES, ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("share", [0.5, 0.05, 1e-3])
+@pytest.mark.parametrize(
+    ("shape", "options", "tuning", "share"),
+    pairs(SHAPES, PENALTIES, [Tuning(), SETS], [0.5, 0.05, 1e-3]),
+)
 def test_no_column_violates_the_conditions_of_the_optimum(shape, options, tuning, share):
     X, y = data(*shape)
     alpha = share * largest_alpha(X, y)

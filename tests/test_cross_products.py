@@ -41,6 +41,15 @@ def cross_products_of(X, targets, weight, cuts=CUTS, with_products=True):
     )
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.0, 0.3])
+def test_scaled_weights_give_the_moments_of_such_weights(data, factor):
+    X, _, weight = data
+    scaled = Moments.of(X, weight).with_weights_scaled(factor)
+    expected = Moments.of(X, factor * weight)
+    for name in ("rows", "weight", "mean", "sum_of_squares"):
+        assert_allclose(getattr(scaled, name), getattr(expected, name), rtol=1e-9)
+
+
 @pytest.mark.parametrize("kind", [np.asarray, csr_array, np.float32])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_sums_are_those_of_all_rows(data, kind, weighted):

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,7 +87,11 @@ def test_contributing_names_every_part_of_the_package():
 
 @pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 def test_recipes_for_data_that_outgrow_memory(tmp_path, monkeypatch):
-    pytest.importorskip("distributed", reason='needs pip install "sklearn-sgdlin[dask]"')
+    distributed = pytest.importorskip(
+        "distributed", reason='needs pip install "sklearn-sgdlin[dask]"'
+    )
+    # Workers in threads start at once. Those in processes are tested in test_dask.py.
+    monkeypatch.setattr(distributed, "Client", partial(distributed.Client, processes=False))
     monkeypatch.chdir(tmp_path)
     names = run_readme(lambda heading: heading in ("# sklearn_sgdlin", OUTGROWN))
     score = names["mapped"].score(names["X"], names["y"])

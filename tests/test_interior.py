@@ -1,6 +1,7 @@
 """Interior-point steps: the multipliers prove how near the optimum is, on any data."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet
 from sklearn_sgdlin.kernels.kkt import Sides, correct, evaluate, predict
 
 from sklearn_sgdlin import SGDLinearRegressor
@@ -18,6 +20,8 @@ from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.csr import SparseRows
 from sklearn_sgdlin.data.dense import Rows
 from sklearn_sgdlin.data.partitions import InMemory
+from sklearn_sgdlin.linalg import blocks
+from sklearn_sgdlin.methods.duality_gap import DualityGap
 from sklearn_sgdlin.methods.interior_point import InteriorPoint
 from sklearn_sgdlin.methods.multipliers import (
     FRACTION_TO_BOUNDARY,
@@ -117,6 +121,30 @@ def test_gap_bounds_the_distance_to_the_least_objective(rng, name, penalty, weig
     assert seen[-1][1] < 1e-6 * least
     feasible = seen[len(seen) // 2 :]  # earlier the slacks do not fit the residuals yet
     assert all(value - gap <= least * (1 + 1e-6) for value, gap in feasible)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 1.0])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+@pytest.mark.parametrize("positive", [False, True])
+def test_multipliers_bound_the_excess_of_any_model(rng, alpha, l1_ratio, positive):
+    X = rng.normal(size=(100, 5)) - 1
+    y = X @ [3.0, -2.0, 1.0, 0.0, 0.0] + rng.normal(size=100)
+    parameters = {"alpha": alpha, "l1_ratio": l1_ratio, "fit_intercept": False}
+    peer = ElasticNet(**parameters, positive=positive, tol=1e-10).fit(X, y)
+    l1, l2 = np.full(5, alpha * l1_ratio), np.full(5, alpha * (1 - l1_ratio))
+    floor = np.full(5, 0.0 if positive else -np.inf)
+    objective = Objective(LOSS_ROWS["squared_error"], l1, l2, floor)
+
+    def value(coef):
+        return np.mean((y - X @ coef) ** 2) / 2 + l1 @ np.abs(coef) + l2 @ coef**2 / 2
+
+    certificate = DualityGap(objective, 1.0, 1e-12)
+    for theta in (np.zeros(5), np.ones(5), peer.coef_, peer.coef_ + 1e-3):
+        # Multipliers of squared error are the residuals, and those at the model have no gap.
+        system = SimpleNamespace(slope=X.T @ (y - X @ theta) / 100, gap=0.0)
+        bound = certificate.bound(theta, np.zeros(5), system, value(theta))
+        assert bound >= (value(theta) - value(peer.coef_)) * (1 - 1e-6)
+        assert bound < 1e-6 or theta is not peer.coef_
 
 
 def two_partitions(X, y, weight, scaling):
@@ -248,19 +276,32 @@ def test_quantiles_of_a_target_of_few_values(rng, level):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_penalised_data_of_many_columns(rng, loss, matrix):
     # Few columns matter: as near the optimum as in narrow data, zeros exactly zero.
-    X = rng.normal(size=(150, 300))
-    y = X[:, :12] @ rng.uniform(1, 2, 12) + rng.normal(size=150)
+    X = rng.normal(size=(100, 200))
+    y = X[:, :12] @ rng.uniform(1, 2, 12) + rng.normal(size=100)
     options = {"penalty": "l1", "alpha": 0.05, "epsilon": 1.0}
     model = SGDLinearRegressor(loss, random_state=0, **options)
     better = SGDLinearRegressor(loss, random_state=1, tol=1e-5, **options)
-    model._tuning = better._tuning = Tuning() if matrix else Tuning(max_hessian_features=250)
+    model._tuning = better._tuning = Tuning() if matrix else Tuning(max_hessian_features=150)
     with warnings.catch_warnings():
         if not matrix:  # products alone find the optimum, but cannot always prove it
             warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)
         better.fit(X, y)
     assert model.loss_curve_[-1] < better.loss_curve_[-1] * (1 + 1e-3)
-    assert 12 <= np.count_nonzero(model.coef_) < 150
+    assert 12 <= np.count_nonzero(model.coef_) < 100
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile", "epsilon_insensitive"])
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_rows_in_chunks_are_all_rows(rng, monkeypatch, loss, kind):
+    X = rng.normal(size=(300, 4))
+    y = X @ np.ones(4) + rng.normal(size=300)
+    model = SGDLinearRegressor(loss, tol=1e-6, max_iter=1000, solver="interior-point")
+    expected = clone(model).fit(kind(X), y)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 37 * 5 * 8)  # 37 rows at a time
+    model.fit(kind(X), y)
+    np.testing.assert_allclose(model.loss_curve_[-1], expected.loss_curve_[-1], rtol=1e-8)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-4)
 
 
 def test_no_warning_where_nothing_is_left_to_gain(rng):

@@ -30,7 +30,6 @@ MEMBERS = [{"loss": loss} for loss in LOSSES] + [
 @parametrize_with_checks(
     [
         SGDLinearRegressor("huber", warm_start=True),
-        SGDLinearRegressor("squared_epsilon_insensitive", penalty="l2"),
         SGDLinearRegressor("quantile", penalty="elasticnet"),
         SGDLinearRegressor(penalty="l1", positive=True),
     ]

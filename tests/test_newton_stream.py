@@ -1,12 +1,14 @@
 """Streams of other losses than squared error: Newton steps towards the optimum of all rows."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from sklearn_sgdlin import SGDLinearRegressor
+from tests.data import learn
 
 LOSSES = [
     {"loss": "huber", "epsilon": 1.35},
@@ -24,14 +26,6 @@ def make(rng, n_rows, n_features, noise=1.0, outliers=0.0):
     return X, y + 30 * (rng.random(n_rows) < outliers)
 
 
-def learn(model, X, y, chunk, sample_weight=None):
-    for start in range(0, len(y), chunk):
-        part = slice(start, start + chunk)
-        weight = None if sample_weight is None else sample_weight[part]
-        model.partial_fit(X[part], y[part], weight)
-    return model
-
-
 def mean_loss(model, X, y):
     return model._settings().loss.value(y - model.predict(X)).mean()
 
@@ -46,7 +40,7 @@ def excess(model, X, y, fitted=None):
     "options", LOSSES, ids=lambda options: "-".join(map(str, options.values()))
 )
 def test_a_stream_is_near_the_optimum_of_its_rows(rng, options, outliers):
-    X, y = make(rng, 3000, 3, outliers=outliers)
+    X, y = make(rng, 2000, 3, outliers=outliers)
     model = learn(SGDLinearRegressor(**options, random_state=0), X[:290], y[:290], 29)
     assert model.solver_ == "newton-cholesky"
     assert excess(model, X[:290], y[:290]) < 1e-2
@@ -68,6 +62,16 @@ def test_single_rows_lead_as_near_as_chunks(rng):
     assert excess(model, X, y) < 1e-2
     assert model._state.newton.kept == ()  # the first rows are no longer needed
     assert len(pickle.dumps(model)) < 30_000
+
+
+def test_the_reason_says_after_how_many_rows_newton_steps_begin(rng):
+    X, y = make(rng, 60, 3)
+    model = learn(SGDLinearRegressor("huber", random_state=0), X[:5], y[:5], 1)
+    (number,) = re.findall(r"after (\d+) rows by SGD", model.solver_reason_)
+    learn(model, X[5 : int(number) - 1], y[5 : int(number) - 1], 1)
+    assert len(model._state.newton.kept) > 10  # the first rows, until the optimum of all is found
+    model.partial_fit(X[:1], y[:1])
+    assert len(model._state.newton.kept) < 3
 
 
 @pytest.mark.parametrize("options", LOSSES[:2])

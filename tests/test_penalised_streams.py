@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin.methods.face import minimise_in_set
 from sklearn_sgdlin.model.loss import LOSSES, make_loss
+from tests.data import learn, pairs
 
 PENALTIES = {
     "l1": {"penalty": "l1"},
@@ -16,20 +17,13 @@ PENALTIES = {
     "elasticnet": {"penalty": "elasticnet", "l1_ratio": 0.5},
     "positive": {"positive": True},
 }
+KINKED = ["quantile", "epsilon_insensitive"]
 SHARES = {"l1": (1.0, 0.0), "l2": (0.0, 1.0), "elasticnet": (0.5, 0.5), None: (0.0, 0.0)}
 
 
 def make(rng, n_rows, coef):
     X = rng.normal(size=(n_rows, len(coef)))
     return X, X @ coef + rng.normal(size=n_rows)
-
-
-def learn(model, X, y, chunk, sample_weight=None):
-    for start in range(0, len(y), chunk):
-        part = slice(start, start + chunk)
-        weight = None if sample_weight is None else sample_weight[part]
-        model.partial_fit(X[part], y[part], sample_weight=weight)
-    return model
 
 
 def objective(model, X, y, sample_weight=None):
@@ -57,8 +51,16 @@ def options(loss, penalty):
     }
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("loss", LOSSES)
+# Steps of the loss know no penalty, and those of the penalty no loss: two losses for each penalty,
+# a smooth one and one with kinks, and each loss at least once.
+SOME = [
+    (loss, penalty)
+    for i, penalty in enumerate(PENALTIES)
+    for loss in (["squared_error", "huber", "squared_epsilon_insensitive"][i % 3], KINKED[i % 2])
+]
+
+
+@pytest.mark.parametrize(("loss", "penalty"), SOME)
 def test_one_pass_reaches_the_optimum_in_chunks_of_any_size(rng, loss, penalty):
     X, y = make(rng, 5000, [1.0, -2.0, 3.0])
     model = SGDLinearRegressor(**options(loss, penalty))
@@ -73,8 +75,7 @@ def test_rows_one_by_one_lead_where_chunks_lead(rng):
     assert excess([model], X, y) < 1e-2
 
 
-@pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "penalty"), [each for each in SOME if each[1] != "positive"])
 def test_scale_of_weights_is_without_effect(rng, loss, penalty):
     X, y = make(rng, 1000, [1.0, -2.0, 3.0])
     weight = rng.exponential(size=len(y))
@@ -87,7 +88,7 @@ def test_scale_of_weights_is_without_effect(rng, loss, penalty):
         return np.append(stream.coef_, last.coef_)
 
     expected = coefficients(1.0)
-    for factor in (0.01, 100.0, 2.0**60):
+    for factor in (0.01, 2.0**60):
         assert_allclose(coefficients(factor), expected, rtol=1e-9)
 
 
@@ -106,9 +107,9 @@ def test_heavy_rows_do_not_add_to_the_penalty(rng, weights, loss):
     assert excess([learn(stream, X, y, 500, weight)], X, y, weight) < 1e-2
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("unit", [1e-14, 1e14])
-@pytest.mark.parametrize("kind", [np.asarray, csr_array], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    ("loss", "unit", "kind"), pairs(list(LOSSES), [1e-14, 1e14], [np.asarray, csr_array])
+)
 def test_bounds_hold_exactly_in_a_stream(rng, loss, unit, kind):
     X = rng.normal(size=(300, 6)) * (rng.random((300, 6)) < 0.5)
     y = X @ [1.0, -1.0, 0.0, 0.0, -1e-3, 2.0] + rng.normal(size=300)
@@ -121,9 +122,10 @@ def test_bounds_hold_exactly_in_a_stream(rng, loss, unit, kind):
             assert not np.signbit(model.coef_).any()
 
 
-@pytest.mark.parametrize("penalty", ["l1", "elasticnet", "positive"])
-@pytest.mark.parametrize("fit_first", [False, True])
-@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(
+    ("penalty", "fit_first", "fit_intercept"),
+    pairs(["l1", "elasticnet", "positive"], [False, True], [False, True]),
+)
 def test_stream_of_few_columns_is_fit_with_its_zeros(rng, penalty, fit_first, fit_intercept):
     coef = np.where(rng.random(12) < 0.5, 0.0, rng.normal(size=12))
     X, y = make(rng, 600, coef)

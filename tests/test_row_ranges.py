@@ -25,10 +25,10 @@ from sklearn_sgdlin.model.moments import Moments
 from sklearn_sgdlin.model.objective import Objective
 from sklearn_sgdlin.model.scaling import Scaling
 
-N_ROWS, N_FEATURES = 1600, 6
+N_ROWS, N_FEATURES = 800, 6
 USUAL = Tuning()
 CUT = replace(
-    USUAL, min_range_entries=1000, max_ranges=4, max_unlimited_products=0, max_merged_entries=0
+    USUAL, min_range_entries=500, max_ranges=4, max_unlimited_products=0, max_merged_entries=0
 )
 WHOLE = replace(CUT, max_ranges=1)
 KINDS = {"dense": np.asarray, "sparse": csr_array}
@@ -81,7 +81,12 @@ def started(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(list(KINDS)[i % 2], name) for i, name in enumerate(SETTINGS)]
+    + [("sparse", "newton-cholesky"), ("dense", "newton-cg"), ("sparse", "sgd")],
+    indirect=["kind"],
+)
 def test_a_model_is_the_same_bits_on_any_number_of_threads(kind, name, rng, started):
     X, y, weight = data(rng)
     models = []
@@ -170,7 +175,7 @@ class Failure(Exception):
 
 
 @pytest.mark.parametrize("error", [Failure, KeyboardInterrupt])
-@pytest.mark.parametrize("first_row", [0, 1200])
+@pytest.mark.parametrize("first_row", [0, 600])
 def test_an_error_in_a_range_leaves_the_model(error, first_row, rng, monkeypatch, started):
     X, y, _ = data(rng)
     model = estimator(loss="quantile").fit(X, y)
@@ -212,7 +217,7 @@ def ranges_of(kind, rng):
 
 def test_ranges_are_all_rows(kind, rng):
     rows, whole = ranges_of(kind, rng)
-    assert [part.first_row for part in rows.parts] == [0, 400, 800, 1200]
+    assert [part.first_row for part in rows.parts] == [0, 200, 400, 600]
     for name in ("n_rows", "n_entries", "n_coordinates"):
         assert getattr(rows, name) == getattr(whole, name)
     theta, directions = rng.normal(size=7), rng.normal(size=(7, 3))

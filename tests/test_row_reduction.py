@@ -10,7 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.dense import Rows
-from sklearn_sgdlin.data.partitions import InMemory
+from sklearn_sgdlin.data.partitions import InMemory, SelectedRows
+from sklearn_sgdlin.methods import row_reduction
 from sklearn_sgdlin.methods.row_reduction import RowReduction
 from sklearn_sgdlin.model.loss import make_loss
 from sklearn_sgdlin.model.moments import Moments
@@ -48,8 +49,8 @@ def line(rng, n_rows, n_features):
 
 
 def some_losses(cases):
-    """Three of the losses for each case, and each loss for some."""
-    return [(case, LOSSES[(3 * i + k) % 7]) for i, case in enumerate(cases) for k in range(3)]
+    """Two of the losses for each case, and each loss for some."""
+    return [(case, LOSSES[(2 * i + k) % 7]) for i, case in enumerate(cases) for k in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +197,39 @@ def test_partitions_and_multipliers_of_the_wrong_sign(rng, n_parts):
     np.testing.assert_allclose(value, best.loss_curve_[-1], rtol=1e-7)
     np.testing.assert_allclose(objective.value(rows, theta), value, rtol=1e-12)
     assert solver.selected.n_rows < 1500
+    assert solver.all_rows is None
+
+
+def reduction(X, y, loss, **options):
+    """The solver after a run, and its result."""
+    rows = InMemory.of(X, y, None, Scaling.from_moments(Moments.of(X), True))
+    objective = Objective.of(make_loss(loss, **options), 0.0, 0.0, False, rows.scaling.scale)
+    solver = RowReduction(rows, objective, 1e-4, REDUCED, 0)
+    return solver, solver.run(np.zeros(rows.n_coordinates), None)
+
+
+@pytest.mark.parametrize("options", [LOSSES[0], LOSSES[5]])
+def test_rows_with_a_wrong_multiplier_join_those_selected(rng, monkeypatch, options):
+    selected = []
+
+    def counted(rows, total_weight, linear):
+        selected.append(rows)
+        return SelectedRows(rows, total_weight, linear)
+
+    monkeypatch.setattr(row_reduction, "SelectedRows", counted)
+    monkeypatch.setattr(row_reduction, "DEVIATIONS", 1.0)  # a band that is often too narrow
+    X, y = line(rng, 3000, 4)
+    solver, result = reduction(X, y, **options)
+    assert len(selected) > 1
+    assert solver.all_rows is None
+    best = fitted(X, y, None, ALL_ROWS, tol=1e-6, max_iter=200, **options)
+    assert result.loss <= best.loss_curve_[-1] * (1 + 1e-6)
+
+
+def test_a_selection_of_most_rows_is_given_up(rng, monkeypatch):
+    monkeypatch.setattr(row_reduction, "MAX_SELECTED", 0.0)
+    solver, _ = reduction(*line(rng, 3000, 4), "quantile")
+    assert solver.all_rows is not None
 
 
 def test_a_band_that_is_too_narrow(rng, monkeypatch):

@@ -274,6 +274,20 @@ def test_hessian_of_fewer_rows_than_columns_has_a_pseudo_inverse(rng, n_rows):
     np.testing.assert_allclose(hessian.solve(gradient), expected, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("affordable", [False, True])
+def test_a_hessian_is_made_only_where_its_products_are_affordable(rng, monkeypatch, affordable):
+    prepared, prepare = [], Hessian.prepare
+    monkeypatch.setattr(Hessian, "prepare", lambda *args: prepared.append(args) or prepare(*args))
+    X = rng.normal(size=(600, 30)) @ rng.normal(size=(30, 30))
+    model = SGDLinearRegressor(solver="newton-cg", tol=1e-6, max_iter=100, random_state=0)
+    most = 600 * 31 * 31 - (not affordable)  # a sum of 600 products for each entry
+    model._tuning = Tuning(
+        hessian_products_per_entry=0.0, products_per_dense_entry=0.0, min_hessian_products=most
+    )
+    model.fit(X, X @ rng.normal(size=30) + rng.normal(size=600))
+    assert bool(prepared) == affordable
+
+
 def test_estimated_hessian_sees_a_column_that_few_rows_have(rng):
     X = rng.normal(size=(50_000, 5))
     X[:, 4] = 0

@@ -53,8 +53,10 @@ def excess(model, X, y):
     return np.mean((y - model.predict(X)) ** 2) / least_squares_mse(X, y) - 1
 
 
-@pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("n_features", [1, 2, 5, 10])
+@pytest.mark.parametrize(
+    ("kind", "n_features"),
+    [*itertools.product(["normal", "raw"], [1, 2, 5, 10]), ("heavy tails", 5), ("log-normal", 2)],
+)
 def test_one_pass_in_chunks_of_any_size_is_least_squares(rng, kind, n_features):
     X, y = make(rng, 100 * n_features**2, n_features, kind)
     for chunk in (1 if n_features < 5 else 10, 100, 10_000):
@@ -64,8 +66,9 @@ def test_one_pass_in_chunks_of_any_size_is_least_squares(rng, kind, n_features):
         assert model.t_ == 0
 
 
-@pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("n_features", [64, 65])
+@pytest.mark.parametrize(
+    ("kind", "n_features"), [("raw", 64), ("normal", 65), ("heavy tails", 65), ("log-normal", 65)]
+)
 def test_one_pass_over_more_columns(rng, kind, n_features):
     X, y = make(rng, 30_000, n_features, kind)
     X, X_new, y, y_new = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
@@ -81,10 +84,12 @@ def test_one_pass_over_more_columns(rng, kind, n_features):
     assert np.ptp([model.score(X_new, y_new) for model in models]) < 5e-3
 
 
-@pytest.mark.parametrize("loss", ["huber", "quantile", "epsilon_insensitive"])
-@pytest.mark.parametrize("kind", ["normal", "log-normal"])
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [("huber", "normal"), ("quantile", "log-normal"), ("epsilon_insensitive", "log-normal")],
+)
 def test_one_pass_with_other_losses(rng, loss, kind):
-    X, y = make(rng, 10_000, 10, kind)
+    X, y = make(rng, 5000, 10, kind)
     y /= y.std()
     options = {"loss": loss, "epsilon": 1.0, "random_state": 0}
     least = SGDLinearRegressor(**options, tol=1e-5).fit(X, y).loss_curve_[-1]
@@ -225,9 +230,9 @@ from sklearn_sgdlin import SGDLinearRegressor
 def taken():  # memory of its own, without pages of mapped files
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
-X = np.memmap(sys.argv[1], mode="r", dtype="f8", shape=(500_000, 50))
+X = np.memmap(sys.argv[1], mode="r", dtype="f8", shape=(400_000, 50))
 y = X[:, 0] + np.random.default_rng(0).normal(size=len(X))
-resource.setrlimit(resource.RLIMIT_DATA, (taken() + 100 * 10**6,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (taken() + 80 * 10**6,) * 2)
 model = SGDLinearRegressor(random_state=0).fit(X, y)
 print(model.stop_reason_, model.score(X[:10_000], y[:10_000]) > 0.4)
 """
@@ -236,10 +241,7 @@ print(model.stop_reason_, model.score(X[:10_000], y[:10_000]) > 0.4)
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is kept by Linux only")
 def test_fit_of_a_memmap_takes_less_than_half_of_it(rng, tmp_path):
     path = tmp_path / "X"
-    X = np.memmap(path, mode="w+", dtype="f8", shape=(500_000, 50))
-    for start in range(0, len(X), 10_000):
-        X[start : start + 10_000] = rng.normal(size=(10_000, 50))
-    X.flush()
+    np.tile(rng.normal(size=(1000, 50)), (400, 1)).tofile(path)
     out = subprocess.check_output([sys.executable, "-c", MEMMAP, str(path)], text=True)
     assert out.split() == ["converged", "True"]
 
@@ -253,19 +255,22 @@ def test_stream_goes_on_from_a_fit_of_few_or_many_rows(rng, n_first):
     assert_allclose(model.coef_, both.coef_, rtol=1e-8, atol=1e-8 * np.abs(both.coef_).max())
 
 
-@pytest.mark.parametrize("kind", benchmark.KINDS)
-def test_no_stream_costs_much_more_than_a_constant(kind):
-    number = list(benchmark.KINDS).index(kind)
-    drawn = (benchmark.Stream.draw(seed) for seed in range(number, 400, len(benchmark.KINDS)))
-    cheap = (s for s in drawn if 0 < s.X.size < 15_000 and len(s.y) <= 600 * s.chunk)
-    worst, whole = benchmark.ratios(next(cheap))
+# A small stream of each kind, of any loss, with chunks of 2 to 1000 rows.
+SEEDS = [120, 21, 62, 43, 24, 105, 286, 147, 48, 129, 210, 191, 92, 213, 14, 255, 56, 37, 58, 79]
+
+
+@pytest.mark.parametrize(("kind", "seed"), [*zip(benchmark.KINDS, SEEDS, strict=True)])
+def test_no_stream_costs_much_more_than_a_constant(kind, seed):
+    stream = benchmark.Stream.draw(seed)
+    assert stream.kind == kind
+    worst, whole = benchmark.ratios(stream)
     assert worst < benchmark.WORST
     assert whole < benchmark.WHOLE
 
 
-@pytest.mark.parametrize("fit_first", [False, True])
-@pytest.mark.parametrize("noise", [3, 0.01])
-@pytest.mark.parametrize("level", [0.01, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("level", "noise", "fit_first"), pairs([0.01, 0.1, 0.5, 0.9], [3, 0.01], [False, True])
+)
 def test_streams_of_quantiles_cover_as_many_rows(level, noise, fit_first):
     coverage, excess = benchmark.near_optimum("quantile", level, noise, 0.0, 500, fit_first)
     assert abs(coverage) < 0.01
@@ -274,9 +279,9 @@ def test_streams_of_quantiles_cover_as_many_rows(level, noise, fit_first):
     assert excess < 2 * level * (1 - level) / density**2 / 2000 + 1e-3
 
 
-@pytest.mark.parametrize("fit_first", [False, True])
-@pytest.mark.parametrize("noise", [3, 0.01])
-@pytest.mark.parametrize("outliers", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("outliers", "noise", "fit_first"), pairs([0.0, 0.2], [3, 0.01], [False, True])
+)
 def test_streams_with_outliers(outliers, noise, fit_first):
     _, excess = benchmark.near_optimum("huber", 0.5, noise, outliers, 500, fit_first)
     assert excess < 2e-3
@@ -300,7 +305,7 @@ def test_a_column_that_wakes_does_no_lasting_harm(rng, loss, chunk, before):
 @pytest.mark.parametrize("loss", ["squared_error", "squared_epsilon_insensitive", "huber"])
 def test_first_single_rows_cost_little(loss):
     worst = []
-    for seed in range(20):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(40, 10))
         y = X @ rng.normal(size=10) + 0.1 * rng.normal(size=40)

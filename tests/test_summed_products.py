@@ -8,16 +8,14 @@ from sklearn_sgdlin import SGDLinearRegressor
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.inference import coef_inference
 from sklearn_sgdlin.model.summed_products import SummedProducts
+from tests.data import learn
 
 
-def learn(X, y, weight=None, *, in_sums, chunk=50, **options):
+def stream(X, y, weight=None, *, in_sums, chunk=50, **options):
     """A stream whose products are sums where columns allow it, or a factor."""
     model = SGDLinearRegressor(**options)
     model._tuning = Tuning(min_summed_features=1 if in_sums else 10**6)
-    for start in range(0, len(y), chunk):
-        part = slice(start, start + chunk)
-        model.partial_fit(X[part], y[part], None if weight is None else weight[part])
-    return model
+    return learn(model, X, y, chunk, weight)
 
 
 def is_summed(model):
@@ -45,7 +43,7 @@ def data(rng):
 )
 def test_sums_lead_to_the_model_of_the_factor(data, options):
     X, y, weight = data
-    summed, factorised = (learn(X, y, weight, in_sums=s, **options) for s in (True, False))
+    summed, factorised = (stream(X, y, weight, in_sums=s, **options) for s in (True, False))
     assert is_summed(summed)
     assert not is_summed(factorised)
     assert_allclose(summed.predict(X), factorised.predict(X), rtol=1e-9, atol=1e-9)
@@ -56,7 +54,7 @@ def test_standard_errors_and_merges_are_those_of_the_factor(rng):
     y = X.sum(axis=1) + rng.normal(size=600)
     errors, predictions = [], []
     for in_sums in (True, False):
-        first, second = (learn(X[i::2], y[i::2], in_sums=in_sums) for i in (0, 1))
+        first, second = (stream(X[i::2], y[i::2], in_sums=in_sums) for i in (0, 1))
         errors.append(coef_inference(first).std_error)
         predictions.append(first.merge(second).predict(X))
     assert_allclose(errors[0], errors[1], rtol=1e-9)
@@ -68,8 +66,8 @@ def test_columns_that_become_nearly_dependent_lose_no_digits(rng):
     X[300:] *= 1e5
     X[300:, 4] = X[300:, 3] + 1e-2 * rng.normal(size=300)  # 1e-7 of the column
     y = X.sum(axis=1) + rng.normal(size=600)
-    before = learn(X[:300], y[:300], in_sums=True)
-    after = learn(X, y, in_sums=True)
+    before = stream(X[:300], y[:300], in_sums=True)
+    after = stream(X, y, in_sums=True)
     assert is_summed(before)
     assert not is_summed(after)
     expected = np.linalg.lstsq(np.column_stack([X, np.ones(600)]), y)[0][:-1]
@@ -78,6 +76,6 @@ def test_columns_that_become_nearly_dependent_lose_no_digits(rng):
 
 def test_a_target_without_noise_is_found_to_rounding(rng):
     X = rng.normal(size=(600, 5))
-    model = learn(X, X.sum(axis=1), in_sums=True)
+    model = stream(X, X.sum(axis=1), in_sums=True)
     assert_allclose(model.coef_, 1.0, rtol=1e-13)
     assert coef_inference(model).std_error.max() < 1e-12

@@ -21,7 +21,7 @@ from sklearn_sgdlin.linalg.threads import map_in_threads
 from sklearn_sgdlin.methods.hessian import Hessian
 from sklearn_sgdlin.model import cross_products
 
-SMALL, WIDE = Tuning().max_unlimited_products, Tuning().min_blas_threads_features
+SMALL, WIDE = Tuning().max_unlimited_products, 400
 
 
 def blas_threads():
@@ -57,6 +57,7 @@ def seen(monkeypatch):
     [
         ("fit", 2 * SMALL // 40**2, 40, 1),
         ("fit", SMALL // (2 * 40**2), 40, 2),
+        ("fit", WIDE + 10, WIDE - 1, 1),
         ("fit", WIDE + 10, WIDE, 2),
         ("partial_fit", 2 * SMALL // 40**2, 40, 1),
         ("partial_fit", SMALL // (2 * 40**2), 40, 2),
@@ -65,8 +66,10 @@ def seen(monkeypatch):
 def test_one_thread_where_more_would_wait(seen, method, n_rows, n_features, threads):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(n_rows, n_features)), rng.normal(size=n_rows)
+    model = SGDLinearRegressor(random_state=0)
+    model._tuning = Tuning(min_blas_threads_features=WIDE)
     with threadpool_limits(2, user_api="blas"):
-        getattr(SGDLinearRegressor(random_state=0), method)(X, y)
+        getattr(model, method)(X, y)
         assert blas_threads() == {2}
     assert seen
     assert all(number == {threads} for number in seen)
