@@ -230,9 +230,9 @@ from sklearn_sgdlin import SGDLinearRegressor
 def taken():  # memory of its own, without pages of mapped files
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
-X = np.memmap(sys.argv[1], mode="r", dtype="f8", shape=(400_000, 50))
+X = np.memmap(sys.argv[1], mode="r", dtype="f8", shape=(500_000, 50))
 y = X[:, 0] + np.random.default_rng(0).normal(size=len(X))
-resource.setrlimit(resource.RLIMIT_DATA, (taken() + 80 * 10**6,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (taken() + 100 * 10**6,) * 2)
 model = SGDLinearRegressor(random_state=0).fit(X, y)
 print(model.stop_reason_, model.score(X[:10_000], y[:10_000]) > 0.4)
 """
@@ -241,7 +241,7 @@ print(model.stop_reason_, model.score(X[:10_000], y[:10_000]) > 0.4)
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is kept by Linux only")
 def test_fit_of_a_memmap_takes_less_than_half_of_it(rng, tmp_path):
     path = tmp_path / "X"
-    np.tile(rng.normal(size=(1000, 50)), (400, 1)).tofile(path)
+    np.tile(rng.normal(size=(1000, 50)), (500, 1)).tofile(path)
     out = subprocess.check_output([sys.executable, "-c", MEMMAP, str(path)], text=True)
     assert out.split() == ["converged", "True"]
 
