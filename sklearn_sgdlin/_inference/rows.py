@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 
 from .._validation import as_c_ordered, validated
-from ..data.layouts import Places, pieces
+from ..data.one_pass import places_of_rows
 from ..data.row_ranges import in_threads, row_ranges
 from ..data.sums import add_up
 from ..kernels.products import add_cross_products
@@ -79,9 +79,9 @@ def _sums_by_residuals(X, y, sample_weight, model, part):
     sums = np.zeros((len(centre) + 2, len(centre) + 1)), np.zeros(1)
     shift = np.append(centre, theta[0] if fit_intercept else 0.0)
     slopes = theta[fit_intercept:]
-    for piece, rows in pieces(X, part, step):
+    for piece, columns in places_of_rows(X, part, step):
         targets = y[piece], None if sample_weight is None else sample_weight[piece]
-        add_cross_products(Places.of(rows), targets, shift, step, sums, slopes, analytic)
+        add_cross_products(columns, targets, shift, step, sums, slopes, analytic)
     *upper, gradient = sums[0]
     gram = np.array(upper)
     gram += np.triu(gram, 1).T

@@ -50,13 +50,13 @@ def sums_of_rows(X, targets, sample_weight, shift, part):
     sums = np.zeros((n_columns + n_targets, n_columns)), np.zeros(n_targets)
     least = min(n_columns, MIN_TILE_ROWS)
     tile_rows = min(max(chunk_rows(n_columns + n_targets), least), MAX_TILE_ROWS)
-    for piece, columns in _places(X, part, tile_rows):
+    for piece, columns in places_of_rows(X, part, tile_rows):
         weight = None if sample_weight is None else sample_weight[piece]
         add_cross_products(columns, (targets[piece], weight), shift, tile_rows, sums)
     return sums
 
 
-def _places(X, part, step):
+def places_of_rows(X, part, step):
     """Yield pairs of some rows of a part, a slice or an array of numbers, and their `Places`."""
     places = Places.of(X)
     if not isinstance(part, slice):
