@@ -63,7 +63,12 @@ class RowsInMemory:
         y = np.ascontiguousarray(self.y[:, target, np.newaxis])
         model = design, theta, analytic
         run = partial(_sums_by_residuals, self.X, y, self.sample_weight, model)
-        return add_up(self._map(run))
+        (*upper, gradient), (square,) = add_up(self._map(run))
+        gram = np.array(upper)
+        gram += np.triu(gram, 1).T
+        if design.fit_intercept:  # its column is the last one of the compiled loop
+            return np.roll(gradient, 1), square, np.roll(gram, 1, axis=(0, 1))
+        return gradient[:-1], square, gram[:-1, :-1]
 
     def check_finite(self, sums):
         """Raise scikit-learn's error for values of X that are not finite, if sums are not."""
@@ -73,7 +78,7 @@ class RowsInMemory:
 
 
 def _sums_by_residuals(X, y, sample_weight, model, part):
-    """Return the `sums_by_residuals` of a range of rows."""
+    """Return the sums of `add_cross_products` of a range of rows."""
     (centre, fit_intercept), theta, analytic = model
     step = model[0].chunk_rows
     sums = np.zeros((len(centre) + 2, len(centre) + 1)), np.zeros(1)
@@ -82,9 +87,4 @@ def _sums_by_residuals(X, y, sample_weight, model, part):
     for piece, columns in places_of_rows(X, part, step):
         targets = y[piece], None if sample_weight is None else sample_weight[piece]
         add_cross_products(columns, targets, shift, step, sums, slopes, analytic)
-    *upper, gradient = sums[0]
-    gram = np.array(upper)
-    gram += np.triu(gram, 1).T
-    if fit_intercept:  # its column is the last one of the compiled loop
-        return np.roll(gradient, 1), float(sums[1][0]), np.roll(gram, 1, axis=(0, 1))
-    return gradient[:-1], float(sums[1][0]), gram[:-1, :-1]
+    return sums
