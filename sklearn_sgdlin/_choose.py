@@ -19,22 +19,13 @@ class Choice(NamedTuple):
 
 
 class SolverRow(NamedTuple):
-    """A row of the table.
-
-    Attributes
-    ----------
-    name : str
-    condition : str
-        When "auto" chooses it, in words; fields of `Tuning` stand in braces.
-    obstacle : callable
-        Returns why the solver is not available for a problem, or "" if it can.
-    reason : callable
-        Returns why "auto" chooses it if no row above applies, or "" if it does not.
-    """
+    """A row of the table."""
 
     name: str
-    condition: str
+    condition: str  # when "auto" chooses it, in words; fields of `Tuning` stand in braces
+    # Returns why the solver is not available for a problem, or "" if it is.
     obstacle: Callable[..., str]
+    # Returns why "auto" chooses it if no row above applies, or "" if it does not.
     reason: Callable[..., str]
 
 

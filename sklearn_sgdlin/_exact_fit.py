@@ -29,7 +29,6 @@ class ProductFits:
     settings : Settings
         All but the penalty holds for each fit.
     X : see `pieces`
-    targets : C-ordered ndarray of shape (n_rows, n_targets)
     sample_weight : ndarray of shape (n_rows,) or None
         The largest is 1.
     coef : ndarray of shape (n_targets, n_features) or None
@@ -95,33 +94,18 @@ class ProductFits:
 
 @dataclass(frozen=True)
 class ExactFit:
-    """The optimum of squared error with any penalty for each target, from products of columns.
-
-    Attributes
-    ----------
-    settings : Settings
-    products : ColumnProducts
-    solution : NormalEquationsSolution
-    loss : ndarray of shape (n_targets,)
-        The objective, with all digits.
-    """
+    """The optimum of squared error with any penalty for each target, from products of columns."""
 
     settings: Settings
     products: ColumnProducts
     solution: NormalEquationsSolution
-    loss: np.ndarray
+    loss: np.ndarray  # of shape (n_targets,), the objective, with all digits
 
     def epochs(self, choice, unit, seed, *, single):
         """Yield the epochs until all targets have stopped; later ones cannot do better.
 
-        Parameters
-        ----------
-        choice : Choice
-        unit : float
-            What the weights were divided by.
-        seed : int
-        single : bool
-            Whether there is one target whose state stands alone.
+        `unit`: what the weights were divided by.
+        `single`: whether there is one target whose state stands alone.
         """
         settings, products, loss = self.settings, self.products, self.loss
         n_features, moments = products.n_features, products.moments

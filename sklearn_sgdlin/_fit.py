@@ -127,13 +127,8 @@ def pose(settings, rows_in, moments):
     They are the same but with ``precondition=False``: then units of the data decide how far steps
     get, but a search among them takes coordinates which are centred and scaled.
 
-    Parameters
-    ----------
-    settings : Settings
-    rows_in : callable
-        Returns the `Partitions` in a scaling.
-    moments : Moments
-        Of all columns of X, then of y.
+    `rows_in` (callable): returns the `Partitions` in a scaling.
+    `moments`: of all columns of X, then of y.
     """
     steps = Problem.on(rows_in, settings, moments)
     if settings.precondition or not settings.average:
@@ -144,18 +139,9 @@ def pose(settings, rows_in, moments):
 def train(settings, solvers, problems, seen, *, seed, start, solver=None) -> Iterator[Epoch]:
     """Yield an `Epoch` after each epoch of the chosen solver, until the stop rule ends them.
 
-    Parameters
-    ----------
-    settings : Settings
-    solvers : Solvers
-    problems : pair of Problem
-        See `pose`.
-    seen : Moments
-        Of all rows as the user wrote and weighed them; the states get these.
-    seed : int
-    start : tuple of coef and intercept, or None
-    solver : Solver or None
-        One that knows the rows from another penalty.
+    `problems` (pair of Problem): see `pose`.
+    `seen`: of all rows as the user wrote and weighed them; the states get these.
+    `solver`: one that knows the rows from another penalty.
     """
     problem, steps = problems
     rows, scaling = problem.rows, problem.rows.scaling

@@ -49,14 +49,7 @@ class Solvers:
 
     What a solver learns of X alone, a Hessian or a system of rows, is the same for all targets.
 
-    Parameters
-    ----------
-    settings : Settings
-    facts : ProblemFacts
-    choice : Choice
-    seed : int
-    X, sample_weight
-        The rows, where they are in memory.
+    `X`, `sample_weight`: the rows, where they are in memory.
     """
 
     def __init__(self, settings, facts, choice, seed, X=None, sample_weight=None):

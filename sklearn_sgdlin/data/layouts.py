@@ -16,10 +16,6 @@ from ..linalg.blocks import csr_row_slice
 class Frame:
     """Columns of numbers of a data frame of pandas or polars.
 
-    Parameters
-    ----------
-    frame : data frame
-
     Attributes
     ----------
     shape : tuple of int
@@ -104,20 +100,13 @@ def _is_numeric(dtype):
 
 
 class Places(NamedTuple):
-    """Where the columns of X lie in memory, for compiled loops that read them as they are.
+    """Where the columns of X lie in memory, for compiled loops that read them as they are."""
 
-    Attributes
-    ----------
-    addresses, strides, types : ndarray of shape (n_features,)
-        See `add_cross_products`.
-    by_rows : bool
-        Whether they are an array whose rows lie together in memory.
-    """
-
+    # `addresses`, `strides` and `types`, of shape (n_features,), see `add_cross_products`.
     addresses: np.ndarray
     strides: np.ndarray
     types: np.ndarray
-    by_rows: bool
+    by_rows: bool  # whether they are an array whose rows lie together in memory
 
     @classmethod
     def of(cls, X):
@@ -164,12 +153,7 @@ def pieces(X, part, step):
 
     A piece may be overwritten by the next.
 
-    Parameters
-    ----------
-    X : ndarray, CSR matrix or Frame
-    part : slice
-    step : int
-        Rows of a piece that is a conversion.
+    `step`: rows of a piece that is a conversion.
     """
     if is_readable(X):
         yield part, X[part]

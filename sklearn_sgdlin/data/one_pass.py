@@ -26,12 +26,7 @@ MAX_SHIFT_RATIO = 100.0
 def column_products(X, targets, sample_weight, tuning):
     """Return the `ColumnProducts` of all rows; raise ValueError if X is not finite.
 
-    Parameters
-    ----------
-    X : see `pieces`
-    targets : C-ordered ndarray of shape (n_rows, n_targets)
-    sample_weight : ndarray of shape (n_rows,) or None
-    tuning : Tuning
+    `X` (see `pieces`)
     """
     n_rows = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
     shift = approximate_mean(X, targets, sample_weight)
@@ -92,12 +87,8 @@ def approximate_mean(X, targets, sample_weight):
 def squared_residuals(X, targets, sample_weight, coef, centre, tuning):
     """Return the weighted sum of squared residuals of each target, from the rows.
 
-    Parameters
-    ----------
-    X, targets, sample_weight, tuning : see `column_products`
-    coef : ndarray of shape (n_targets, n_features)
-    centre : ndarray of shape (n_features + n_targets,)
-        Row, and its targets, that the models go through.
+    `X`, `targets`, `sample_weight`, `tuning` (see `column_products`)
+    `centre` of shape (n_features + n_targets,): row, and its targets, that the models go through.
     """
     task = partial(_squared_residuals_of_range, X, targets, sample_weight, coef, centre)
     return add_up(in_threads(task, row_ranges(X, tuning)))

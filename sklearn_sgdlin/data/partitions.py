@@ -38,11 +38,7 @@ class Partitions:
     def each(self, task, args):
         """Return ``task(place, *args[k])`` for place k, an `InMemory`, as a list over places.
 
-        Parameters
-        ----------
-        task : callable
-            Defined at the top level of a module, as it may be pickled.
-        args : list of tuple, one for each place
+        `task` (callable): defined at the top level of a module, as it may be pickled.
         """
         raise NotImplementedError
 
@@ -53,17 +49,10 @@ class Partitions:
     def sweep(self, rng, objective, step_rule, rows_seen, theta, *, n_averages=1):
         """Sweep the rows of each place once, each from the same model.
 
-        Parameters
-        ----------
-        rng : Generator or None
-            Of the order of rows; None for that of the data.
-        objective : Objective
-        step_rule : tuple
-        rows_seen : int
-            Number of steps before this sweep.
-        theta : ndarray of shape (n_coordinates,)
-        n_averages : int
-            Averages of all paths together; each has one at least, or several of its parts.
+        `rng`: of the order of rows; None for that of the data.
+        `rows_seen`: number of steps before this sweep.
+        `n_averages`: averages of all paths together; each has one at least, or several of its
+        parts.
 
         Returns
         -------
@@ -90,10 +79,7 @@ class Partitions:
 class InMemory(Partitions):
     """Rows in this process.
 
-    Parameters
-    ----------
-    parts : list of Rows
-        In the same scaling.
+    `parts`: in the same scaling.
 
     Attributes
     ----------
@@ -175,12 +161,7 @@ def merged(parts):
 class SelectedRows(InMemory):
     """Some of the rows, with a linear function of theta for the loss of all others.
 
-    Parameters
-    ----------
-    parts : list of Rows
-    weight : float
-        That of all rows.
-    linear : LinearLoss
+    `weight`: that of all rows.
     """
 
     def __init__(self, parts, weight, linear):

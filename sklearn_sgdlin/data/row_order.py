@@ -23,20 +23,11 @@ BLOCKS = 512
 
 
 class Tiling(NamedTuple):
-    """How rows are cut into blocks and gathered into tiles.
+    """How rows are cut into blocks and gathered into tiles."""
 
-    Attributes
-    ----------
-    block_rows : int
-        Consecutive rows of a block; the last block may have fewer.
-    n_blocks : int
-    tile_rows : int
-        Rows of a tile, a multiple of block_rows; the last tile may have fewer.
-    """
-
-    block_rows: int
+    block_rows: int  # consecutive rows of a block; the last block may have fewer
     n_blocks: int
-    tile_rows: int
+    tile_rows: int  # rows of a tile, a multiple of block_rows; the last tile may have fewer
 
     @classmethod
     def of(cls, n_rows, row_bytes):
@@ -63,38 +54,16 @@ class Tiling(NamedTuple):
 
 
 class SweepPlan(NamedTuple):
-    """What a compiled sweep needs beside the rows, dense or sparse.
+    """What a compiled sweep needs beside the rows, dense or sparse."""
 
-    Attributes
-    ----------
-    order : tuple of two ndarrays of intp
-        Blocks, in the order of visits, and the order of positions within each tile.
-    block_rows : int
-        See `Tiling`.
-    objective : Objective
-    penalty_every : int
-        Rows between two steps of the penalty, a power of two, at least 2.
-    step_rule : tuple
-        learning_rate, power_t, implicit, and the mean of ||z||**2 without the intercept.
-    theta : ndarray of shape (n_coordinates,)
-        The iterate, changed in place.
-    rows_seen : int
-        Rows before this sweep, for the rate.
-    mean : ndarray of shape (n_coordinates,)
-        The average of the path, changed in place.
-    average_rows : float
-        Rows in the average before this sweep.
-    forget : float
-        How fast the average forgets them: 0 weights all alike.
-    """
-
-    order: tuple
-    block_rows: int
+    order: tuple  # blocks, in the order of visits, and the order of positions within each tile
+    block_rows: int  # see `Tiling`
     objective: Objective
-    penalty_every: int
+    penalty_every: int  # rows between two steps of the penalty, a power of two, at least 2
+    # `learning_rate`, `power_t`, `implicit`, and the mean of ||z||**2 without the intercept.
     step_rule: tuple
-    theta: np.ndarray
-    rows_seen: int
-    mean: np.ndarray
-    average_rows: float
-    forget: float
+    theta: np.ndarray  # of shape (n_coordinates,), the iterate, changed in place
+    rows_seen: int  # rows before this sweep, for the rate
+    mean: np.ndarray  # of shape (n_coordinates,), the average of the path, changed in place
+    average_rows: float  # rows in the average before this sweep
+    forget: float  # how fast the average forgets them: 0 weights all alike

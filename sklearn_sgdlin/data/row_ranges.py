@@ -78,15 +78,10 @@ def in_threads(task, items):
 class RowRanges(InMemory):
     """Ranges of rows in this process, in threads.
 
-    Parameters
-    ----------
-    whole : Rows
-    number : int
-        Of ranges, a power of two.
-    one_path : bool
-        Whether a sweep goes through all rows one after the other, as textbooks have it. Otherwise
-        ranges are swept at the same time, each from the same model, and a sweep returns the means
-        of where they lead: a search finds the best length of a step.
+    `number`: of ranges, a power of two.
+    `one_path`: whether a sweep goes through all rows one after the other, as textbooks have it.
+    Otherwise ranges are swept at the same time, each from the same model, and a sweep returns the
+    means of where they lead: a search finds the best length of a step.
     """
 
     def __init__(self, whole, number, one_path):
