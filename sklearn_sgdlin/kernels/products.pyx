@@ -180,48 +180,18 @@ cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noex
 cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t step,
                                   unaliased sums) noexcept nogil:
     """Add the dot products of four columns with four others to sums, in rows of `NARROW`."""
-    cdef Py_ssize_t i
-    cdef const double* a_1 = a + step
-    cdef const double* a_2 = a + 2 * step
-    cdef const double* a_3 = a + 3 * step
-    cdef const double* b_1 = b + step
-    cdef const double* b_2 = b + 2 * step
-    cdef const double* b_3 = b + 3 * step
-    cdef double s_00 = 0, s_01 = 0, s_02 = 0, s_03 = 0, s_10 = 0, s_11 = 0, s_12 = 0, s_13 = 0
-    cdef double s_20 = 0, s_21 = 0, s_22 = 0, s_23 = 0, s_30 = 0, s_31 = 0, s_32 = 0, s_33 = 0
+    cdef Py_ssize_t i, j, k
+    cdef double[4][4] s             # a local array stays in registers
+    for j in range(4):
+        for k in range(4):
+            s[j][k] = 0
     for i in range(NARROW_ROWS):
-        s_00 += a[i] * b[i]
-        s_01 += a[i] * b_1[i]
-        s_02 += a[i] * b_2[i]
-        s_03 += a[i] * b_3[i]
-        s_10 += a_1[i] * b[i]
-        s_11 += a_1[i] * b_1[i]
-        s_12 += a_1[i] * b_2[i]
-        s_13 += a_1[i] * b_3[i]
-        s_20 += a_2[i] * b[i]
-        s_21 += a_2[i] * b_1[i]
-        s_22 += a_2[i] * b_2[i]
-        s_23 += a_2[i] * b_3[i]
-        s_30 += a_3[i] * b[i]
-        s_31 += a_3[i] * b_1[i]
-        s_32 += a_3[i] * b_2[i]
-        s_33 += a_3[i] * b_3[i]
-    sums[0] += s_00
-    sums[1] += s_01
-    sums[2] += s_02
-    sums[3] += s_03
-    sums[NARROW] += s_10
-    sums[NARROW + 1] += s_11
-    sums[NARROW + 2] += s_12
-    sums[NARROW + 3] += s_13
-    sums[2 * NARROW] += s_20
-    sums[2 * NARROW + 1] += s_21
-    sums[2 * NARROW + 2] += s_22
-    sums[2 * NARROW + 3] += s_23
-    sums[3 * NARROW] += s_30
-    sums[3 * NARROW + 1] += s_31
-    sums[3 * NARROW + 2] += s_32
-    sums[3 * NARROW + 3] += s_33
+        for j in range(4):
+            for k in range(4):
+                s[j][k] += a[j * step + i] * b[k * step + i]
+    for j in range(4):
+        for k in range(4):
+            sums[j * NARROW + k] += s[j][k]
 
 
 cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step,
