@@ -7,18 +7,11 @@ from scipy.sparse import issparse
 
 
 class Chunk(NamedTuple):
-    """Rows of a stream.
+    """Rows of a stream."""
 
-    Attributes
-    ----------
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-    sample_weight : ndarray of shape (n_rows,) or None
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    sample_weight: np.ndarray | None
+    X: np.ndarray  # of shape (n_rows, n_features)
+    y: np.ndarray  # of shape (n_rows,) or (n_rows, n_targets)
+    sample_weight: np.ndarray | None  # of shape (n_rows,) or None
 
     def kept(self):
         """Return a dense copy, which nobody else can write to."""

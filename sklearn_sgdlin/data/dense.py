@@ -54,13 +54,6 @@ class DenseChunk:
 class Rows:
     """Rows of X with their targets and weights, in the coordinates of a scaling.
 
-    Parameters
-    ----------
-    X : C-ordered ndarray of shape (n_rows, n_features), float32 or float64
-    y : ndarray of shape (n_rows,), float64
-    sample_weight : ndarray of shape (n_rows,), float64, or None for weights of one
-    scaling : Scaling
-
     Attributes
     ----------
     penalty_every : int
@@ -220,11 +213,9 @@ class Rows:
     def products(self, points, residuals=False):
         """Sums over rows of h r z, with the responses r = z . point; one pass.
 
-        Parameters
-        ----------
-        points : ndarray of shape (n_coordinates,) or (n_coordinates, n_points)
-        residuals : bool
-            Whether y is added to the first response: that of minus a model then is its residual.
+        `points` of shape (n_coordinates,) or (n_coordinates, n_points)
+        `residuals`: whether y is added to the first response: that of minus a model then is its
+        residual.
 
         Returns
         -------

@@ -38,11 +38,7 @@ class Partitions:
     def each(self, task, args):
         """Return ``task(place, *args[k])`` for place k, an `InMemory`, as a list over places.
 
-        Parameters
-        ----------
-        task : callable
-            Defined at the top level of a module, as it may be pickled.
-        args : list of tuple, one for each place
+        `task` (callable): defined at the top level of a module, as it may be pickled.
         """
         raise NotImplementedError
 
@@ -53,17 +49,10 @@ class Partitions:
     def sweep(self, rng, objective, step_rule, rows_seen, theta, *, n_averages=1):
         """Sweep the rows of each place once, each from the same model.
 
-        Parameters
-        ----------
-        rng : Generator or None
-            Of the order of rows; None for that of the data.
-        objective : Objective
-        step_rule : tuple
-        rows_seen : int
-            Number of steps before this sweep.
-        theta : ndarray of shape (n_coordinates,)
-        n_averages : int
-            Averages of all paths together; each has one at least, or several of its parts.
+        `rng`: of the order of rows; None for that of the data.
+        `rows_seen`: number of steps before this sweep.
+        `n_averages`: averages of all paths together; each has one at least, or several of its
+        parts.
 
         Returns
         -------

@@ -53,13 +53,8 @@ class SortedColumns:
 class CentredColumns(CentredMatrix):
     """Columns of X, centred, times the square root of the weight of each row; as an operator.
 
-    Parameters
-    ----------
-    X : csc_array or csr_array of shape (n_rows, n_columns)
-        Times the roots of the weights.
-    root : ndarray of shape (n_rows,)
-        These.
-    centre : ndarray of shape (n_columns,)
+    `X` of shape (n_rows, n_columns): times the roots of the weights.
+    `root` of shape (n_rows,): these.
     """
 
     def gram(self, weight):

@@ -24,21 +24,13 @@ CANCELLED = 1e-6
 
 @dataclass(frozen=True)
 class ShiftedSums:
-    """Weighted sums of products of shifted columns, which add up over sets of rows.
+    """Weighted sums of products of shifted columns, which add up over sets of rows."""
 
-    Attributes
-    ----------
-    products, squares : ndarray
-        As `add_cross_products` sums them up.
-    shift : ndarray of shape (n_features + n_targets,)
-    n_rows : int
-        Number of rows of positive weight.
-    """
-
+    # `products` and `squares`: as `add_cross_products` sums them up.
     products: np.ndarray
     squares: np.ndarray
-    shift: np.ndarray
-    n_rows: int
+    shift: np.ndarray  # of shape (n_features + n_targets,)
+    n_rows: int  # number of rows of positive weight
 
     @property
     def weight(self):
@@ -54,11 +46,8 @@ class ShiftedSums:
     def mean_squared_errors(self, coef, centre):
         """Return the mean squared error of models on these rows; NaN where digits are lost.
 
-        Parameters
-        ----------
-        coef : ndarray of shape (n_models, n_targets, n_features)
-        centre : ndarray of shape (n_features + n_targets,)
-            Row, and its targets, that the models go through.
+        `centre` of shape (n_features + n_targets,): row, and its targets, that the models go
+        through.
 
         Returns
         -------
@@ -86,19 +75,11 @@ class SplitSums(NamedTuple):
 
 
 class PassSums(NamedTuple):
-    """Sums of the groups of rows of one pass, and how often each is in the splits of the pass.
-
-    Attributes
-    ----------
-    groups : list of ShiftedSums
-    splits : list of pairs of arrays
-        Numbers of the training and test rows.
-    counts : list of pairs of arrays of shape (n_groups,)
-    """
+    """Sums of the groups of rows of one pass, and how often each is in the splits of the pass."""
 
     groups: list
-    splits: list
-    counts: list
+    splits: list  # numbers of the training and test rows
+    counts: list  # of shape (n_groups,)
 
     def total(self):
         """Return the `ShiftedSums` of all rows."""
@@ -113,10 +94,8 @@ class PassSums(NamedTuple):
 def split_sums(X, targets, sample_weight, splits, tuning):
     """Yield the `PassSums` of passes over X that serve all splits.
 
-    Parameters
-    ----------
-    X, targets, sample_weight, tuning : see `column_products`
-    splits : list of pairs of arrays of row numbers
+    `X`, `targets`, `sample_weight`, `tuning` (see `column_products`)
+    `splits`
     """
     shift = approximate_mean(X, targets, sample_weight)
     for chunk, labels, counts in _passes(splits, X.shape, targets.shape[1]):
@@ -129,11 +108,7 @@ def products_of_rows(X, targets, sample_weight, rows, sums, tuning):
 
     Where the common shift is far from their means, the rows are read once more.
 
-    Parameters
-    ----------
-    X, targets, sample_weight, tuning : see `column_products`
-    rows : ndarray of int or slice
-    sums : ShiftedSums
+    `X`, `targets`, `sample_weight`, `tuning` (see `column_products`)
     """
     products = sums.column_products()
     if products is None:

@@ -25,6 +25,8 @@ cdef enum:
     FETCH_AHEAD = 1 << 14
     # Of a long row so many bytes are asked for at a time: more would wait for each other.
     FETCH_PIECE = 512
+    # Rows that such a pass multiplies at a time: their sums do not wait for each other.
+    ROWS = 4
 
 
 def aligned_empty(Py_ssize_t n_numbers):
@@ -301,13 +303,6 @@ def standardise(const floating[:, ::1] X, Py_ssize_t start, Py_ssize_t stop,
                          &out[0, 0])
 
 
-cdef struct FourRows:               # a number of each of four rows
-    double r_0
-    double r_1
-    double r_2
-    double r_3
-
-
 cdef struct ProductSums:            # of all rows, for several slopes
     const double* slopes
     Py_ssize_t n_slopes
@@ -321,78 +316,60 @@ cdef inline inlined_void fetch_ahead(const char* rows, Py_ssize_t n_bytes) noexc
         fetch(rows + FETCH_AHEAD, n_bytes)
 
 
-cdef inline FourRows dot_centred_4(const floating** x, const double* centre, const double* slope,
-                                   Py_ssize_t n_features) noexcept nogil:
-    """(x - centre) . slope of four rows."""
-    cdef const floating* x_0 = x[0]
-    cdef const floating* x_1 = x[1]
-    cdef const floating* x_2 = x[2]
-    cdef const floating* x_3 = x[3]
-    cdef Py_ssize_t j
-    cdef double m, p, r_0 = 0, r_1 = 0, r_2 = 0, r_3 = 0
+cdef inline void respond(const floating** x, const double* centre, const double* slope,
+                         Py_ssize_t n_features, double* responses) noexcept nogil:
+    """(x - centre, 1) . slope of some rows."""
+    cdef Py_ssize_t j, k
+    cdef double r[ROWS]             # a local array stays in registers
+    for k in range(ROWS):
+        r[k] = 0
     for j in range(n_features):
-        m = centre[j]
-        p = slope[j]
-        r_0 += p * (x_0[j] - m)
-        r_1 += p * (x_1[j] - m)
-        r_2 += p * (x_2[j] - m)
-        r_3 += p * (x_3[j] - m)
-    return FourRows(r_0, r_1, r_2, r_3)
+        for k in range(ROWS):
+            r[k] += slope[j] * (x[k][j] - centre[j])
+    for k in range(ROWS):
+        responses[k] = r[k] + slope[n_features]
 
 
-cdef inline void add_centred_4(const floating** x, FourRows r, const double* centre,
-                               Py_ssize_t n_features, unaliased total) noexcept nogil:
-    """Add r (x - centre) of four rows."""
-    cdef const floating* x_0 = x[0]
-    cdef const floating* x_1 = x[1]
-    cdef const floating* x_2 = x[2]
-    cdef const floating* x_3 = x[3]
-    cdef Py_ssize_t j
-    cdef double m
+cdef inline void add_centred(const floating** x, const double* r, const double* centre,
+                             Py_ssize_t n_features, unaliased total) noexcept nogil:
+    """Add r (x - centre, 1) of some rows."""
+    cdef Py_ssize_t j, k
+    cdef double sum_of_rows
     for j in range(n_features):
-        m = centre[j]
-        total[j] += (r.r_0 * (x_0[j] - m) + r.r_1 * (x_1[j] - m)
-                     + r.r_2 * (x_2[j] - m) + r.r_3 * (x_3[j] - m))
+        sum_of_rows = 0
+        for k in range(ROWS):
+            sum_of_rows += r[k] * (x[k][j] - centre[j])
+        total[j] += sum_of_rows
+    for k in range(ROWS):
+        total[n_features] += r[k]
 
 
 cdef vectorised_void add_products_of_rows(const floating* X, Targets targets,
                                           const double* centre, Py_ssize_t n_features,
                                           ProductSums* sums) noexcept nogil:
-    cdef const double* y = targets.y
-    cdef const double* sample_weight = targets.sample_weight
-    cdef Py_ssize_t i, k, row, n_rows = targets.n_rows, n_slopes = sums.n_slopes
-    cdef Py_ssize_t last = n_features       # of a slope or total: the intercept's
-    cdef const double* slopes = sums.slopes
-    cdef double* totals = sums.totals
-    cdef const floating* x[4]
-    cdef double h[4]
-    cdef double target[4]
-    cdef FourRows r
-    cdef const double* slope
-    cdef double* total
-    for i in range(0, n_rows, 4):
-        fetch_ahead(<const char*> (X + i * n_features), 4 * n_features * sizeof(floating))
-        for k in range(4):          # beyond the end: the row again, at weight 0
-            row = i + k if i + k < n_rows else i
+    cdef Py_ssize_t i = 0, k, point, row
+    cdef const floating* x[ROWS]
+    cdef double h[ROWS]
+    cdef double y[ROWS]
+    cdef double r[ROWS]
+    while i < targets.n_rows:
+        fetch_ahead(<const char*> (X + i * n_features), ROWS * n_features * sizeof(floating))
+        for k in range(ROWS):       # beyond the end: the row again, at weight 0
+            row = i + k if i + k < targets.n_rows else i
             x[k] = X + row * n_features
-            target[k] = y[row] if y != NULL else 0
+            y[k] = targets.y[row] if targets.y != NULL else 0
             h[k] = 0
-            if i + k < n_rows:
-                h[k] = 1 if sample_weight == NULL else sample_weight[i + k]
-        for k in range(n_slopes):
-            slope = slopes + k * (last + 1)
-            total = totals + k * (last + 1)
-            r = dot_centred_4(x, centre, slope, n_features)
-            r = FourRows(r.r_0 + slope[last], r.r_1 + slope[last],
-                         r.r_2 + slope[last], r.r_3 + slope[last])
-            if k == 0 and y != NULL:
-                r = FourRows(target[0] + r.r_0, target[1] + r.r_1,
-                             target[2] + r.r_2, target[3] + r.r_3)
-                sums.square += (h[0] * r.r_0 * r.r_0 + h[1] * r.r_1 * r.r_1
-                                + h[2] * r.r_2 * r.r_2 + h[3] * r.r_3 * r.r_3)
-            r = FourRows(h[0] * r.r_0, h[1] * r.r_1, h[2] * r.r_2, h[3] * r.r_3)
-            add_centred_4(x, r, centre, n_features, total)
-            total[last] += r.r_0 + r.r_1 + r.r_2 + r.r_3
+            if i + k < targets.n_rows:
+                h[k] = 1 if targets.sample_weight == NULL else targets.sample_weight[i + k]
+        for point in range(sums.n_slopes):
+            respond(x, centre, sums.slopes + point * (n_features + 1), n_features, r)
+            for k in range(ROWS):
+                if point == 0 and targets.y != NULL:
+                    r[k] += y[k]
+                    sums.square += h[k] * r[k] * r[k]
+                r[k] *= h[k]
+            add_centred(x, r, centre, n_features, sums.totals + point * (n_features + 1))
+        i += ROWS
 
 
 def add_products(const floating[:, ::1] X, targets, const double[::1] centre,
@@ -426,41 +403,37 @@ cdef struct ChunkSums:              # of the distances of the rows of a chunk fr
     double weight                   # sum of h
 
 
-cdef inline void add_distances_4(const floating** x, const double* h, const floating* shift,
-                                 Py_ssize_t n_features, unaliased total,
-                                 unaliased square) noexcept nogil:
-    """Add weighted distances of four rows from the shift, and their squares."""
-    cdef const floating* x_0 = x[0]
-    cdef const floating* x_1 = x[1]
-    cdef const floating* x_2 = x[2]
-    cdef const floating* x_3 = x[3]
-    cdef double h_0 = h[0], h_1 = h[1], h_2 = h[2], h_3 = h[3]
-    cdef Py_ssize_t j
-    cdef double s, d_0, d_1, d_2, d_3
+cdef inline void add_distances_of(const floating** x, const double* h, const floating* shift,
+                                  Py_ssize_t n_features, unaliased total,
+                                  unaliased square) noexcept nogil:
+    """Add weighted distances of some rows from the shift, and their squares."""
+    cdef Py_ssize_t j, k
+    cdef double distance, first, second
     for j in range(n_features):
-        s = shift[j]
-        d_0 = x_0[j] - s
-        d_1 = x_1[j] - s
-        d_2 = x_2[j] - s
-        d_3 = x_3[j] - s
-        total[j] += (h_0 * d_0 + h_1 * d_1) + (h_2 * d_2 + h_3 * d_3)
-        square[j] += (h_0 * d_0 * d_0 + h_1 * d_1 * d_1) + (h_2 * d_2 * d_2 + h_3 * d_3 * d_3)
+        first = second = 0
+        for k in range(ROWS):
+            distance = x[k][j] - shift[j]
+            first += h[k] * distance
+            second += h[k] * distance * distance
+        total[j] += first
+        square[j] += second
 
 
 cdef vectorised_void add_distances(const floating* X, const double* sample_weight,
                                    Py_ssize_t n_rows, Py_ssize_t n_features,
                                    const floating* shift, ChunkSums sums) noexcept nogil:
-    cdef Py_ssize_t i, k
-    cdef const floating* x[4]
-    cdef double h[4]
-    for i in range(0, n_rows, 4):
-        fetch_ahead(<const char*> (X + i * n_features), 4 * n_features * sizeof(floating))
-        for k in range(4):          # beyond the end: the shift, at weight 0
+    cdef Py_ssize_t i = 0, k
+    cdef const floating* x[ROWS]
+    cdef double h[ROWS]
+    while i < n_rows:
+        fetch_ahead(<const char*> (X + i * n_features), ROWS * n_features * sizeof(floating))
+        for k in range(ROWS):       # beyond the end: the shift, at weight 0
             x[k] = X + (i + k) * n_features if i + k < n_rows else shift
             h[k] = 0
             if i + k < n_rows:
                 h[k] = 1 if sample_weight == NULL else sample_weight[i + k]
-        add_distances_4(x, h, shift, n_features, sums.total, sums.square)
+        add_distances_of(x, h, shift, n_features, sums.total, sums.square)
+        i += ROWS
 
 
 cdef inline void merge(const floating* shift, ChunkSums chunk, double before,

@@ -36,14 +36,9 @@ def divided(values, divisor):
 def with_last(values, last, size=None):
     """Return the vector of values followed by a last one.
 
-    Parameters
-    ----------
-    values : ndarray of shape (size - 1,) or float
-        A number is repeated.
-    last : float
-        In most uses the entry of the intercept.
-    size : int, default=None
-        Length of the vector; needed where `values` is a number.
+    `values` of shape (size - 1,) or float: a number is repeated.
+    `last`: in most uses the entry of the intercept.
+    `size` (int, default=None): length of the vector; needed where `values` is a number.
     """
     vector = np.empty(len(values) + 1 if size is None else size)
     vector[:-1], vector[-1] = values, last

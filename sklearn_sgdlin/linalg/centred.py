@@ -6,12 +6,8 @@ import numpy as np
 class CentredMatrix:
     """The matrix ``X - root centre'`` of a sparse X, for products with vectors or matrices.
 
-    Parameters
-    ----------
-    X : sparse matrix of shape (n_rows, n_columns)
-    root : ndarray of shape (n_rows,) or None
-        How often the centre is subtracted from each row; None for once.
-    centre : ndarray of shape (n_columns,)
+    `root` of shape (n_rows,) or None: how often the centre is subtracted from each row; None for
+    once.
     """
 
     def __init__(self, X, root, centre):

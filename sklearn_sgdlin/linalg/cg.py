@@ -12,27 +12,18 @@ DECREASE_WINDOW = 10
 
 
 class CGResult(NamedTuple):
-    """What conjugate gradients found.
+    """What conjugate gradients found."""
 
-    Attributes
-    ----------
-    step, change : ndarray of shape (n_coordinates,)
-        The whole step from the start, and by how much it changes the gradient.
-    direction, image : ndarray of shape (n_coordinates,)
-        The last direction d, and H d. A search over the span of these and the gradient goes on as
-        if the iterations had not been interrupted.
-    decreases : list of float
-        How much lower each iteration has made the objective.
-    remaining : float
-        How much lower the objective may become, as far as is known.
-    """
-
+    # `step` and `change`, of shape (n_coordinates,), the whole step from the start, and by how much
+    # it changes the gradient.
     step: np.ndarray
     change: np.ndarray
+    # `direction` and `image`, of shape (n_coordinates,), the last direction d, and H d. A search
+    # over the span of these and the gradient goes on as if the iterations had not been interrupted.
     direction: np.ndarray
     image: np.ndarray
-    decreases: list[float]
-    remaining: float
+    decreases: list[float]  # how much lower each iteration has made the objective
+    remaining: float  # how much lower the objective may become, as far as is known
 
 
 def conjugate_gradient(
@@ -56,27 +47,17 @@ def conjugate_gradient(
     eigenvalues below `RANK_TOLERANCE` times the largest count as zero. They also end where the next
     direction has no more curvature than that: nothing but rounding errors is left of the residual.
 
-    Parameters
-    ----------
-    hessian_product : callable
-        Multiplies the Hessian with a direction, or with each column of several.
-    gradient : ndarray of shape (n_coordinates,)
-    target_decrease : float
-    preconditioner : callable or None
-        Multiplies with about the inverse of the Hessian.
-    max_iter : int
-    eigenvalue_bound : SmallestEigenvalueBound or None
-        Gets one more Lanczos step with each iteration, as long as it is undecided.
-    earlier_decreases : sequence of float
-        The decreases of earlier calls.
-    continue_if_ill_conditioned : bool
-        Whether to go on where `eigenvalue_bound` finds eigenvalues far apart.
-    excess : callable or None
-        Returns how far the function is above its minimum, from the step so far and minus the
-        gradient there; instead of the estimates above.
-    product_is_split : bool
-        Whether `hessian_product` leaves out the inverse of the preconditioner, with which it would
-        add up to the Hessian. Products with that inverse follow from the residuals.
+    `hessian_product` (callable): multiplies the Hessian with a direction, or with each column of
+    several.
+    `preconditioner` (callable or None): multiplies with about the inverse of the Hessian.
+    `eigenvalue_bound`: gets one more Lanczos step with each iteration, as long as it is undecided.
+    `earlier_decreases` (sequence of float): the decreases of earlier calls.
+    `continue_if_ill_conditioned`: whether to go on where `eigenvalue_bound` finds eigenvalues far
+    apart.
+    `excess` (callable or None): returns how far the function is above its minimum, from the step so
+    far and minus the gradient there; instead of the estimates above.
+    `product_is_split`: whether `hessian_product` leaves out the inverse of the preconditioner, with
+    which it would add up to the Hessian. Products with that inverse follow from the residuals.
     """
     step, direction, image = np.zeros((3, len(gradient)))
     residual, last_square, decreases = -gradient, np.inf, []

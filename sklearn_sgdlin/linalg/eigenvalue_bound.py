@@ -24,13 +24,9 @@ class SmallestEigenvalueBound:
     a to b of a polynomial of degree k that is 1 at zero (Kuczynski & Wozniakowski, 1992). So where
     eigenvalues are not far apart, a few steps prove that there is none.
 
-    Parameters
-    ----------
-    n_coordinates, seed : int
-    active : ndarray of bool or None
-        Coordinates that there are: others are zero in all rows, and have no eigenvalue.
-    max_steps : int, default=7
-        Steps that a proof may take; if it takes more, eigenvalues count as far apart.
+    `active`: coordinates that there are: others are zero in all rows, and have no eigenvalue.
+    `max_steps` (int, default=7): steps that a proof may take; if it takes more, eigenvalues count
+    as far apart.
 
     Attributes
     ----------

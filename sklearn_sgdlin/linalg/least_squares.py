@@ -21,10 +21,8 @@ class LeastSquares:
     The factors are ``A / column norms = left @ factor @ basis.T``, with a triangular factor; None
     stands for an identity.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_coordinates)
-        A, with no more rows than columns; triangular where it is square.
+    `rows` of shape (n_rows, n_coordinates): A, with no more rows than columns; triangular where it
+    is square.
     """
 
     def __init__(self, rows):
@@ -82,12 +80,8 @@ class LeastSquares:
 def ridge_least_squares(rows, values, l2):
     """Return the coefficients that minimise ``|values - rows @ coef|**2 + l2 @ coef**2``.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_features, n_features)
-        Triangular.
-    values : ndarray of shape (n_features,)
-    l2 : ndarray of shape (n_features,)
+    `rows` of shape (n_features, n_features): triangular.
+    `l2` of shape (n_features,)
     """
     factor, penalty = (np.zeros((len(values) + 1,) * 2, order="F") for _ in range(2))
     factor[:-1, :-1], factor[:-1, -1] = rows, values

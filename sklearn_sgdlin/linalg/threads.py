@@ -20,13 +20,9 @@ WAITING_RESULTS = 1
 def map_in_threads(task, items, n_threads):
     """Yield ``task(item)`` for each item, in the order of the items.
 
-    Parameters
-    ----------
-    task : callable
-        Releases the interpreter's lock for most of its time.
-    items : sequence
-    n_threads : int
-        Tasks that run at the same time. With 1 they run in the calling thread, one at a time.
+    `task` (callable): releases the interpreter's lock for most of its time.
+    `n_threads`: tasks that run at the same time. With 1 they run in the calling thread, one at a
+    time.
     """
     n_threads = min(n_threads, len(items))
     if n_threads <= 1:

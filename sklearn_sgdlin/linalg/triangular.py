@@ -29,10 +29,6 @@ WELL_CONDITIONED = 1e-3
 def triangular_factor(blocks):
     """Return the triangular factor R of the QR decomposition of rows, read block after block.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray of shape (n_block_rows, n_columns)
-
     Returns
     -------
     ndarray of shape (n_columns, n_columns) or (n_rows, n_columns)
@@ -60,12 +56,8 @@ def _append_blocks(factor, blocks):
 def append_rows(factor, rows):
     """Return the triangular factor of the rows of a triangular factor and of more rows.
 
-    Parameters
-    ----------
-    factor : F-ordered ndarray of shape (n_columns, n_columns)
-        Upper triangular; overwritten.
-    rows : F-ordered ndarray of shape (n_rows, n_columns)
-        Overwritten.
+    `factor` of shape (n_columns, n_columns): upper triangular; overwritten.
+    `rows` of shape (n_rows, n_columns): overwritten.
     """
     n_panel = min(QR_PANEL_COLUMNS, len(factor))
     return dtpqrt(0, n_panel, factor, rows, overwrite_a=True, overwrite_b=True)[0]
@@ -84,12 +76,8 @@ def factor_by_products(first, others):
     Only the first columns must be independent. Of the other columns the factor has the products
     with the first ones and with themselves, but not with each other.
 
-    Parameters
-    ----------
-    first : ndarray of shape (n_rows, n_first)
-        Its last column is the first one of the factor.
-    others : ndarray of shape (n_others, n_rows)
-        The columns after those.
+    `first` of shape (n_rows, n_first): its last column is the first one of the factor.
+    `others` of shape (n_others, n_rows): the columns after those.
     """
     products, n_first = _products(first, others), first.shape[1]
     norm = np.sqrt(products.diagonal())
@@ -132,10 +120,7 @@ def factor_of_products(products):
     Directions whose eigenvalue is a rounding error of the largest, in columns of norm 1, are left
     out.
 
-    Parameters
-    ----------
-    products : ndarray of shape (n_first, n_columns)
-        Of the first columns, with all columns.
+    `products` of shape (n_first, n_columns): of the first columns, with all columns.
 
     Returns
     -------

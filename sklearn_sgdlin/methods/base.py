@@ -19,25 +19,20 @@ CANCELLED = 1e-6
 
 
 class EpochResult(NamedTuple):
-    """The model at the end of an epoch, and what is known of it.
+    """The model at the end of an epoch, and what is known of it."""
 
-    Attributes
-    ----------
-    theta : ndarray of shape (n_coordinates,)
-    loss : float
-        The objective at theta.
-    distance : float or None
-        Root mean square distance of the predictions from those of the optimum, in residual
-        standard deviations; None where it is not known.
-    """
-
-    theta: np.ndarray
-    loss: float
+    theta: np.ndarray  # of shape (n_coordinates,)
+    loss: float  # the objective at theta
+    # Root mean square distance of the predictions from those of the optimum, in residual standard
+    # deviations; None where it is not known.
     distance: float | None
 
 
 class Solver:
     """A way to the optimum of an objective on rows, epoch by epoch.
+
+    Solvers take the `Partitions` of the rows and the `Objective`; most also take `tol`, the
+    distance to be reached, and the `Tuning`.
 
     Attributes
     ----------
@@ -61,12 +56,8 @@ class Solver:
 
         A stream that goes on from the fit then knows what squared error needs of its rows.
 
-        Parameters
-        ----------
-        theta : ndarray of shape (n_coordinates,)
-            The model of the last epoch.
-        moments : Moments
-            Of all columns of X, then of y.
+        `theta` of shape (n_coordinates,): the model of the last epoch.
+        `moments`: of all columns of X, then of y.
         """
         return CrossProducts(moments, None)
 

@@ -30,15 +30,7 @@ MIN_PIVOT = 1e-6
 
 
 class ColumnPath:
-    """Models of squared error for many penalties, from the rows; see `GramPath`.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-    targets : ndarray of shape (n_rows, n_targets)
-    sample_weight : ndarray of shape (n_rows,) or None
-    fit_intercept, positive : bool
-    """
+    """Models of squared error for many penalties, from the rows; see `GramPath`."""
 
     def __init__(self, X, targets, sample_weight, *, fit_intercept, positive):
         self.positive, n_features = positive, X.shape[1]
@@ -59,11 +51,7 @@ class ColumnPath:
     def solutions(self, alphas, l1_ratio):
         """Return the coefficients for each alpha; NaN where none is known to be the optimum.
 
-        Parameters
-        ----------
-        alphas : ndarray of shape (n_alphas,)
-            Falling.
-        l1_ratio : float
+        `alphas` of shape (n_alphas,): falling.
 
         Returns
         -------
@@ -121,11 +109,7 @@ def _extrapolated(before, theta, alphas):
 class ColumnSet:
     """A growing set of columns, their products with each other and with the target.
 
-    Parameters
-    ----------
-    Z : ndarray of shape (n_rows, n_features)
-        Columns in units that make their mean products plain ones.
-    y : ndarray of shape (n_rows,)
+    `Z` of shape (n_rows, n_features): columns in units that make their mean products plain ones.
     """
 
     def __init__(self, Z, y):
@@ -175,9 +159,7 @@ def optimum_of_signs(gram, first, theta, penalty, value):
     active-set method (Hintermueller, Ito & Kunisch, 2002). Near the optimum few steps are enough;
     far from it, or with more columns than rows tell apart, it may fail.
 
-    Parameters
-    ----------
-    gram, first, theta, penalty, value : see `minimise`
+    `gram`, `first`, `theta`, `penalty`, `value` (see `minimise`)
     """
     l1, l2, floor = penalty
     rounding = slope_rounding(gram.diagonal(), value, l1)

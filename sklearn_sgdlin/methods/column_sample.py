@@ -19,39 +19,26 @@ ROUNDING = np.finfo(np.float64).eps
 
 
 class ColumnSample(NamedTuple):
-    """What tells of all columns of a stream where a chunk has only some of them.
+    """What tells of all columns of a stream where a chunk has only some of them."""
 
-    Attributes
-    ----------
-    n_columns : int
-        Number of columns in the stream so far.
-    count : ndarray of shape (n_features,)
-        Number of them that each column of the chunk stands for.
-    average_rows : ndarray of shape (n_coordinates,)
-        Number of rows in the average of each coefficient, and in that of the intercept.
-    new_rows : ndarray of shape (n_coordinates,)
-        The part of the rows of the chunk that the average gets.
-    """
-
-    n_columns: int
+    n_columns: int  # number of columns in the stream so far
+    # Of shape (n_features,), number of them that each column of the chunk stands for.
     count: np.ndarray
+    # Of shape (n_coordinates,), number of rows in the average of each coefficient, and in that of
+    # the intercept.
     average_rows: np.ndarray
+    # Of shape (n_coordinates,), the part of the rows of the chunk that the average gets.
     new_rows: np.ndarray
 
     @classmethod
     def of(cls, state, old_weight, weight, target, n_rows, n_columns):
         """Return the sample that the columns of a chunk are of all columns.
 
-        Parameters
-        ----------
-        state : SparseState
-            Before the chunk.
-        old_weight, weight : ndarray of shape (n_features,)
-            Of the entries in the columns of the chunk, before and after it.
-        target : Moments
-            Of y, after the chunk.
-        n_rows, n_columns : int
-            Of the chunk, and of the stream.
+        `state`: before the chunk.
+        `old_weight`, `weight` of shape (n_features,): of the entries in the columns of the chunk,
+        before and after it.
+        `target`: of y, after the chunk.
+        `n_rows`, `n_columns`: of the chunk, and of the stream.
         """
         share = np.minimum(weight / target.weight, 1.0)
         # A column is among those of a chunk with the probability 1 - (1 - share)**n_rows.
@@ -71,16 +58,10 @@ class ColumnSample(NamedTuple):
     def averaged(self, theta, average, n_rows, average_rows, forget):
         """Return the average with that of `n_rows` steps more, and the rows in it now.
 
-        Parameters
-        ----------
-        theta : ndarray of shape (n_coordinates,)
-            Average of the iterates of these steps.
-        average : ndarray of shape (n_coordinates,)
-            Of the iterates before.
-        n_rows : int
-        average_rows : ndarray of shape (n_coordinates,)
-        forget : float
-            Power of the polynomially decaying weights of the average.
+        `theta` of shape (n_coordinates,): average of the iterates of these steps.
+        `average` of shape (n_coordinates,): of the iterates before.
+        `average_rows` of shape (n_coordinates,)
+        `forget`: power of the polynomially decaying weights of the average.
         """
         new = self.new_rows * n_rows
         weight = (1 + forget) * new

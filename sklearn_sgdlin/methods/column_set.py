@@ -39,12 +39,7 @@ class DenseSet:
     until rounding errors of double precision are left. Where columns are so nearly dependent that
     this would take many calls, they are copied again in double precision.
 
-    Parameters
-    ----------
-    rows : InMemory
-    curvature : ndarray of shape (n_coordinates,)
-        Mean square of each column.
-    tuning : Tuning
+    `curvature` of shape (n_coordinates,): mean square of each column.
 
     Attributes
     ----------
@@ -94,14 +89,8 @@ class DenseSet:
     def minimise(self, point, objective, value, *, rough=False):
         """Return the optimum over the set from a model, or a model near it.
 
-        Parameters
-        ----------
-        point : Evaluation
-        objective : Objective
-        value : float
-            A worse value of the loss.
-        rough : bool
-            Whether a model near the optimum is enough.
+        `value`: a worse value of the loss.
+        `rough`: whether a model near the optimum is enough.
         """
         descent = SetDescent(self, point, objective, value)
         everywhere = np.arange(len(self.columns))
@@ -235,12 +224,7 @@ class SetDescent:
 def copy_columns(rows, columns, values):
     """Write some columns of rows in their scaling, times the roots of the weights.
 
-    Parameters
-    ----------
-    rows : Rows
-    columns : ndarray of int
-    values : ndarray of shape (n_columns, n_rows)
-        Is overwritten.
+    `values` of shape (n_columns, n_rows): is overwritten.
     """
     first = 0
     if issparse(rows.X):

@@ -33,20 +33,11 @@ GAP_ROUNDING, GAP_SHARE = 1e-13, 1e-8
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model, the mean squared error and its slope there.
+    """A model, the mean squared error and its slope there."""
 
-    Attributes
-    ----------
-    theta : ndarray of shape (n_coordinates,)
-    square : float
-        Mean squared residual.
-    slope : ndarray of shape (n_coordinates,)
-        Minus the gradient of half of it.
-    """
-
-    theta: np.ndarray
-    square: float
-    slope: np.ndarray
+    theta: np.ndarray  # of shape (n_coordinates,)
+    square: float  # mean squared residual
+    slope: np.ndarray  # of shape (n_coordinates,), minus the gradient of half of it
 
     def value(self, objective):
         """Return the objective."""
@@ -56,16 +47,8 @@ class Evaluation:
 class CoordinateDescent(Solver):
     """Working sets of columns, coordinate descent and Newton steps in them.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-        Of squared error; another may take its place between runs.
-    tol : float
-        The distance to be reached.
-    tuning : Tuning
-    columns : DenseSet or SparseSet
-        The working set, which stays when the objective changes.
+    `objective`: of squared error; another may take its place between runs.
+    `columns`: the working set, which stays when the objective changes.
     """
 
     def __init__(self, rows, objective, tol, tuning, columns):

@@ -32,29 +32,18 @@ class DualityGap:
     - l1 bounds ``residual * best``, for the sum of ``l1 |best|`` is at most F;
     - else nothing is proved, unless it is so little that how far a coordinate may be from the best
       one hardly matters.
-
-    Attributes
-    ----------
-    objective : Objective
-    residual_size : float
-        Of a typical row.
-    max_dual_residual : float
-        Of a coordinate without a penalty: up to which it is a rounding error.
     """
 
     objective: Objective
-    residual_size: float
+    residual_size: float  # of a typical row
+    # Of a coordinate without a penalty: up to which it is a rounding error.
     max_dual_residual: float
 
     def bound(self, theta, newton_step, system, value):
         """Return an upper bound of what the objective at theta, `value`, is above the least.
 
-        Parameters
-        ----------
-        theta, newton_step : ndarray of shape (n_coordinates,)
-        system : NewtonSystem
-            Of the rows.
-        value : float
+        `theta`, `newton_step` of shape (n_coordinates,)
+        `system`: of the rows.
         """
         l1, l2, floor = self.objective.l1, self.objective.l2, self.objective.floor
         slope = system.slope - l2 * theta
@@ -91,14 +80,8 @@ def typical_objective(loss, met, system, penalty):
     as much as one of typical size: the median of those that the model does not meet exactly, which
     as many as there are coordinates may be.
 
-    Parameters
-    ----------
-    loss : Loss
-    met : float
-        Share of the rows that a model may meet exactly.
-    system : NewtonSystem
-        Of the rows.
-    penalty : float
+    `met`: share of the rows that a model may meet exactly.
+    `system`: of the rows.
     """
     if not np.isfinite(loss.bound):
         return system.value + penalty

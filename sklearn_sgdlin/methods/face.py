@@ -55,15 +55,9 @@ def excess_slope(theta, slope, penalty):
 def minimise_in_set(gram, slope, theta, penalty, value):
     """Return the optimum over a set of coordinates.
 
-    Parameters
-    ----------
-    gram : ndarray of shape (n, n)
-        Hessian of the loss.
-    slope, theta : ndarray of shape (n,)
-        Minus the gradient of the loss at a model, and that model.
-    penalty : tuple of l1, l2, floor, ndarrays of shape (n,)
-    value : float
-        The loss at a model that is worse, as the unit of rounding errors.
+    `gram` of shape (n, n): Hessian of the loss.
+    `slope`, `theta` of shape (n,): minus the gradient of the loss at a model, and that model.
+    `value`: the loss at a model that is worse, as the unit of rounding errors.
     """
     first_theta, first_slope = theta, slope
     theta, slope, curvature = theta.copy(), slope.copy(), gram.diagonal().copy()
@@ -122,12 +116,8 @@ def face_solver(hessian):
 class Face:
     """The face of a model.
 
-    Parameters
-    ----------
-    theta, slope : ndarray of shape (n,)
-    penalty : tuple of l1, l2, floor, ndarrays of shape (n,)
-    curvature : ndarray of shape (n,)
-        A coordinate without any stays as it is.
+    `theta`, `slope` of shape (n,)
+    `curvature` of shape (n,): a coordinate without any stays as it is.
 
     Attributes
     ----------
@@ -151,10 +141,8 @@ class Face:
     def change(self, solve, product):
         """Return the change of a Newton step that changes no sign, and whether it is all of it.
 
-        Parameters
-        ----------
-        solve, product : callable
-            Multiply with the inverse of the Hessian of the face, and with the Hessian.
+        `solve`, `product` (callable): multiply with the inverse of the Hessian of the face, and
+        with the Hessian.
         """
         if not len(self.active):
             return self.gradient, True

@@ -19,7 +19,6 @@ class Hessian:
 
     Parameters
     ----------
-    n_rows, n_coordinates : int
     n_sums : int or None
         None: H is the sum of z z' over the rows. Otherwise it is estimated from that many sums of
         rows with independent random signs: they satisfy E[r r'] = sum of z z', whatever the order
@@ -27,7 +26,6 @@ class Hessian:
     pivot_ratio : float
         Where a pivot of Cholesky is below this part of its diagonal entry, products of columns have
         lost too many digits, and the rows themselves are factorised.
-    seed : int
     by_products : bool
         Whether products of columns may do; otherwise the rows themselves are factorised at once.
 
@@ -65,11 +63,7 @@ class Hessian:
     def prepare(self, rows, l2):
         """Sum up and factorise; nothing to do where that was done for another target.
 
-        Parameters
-        ----------
-        rows : Partitions
-        l2 : ndarray of shape (n_coordinates,)
-            Curvature of the penalty, the same for all targets.
+        `l2` of shape (n_coordinates,): curvature of the penalty, the same for all targets.
         """
         if self.solve is not None:
             return
@@ -126,12 +120,7 @@ def gram(rows):
 def signed_gram(rows, sums_a_row, seed):
     """Return the sum of r r' over sums r of rows with random signs.
 
-    Parameters
-    ----------
-    rows : Rows
-    sums_a_row : float
-        How many sums there are for each row.
-    seed : int
+    `sums_a_row`: how many sums there are for each row.
     """
     rng = np.random.default_rng([seed, rows.first_row])  # ranges of rows have signs of their own
     total = np.zeros((rows.n_coordinates, rows.n_coordinates))

@@ -47,14 +47,6 @@ class InteriorPoint(Solver):
     """The solver "interior-point": steps from where one sweep of SGD has arrived.
 
     A sweep is a better start than any constant; later epochs only go on, and take none.
-
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-    tol : float
-        The distance to be reached.
-    tuning : Tuning
     """
 
     def __init__(self, rows, objective, tol, tuning):

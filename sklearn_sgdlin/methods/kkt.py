@@ -23,23 +23,16 @@ KKT = "kkt"  # the key of a RowPoint in the memory of a partition
 
 
 class RowPoint(NamedTuple):
-    """Where the rows of a partition are on the central path.
-
-    Attributes
-    ----------
-    bounds : MultiplierBounds
-    share : ndarray of shape (n_rows,)
-        Of the weight of all partitions.
-    point, step : ndarray of shape (3, n_rows, n_sides)
-        Multipliers, upper slacks, and lower slacks, and their corrector step.
-    residual, response, curvature : ndarray of shape (n_rows,)
-        At the model; of an affine step; and weights in the Hessian.
-    """
+    """Where the rows of a partition are on the central path."""
 
     bounds: MultiplierBounds
-    share: np.ndarray
+    share: np.ndarray  # of shape (n_rows,), of the weight of all partitions
+    # `point` and `step`, of shape (3, n_rows, n_sides), multipliers, upper slacks, and lower
+    # slacks, and their corrector step.
     point: np.ndarray
     step: np.ndarray
+    # `residual`, `response` and `curvature`, of shape (n_rows,), at the model; of an affine
+    # step; and weights in the Hessian.
     residual: np.ndarray
     response: np.ndarray
     curvature: np.ndarray
@@ -55,20 +48,14 @@ class RowPoint(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """What an affine step leads to; adds up over rows.
+    """What an affine step leads to; adds up over rows."""
 
-    Attributes
-    ----------
-    max_lengths : Smallest
-        Largest feasible lengths in the slacks and in the multipliers.
-    complementarity : ndarray of shape (4,)
-        Coefficients of 1, p, d and p d in the sum after lengths p in slacks, d in multipliers.
-    second_order, centring : ndarray of shape (n_coordinates,)
-        What the corrector adds to the right-hand side, the latter for each unit of complementarity.
-    """
-
-    max_lengths: Smallest
+    max_lengths: Smallest  # largest feasible lengths in the slacks and in the multipliers
+    # Of shape (4,), coefficients of 1, p, d and p d in the sum after lengths p in slacks, d in
+    # multipliers.
     complementarity: np.ndarray
+    # `second_order` and `centring`, of shape (n_coordinates,), what the corrector adds to the
+    # right-hand side, the latter for each unit of complementarity.
     second_order: np.ndarray
     centring: np.ndarray
 
@@ -181,14 +168,8 @@ def _with_linear_loss(system, linear, theta):
 class RowKKT:
     """The KKT conditions of all rows, wherever they lie.
 
-    Parameters
-    ----------
-    rows : Partitions
-    bounds : MultiplierBounds
-    matrix : bool
-        Whether to sum up their Hessian, or only its diagonal.
-    share : float
-        Complementarity of a row, relative to the common target.
+    `matrix`: whether to sum up their Hessian, or only its diagonal.
+    `share`: complementarity of a row, relative to the common target.
     """
 
     def __init__(self, rows, bounds, matrix, share=1.0):

@@ -32,15 +32,10 @@ CENTRAL_MARGIN = 1e-8
 
 
 class MultiplierBounds(NamedTuple):
-    """Bounds of the multipliers of rows; a dead zone makes two of each row, one for either side.
+    """Bounds of the multipliers of rows; a dead zone makes two of each row, one for either side."""
 
-    Attributes
-    ----------
-    offset, lower, upper : ndarray, broadcast to (n_rows, n_sides)
-        What is taken off a residual, and the bounds of its multiplier.
-    compliance : float
-    """
-
+    # `offset`, `lower` and `upper`: what is taken off a residual, and the bounds of its
+    # multiplier.
     offset: np.ndarray
     lower: np.ndarray
     upper: np.ndarray

@@ -23,17 +23,8 @@ MAX_ITERATIONS = 30
 class NewtonCG(Solver):
     """Conjugate gradients for a quadratic objective, restarted at each epoch.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-    tol : float
-        The distance to be reached.
-    hessian : Hessian or None
-        Prepared where eigenvalues are far apart; several targets share it.
-    seed : int
-    n_averages : int
-        Averages of the sweep of SGD that the first epoch begins with; 0 for no sweep.
+    `hessian`: prepared where eigenvalues are far apart; several targets share it.
+    `n_averages`: averages of the sweep of SGD that the first epoch begins with; 0 for no sweep.
     """
 
     def __init__(self, rows, objective, tol, *, hessian, seed, n_averages):

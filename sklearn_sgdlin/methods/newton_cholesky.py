@@ -25,14 +25,7 @@ PREDICTION_ROUNDING = 2 * np.finfo(np.float64).eps
 class NewtonCholesky(Solver):
     """Newton's method for a quadratic objective, with its Hessian as a matrix.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-    tol : float
-        The distance to be reached.
-    hessian : Hessian
-        The exact one; several targets share it.
+    `hessian`: the exact one; several targets share it.
     """
 
     def __init__(self, rows, objective, tol, hessian):

@@ -30,30 +30,22 @@ class RoundingError(ArithmeticError):
 
 
 class NewtonSystem(NamedTuple):
-    """The Newton system at a model, and what the model costs; adds up over rows.
+    """The Newton system at a model, and what the model costs; adds up over rows."""
 
-    Attributes
-    ----------
-    value, gap : float
-        Cost, and how far it is above what the multipliers prove.
-    residual_histogram : ndarray of shape (N_EXPONENTS,)
-        Weight of the rows by the power of two above the size of their residuals.
-    complementarity : float
-        Sum of the products of slacks and gaps.
-    slope : ndarray of shape (n_coordinates,)
-        Sum of rows times their multipliers: minus the gradient, as the multipliers have it.
-    multiplier_residual : ndarray of shape (n_coordinates,)
-        What the step of the multipliers adds to the slope before the model moves.
-    hessian : ndarray of shape (n_coordinates, n_coordinates), or its diagonal
-    """
-
+    # `value` and `gap`: cost, and how far it is above what the multipliers prove.
     value: float
     gap: float
+    # Of shape (N_EXPONENTS,), weight of the rows by the power of two above the size of their
+    # residuals.
     residual_histogram: np.ndarray
-    complementarity: float
+    complementarity: float  # sum of the products of slacks and gaps
+    # Of shape (n_coordinates,), sum of rows times their multipliers: minus the gradient, as the
+    # multipliers have it.
     slope: np.ndarray
+    # Of shape (n_coordinates,), what the step of the multipliers adds to the slope before the model
+    # moves.
     multiplier_residual: np.ndarray
-    hessian: np.ndarray
+    hessian: np.ndarray  # of shape (n_coordinates, n_coordinates), or its diagonal
 
 
 def require_finite(array):

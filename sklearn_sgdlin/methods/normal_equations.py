@@ -16,36 +16,22 @@ from ..model.scaling import Scaling
 
 @dataclass(frozen=True)
 class NormalEquationsSolution:
-    """The optimum of each target.
+    """The optimum of each target."""
 
-    Attributes
-    ----------
-    coef : ndarray of shape (n_targets, n_features)
-    intercept : ndarray of shape (n_targets,)
-    loss : ndarray of shape (n_targets,)
-        The objective at the optimum, a difference from that of a constant prediction.
-    constant_loss : ndarray of shape (n_targets,)
-        The objective of a constant prediction.
-    remaining : ndarray of shape (n_targets,)
-        What rounding errors may have left of the decrease of the objective.
-    """
-
-    coef: np.ndarray
-    intercept: np.ndarray
+    coef: np.ndarray  # of shape (n_targets, n_features)
+    intercept: np.ndarray  # of shape (n_targets,)
+    # Of shape (n_targets,), the objective at the optimum, a difference from that of a constant
+    # prediction.
     loss: np.ndarray
-    constant_loss: np.ndarray
+    constant_loss: np.ndarray  # of shape (n_targets,), the objective of a constant prediction
+    # Of shape (n_targets,), what rounding errors may have left of the decrease of the objective.
     remaining: np.ndarray
 
 
 def solve_normal_equations(products, fit_intercept, l2):
     """Return the `NormalEquationsSolution`, or None where the Hessian is ill-conditioned.
 
-    Parameters
-    ----------
-    products : ColumnProducts
-    fit_intercept : bool
-    l2 : float
-        Weight of ``coef**2 / 2`` in the objective.
+    `l2`: weight of ``coef**2 / 2`` in the objective.
     """
     moments, n_features = products.moments, products.n_features
     scale, hessian, slope, squares = scaled_products(products, fit_intercept, l2)

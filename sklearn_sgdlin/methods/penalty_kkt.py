@@ -60,15 +60,12 @@ class PenaltyRows:
 class PenaltyKKT(RowKKT):
     """The KKT conditions of the kinks of a penalty.
 
-    Parameters
-    ----------
-    objective : Objective
-        Coordinates with l1 or a lower bound are kinked.
-    operator : ndarray of shape (n_coordinates, n_unknowns) or None
-        The coordinates as linear functions of the unknowns, where those are not the coordinates
-        themselves: of a search in a subspace, its directions as columns.
-    target : ndarray of shape (n_coordinates,) or None
-        Coordinate j is ``operator[j] @ unknowns - target[j]``; None for zeros.
+    `objective`: coordinates with l1 or a lower bound are kinked.
+    `operator` of shape (n_coordinates, n_unknowns) or None: the coordinates as linear functions of
+    the unknowns, where those are not the coordinates themselves: of a search in a subspace, its
+    directions as columns.
+    `target` of shape (n_coordinates,) or None: coordinate j is
+    ``operator[j] @ unknowns - target[j]``; None for zeros.
 
     Attributes
     ----------

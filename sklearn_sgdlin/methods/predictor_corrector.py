@@ -44,16 +44,10 @@ COORDINATE_ROUNDING = 16 * np.finfo(np.float64).eps
 class PrimalDualIterate:
     """A model with the multipliers and slacks of rows and penalty, inside all bounds.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-    theta : ndarray of shape (n_coordinates,)
-        The first model.
-    matrix : bool
-        Whether to sum up the Hessian and factorise it, or to use its products with vectors.
-    penalty : PenaltyKKT or None
-        Kinks instead of those of the objective, which then must have none: rows like all others.
+    `theta` of shape (n_coordinates,): the first model.
+    `matrix`: whether to sum up the Hessian and factorise it, or to use its products with vectors.
+    `penalty`: kinks instead of those of the objective, which then must have none: rows like all
+    others.
 
     Attributes
     ----------

@@ -29,11 +29,6 @@ PRODUCT_ROUNDING = np.finfo(np.float64).eps
 class ProductDescent:
     """Optima for some targets, for one penalty after the other.
 
-    Parameters
-    ----------
-    products : ColumnProducts
-    fit_intercept : bool
-
     Attributes
     ----------
     theta : ndarray of shape (n_targets, n_features)

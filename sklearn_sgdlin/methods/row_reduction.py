@@ -57,15 +57,7 @@ def sample_size(n_rows, n_coordinates):
 class RowReduction(Solver):
     """The solver "interior-point" on many rows with a bounded, kinked loss.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-    tol : float
-        The distance to be reached.
-    tuning : Tuning
-    seed : int
-        Of the sample.
+    `seed`: of the sample.
     """
 
     def __init__(self, rows, objective, tol, tuning, seed):

@@ -27,21 +27,11 @@ LEVERAGE_DIRECTIONS = 12
 
 
 class LinearSums(NamedTuple):
-    """Sums over rows whose loss is taken as linear; they add up.
+    """Sums over rows whose loss is taken as linear; they add up."""
 
-    Attributes
-    ----------
-    value : float
-        Loss at a model.
-    slope : ndarray of shape (n_coordinates,)
-        Minus the gradient.
-    residual_histogram : ndarray of shape (N_EXPONENTS,)
-        As in `NewtonSystem`.
-    """
-
-    value: float
-    slope: np.ndarray
-    residual_histogram: np.ndarray
+    value: float  # loss at a model
+    slope: np.ndarray  # of shape (n_coordinates,), minus the gradient
+    residual_histogram: np.ndarray  # of shape (N_EXPONENTS,), as in `NewtonSystem`
 
     def __add__(self, other):
         return LinearSums(*(a + b for a, b in zip(self, other, strict=True)))
@@ -49,18 +39,10 @@ class LinearSums(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearLoss:
-    """Loss of the rows that are left out, linear in theta.
+    """Loss of the rows that are left out, linear in theta."""
 
-    Attributes
-    ----------
-    origin : ndarray of shape (n_coordinates,)
-        Where the value is exact to all digits.
-    sums : LinearSums
-        At the origin.
-    """
-
-    origin: np.ndarray
-    sums: LinearSums
+    origin: np.ndarray  # of shape (n_coordinates,), where the value is exact to all digits
+    sums: LinearSums  # at the origin
 
     def at(self, points):
         """Return the loss at a model, or at each column of several."""
@@ -74,30 +56,18 @@ class LinearLoss:
 
 
 class Selection(NamedTuple):
-    """Rows of a partition that are left out, and the multiplier of each.
+    """Rows of a partition that are left out, and the multiplier of each."""
 
-    Attributes
-    ----------
-    left_out : ndarray of shape (n_rows,), uint8
-    multiplier : ndarray of shape (n_rows,)
-    """
-
-    left_out: np.ndarray
-    multiplier: np.ndarray
+    left_out: np.ndarray  # of shape (n_rows,), uint8
+    multiplier: np.ndarray  # of shape (n_rows,)
 
 
 class Band(NamedTuple):
-    """How far from a kink a residual may be for its row to be selected.
+    """How far from a kink a residual may be for its row to be selected."""
 
-    Attributes
-    ----------
-    width : float
-        Relative to the leverage of the row.
-    directions : ndarray of shape (n_coordinates, n_directions)
-        The root of the leverage of row z is about ``norm(z @ directions)``.
-    """
-
-    width: float
+    width: float  # relative to the leverage of the row
+    # Of shape (n_coordinates, n_directions), the root of the leverage of row z is about
+    # ``norm(z @ directions)``.
     directions: np.ndarray
 
 

@@ -88,13 +88,8 @@ def add_lower_products(z, matrix):
 class DenseKernel:
     """Kernel matrix Z Z' + w I of dense rows, and solutions of its linear systems.
 
-    Parameters
-    ----------
-    rows : Rows
-        Dense ones; their targets are not used.
-    l2 : float
-        Penalty on the coefficients; 0 for minimum-norm least squares.
-    tuning : Tuning
+    `rows`: dense ones; their targets are not used.
+    `l2`: penalty on the coefficients; 0 for minimum-norm least squares.
 
     Attributes
     ----------
@@ -204,13 +199,8 @@ class RowSystem(Solver):
 
     An epoch is a Newton step from the residuals of the rows, and as many more as correct it.
 
-    Parameters
-    ----------
-    rows : Rows
-    kernel : DenseKernel or SparseKernel
-        Of these rows; several targets share it.
-    tol : float
-        Distance from the optimum to be reached.
+    `kernel`: of these rows; several targets share it.
+    `tol`: distance from the optimum to be reached.
 
     Attributes
     ----------

@@ -61,37 +61,24 @@ FEW_CURVED = 0.3
 
 
 class Pieces(NamedTuple):
-    """What is kept of the rows of a partition, at the last model and at the one before.
+    """What is kept of the rows of a partition, at the last model and at the one before."""
 
-    Attributes
-    ----------
-    residual, before : ndarray of shape (n_rows,)
-    curved : ndarray of shape (n_rows,), bool
-        Whether the residual is in a piece of the loss with curvature.
-    """
-
+    # `residual` and `before`, of shape (n_rows,).
     residual: np.ndarray
     before: np.ndarray
+    # Of shape (n_rows,), bool, whether the residual is in a piece of the loss with curvature.
     curved: np.ndarray
 
 
 class PieceSums(NamedTuple):
-    """Sums over rows at a model: see `NewtonSystem`; adds up over rows.
+    """Sums over rows at a model: see `NewtonSystem`; adds up over rows."""
 
-    Attributes
-    ----------
-    residual_size : float
-        Mean absolute residual.
-    n_changed : int
-        Rows that have changed sides since the last call.
-    """
-
-    residual_size: float
+    residual_size: float  # mean absolute residual
     value: float
     residual_histogram: np.ndarray
     slope: np.ndarray
     hessian: np.ndarray
-    n_changed: int
+    n_changed: int  # rows that have changed sides since the last call
 
     def newton_system(self):
         """Return the `NewtonSystem`: multipliers that follow the model leave no gap."""
@@ -154,16 +141,8 @@ def line_slope(rows, loss, length, total_weight):
 class SemismoothNewton(Solver):
     """The solver "newton-cholesky" for losses with curvature that are not quadratic.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-        With a smooth penalty.
-    tol : float
-        The distance to be reached.
-    tuning : Tuning
-    seed : int
-        Of the sample.
+    `objective`: with a smooth penalty.
+    `seed`: of the sample.
     """
 
     def __init__(self, rows, objective, tol, tuning, seed):

@@ -23,14 +23,9 @@ MAX_POINTS = 16
 class Sweeps:
     """Passes of SGD over the rows of a problem, in a new order each.
 
-    Parameters
-    ----------
-    settings : Settings
-    problem : Problem
-        In the coordinates of the steps.
-    seed : int
-    scaling : Scaling
-        Of the models that come and go. With ``precondition=False`` it is not that of the steps.
+    `problem`: in the coordinates of the steps.
+    `scaling`: of the models that come and go. With ``precondition=False`` it is not that of the
+    steps.
 
     Attributes
     ----------

@@ -45,12 +45,6 @@ class ProjectedRows:
 
     Row z of target y is ``z @ directions`` with the target ``y - z @ theta``. A last coordinate of
     scale 0 stands where rows have their intercept.
-
-    Parameters
-    ----------
-    rows : Partitions
-    theta : ndarray of shape (n_coordinates,)
-    directions : ndarray of shape (n_coordinates, n_directions)
     """
 
     share, linear = 1.0, None  # all of the rows

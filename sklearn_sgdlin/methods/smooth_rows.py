@@ -15,13 +15,8 @@ class SmoothRows:
 
     Multipliers follow theta, so there is nothing to keep beside the rows, and no step of their own.
 
-    Parameters
-    ----------
-    rows : Partitions
-    loss : Loss
-        With a compliance, and without a dead zone or bounds.
-    matrix : bool
-        Whether to sum up the Hessian, or only its diagonal.
+    `loss`: with a compliance, and without a dead zone or bounds.
+    `matrix`: whether to sum up the Hessian, or only its diagonal.
 
     Attributes
     ----------

@@ -32,10 +32,6 @@ STEP_ROUNDING = 1e-19
 class SparseColumns:
     """Columns of sparse rows, times the roots of the weights; several targets share them.
 
-    Parameters
-    ----------
-    rows : Partitions
-
     Attributes
     ----------
     X : csc_array of shape (n_rows, n_features)
@@ -61,12 +57,7 @@ class SparseColumns:
 class SparseFace:
     """Products with the Hessian of the loss in some columns.
 
-    Parameters
-    ----------
-    columns : SparseColumns
-    active : ndarray of int
-    l2 : ndarray
-        Their l2.
+    `l2`: their l2.
     """
 
     def __init__(self, columns, active, l2):

@@ -30,15 +30,9 @@ DUAL_STEPS = 60
 class SparseKernel:
     """Kernel matrix K = Z Z' + W I of sparse rows as an operator, and the matrix M near it.
 
-    Parameters
-    ----------
-    columns : SortedColumns
-        The same numbers as the rows.
-    rows : Rows
-        Their targets are not used.
-    l2 : float
-        Penalty on the coefficients, above 0.
-    tuning : Tuning
+    `columns`: the same numbers as the rows.
+    `rows`: their targets are not used.
+    `l2`: penalty on the coefficients, above 0.
 
     Attributes
     ----------

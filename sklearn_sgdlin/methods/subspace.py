@@ -23,13 +23,7 @@ DIRECTION_ROUNDING = 1e-8
 def gradient_and_hessian_products(rows, objective, theta, directions):
     """Return a quadratic objective, its gradient and Hessian-vector products, in one pass.
 
-    Parameters
-    ----------
-    rows : Partitions
-    objective : Objective
-        Squared error, and a penalty without kinks.
-    theta : ndarray of shape (n_coordinates,)
-    directions : ndarray of shape (n_coordinates, n_directions)
+    `objective`: squared error, and a penalty without kinks.
 
     Returns
     -------
@@ -47,16 +41,9 @@ def gradient_and_hessian_products(rows, objective, theta, directions):
 def loss_and_gradient(weight, objective, theta, square, slope):
     """Return a quadratic objective and its gradient from sums over all rows.
 
-    Parameters
-    ----------
-    weight : float
-        Sum of the weights h.
-    objective : Objective
-    theta : ndarray of shape (n_coordinates,)
-    square : float
-        Sum of h times squared residuals.
-    slope : ndarray of shape (n_coordinates,)
-        Sum of h z times residuals.
+    `weight`: sum of the weights h.
+    `square`: sum of h times squared residuals.
+    `slope` of shape (n_coordinates,): sum of h z times residuals.
     """
     loss = square / (2 * weight) + float(objective.penalty(theta))
     return loss, objective.l2 * theta - slope / weight
