@@ -285,6 +285,21 @@ cdef void multiply_tile(Tile tile, int n_columns, int n_targets, double* sums) n
               tile.targets, &n_targets, &one, mixed, &n_columns)
 
 
+cdef vectorised_void subtract_multiple(unaliased vector, const double* other, double factor,
+                                       int n) noexcept nogil:
+    """vector -= factor * other"""
+    cdef int i
+    for i in range(n):
+        vector[i] -= factor * other[i]
+
+
+cdef vectorised_void multiply_by(unaliased vector, const double* factors, int n) noexcept nogil:
+    """vector *= factors"""
+    cdef int i
+    for i in range(n):
+        vector[i] *= factors[i]
+
+
 cdef vectorised_void weigh_by_residuals(Tile tile, Py_ssize_t n_features, const double* coef,
                                         bint squared_weights, double* squares) noexcept nogil:
     """Multiply the rows of a tile by their residuals, and add the squares of these.
@@ -292,17 +307,29 @@ cdef vectorised_void weigh_by_residuals(Tile tile, Py_ssize_t n_features, const 
     The target of each row becomes the number by which the row then adds its weight times residual.
     """
     cdef Py_ssize_t i, j
-    cdef double residual, root, factor
-    for i in range(tile.n_rows):
-        residual = tile.targets[i]
+    cdef double root
+    cdef double* residual = tile.targets
+    cdef double* factor = tile.roots
+    cdef bint by_rows = tile.column_step == 1
+    if by_rows:
+        for i in range(tile.n_rows):
+            for j in range(n_features):
+                residual[i] -= tile.values[i * tile.row_step + j] * coef[j]
+    else:
         for j in range(n_features):
-            residual -= tile.values[i * tile.row_step + j * tile.column_step] * coef[j]
-        squares[0] += residual * residual
+            subtract_multiple(residual, tile.values + j * tile.column_step, coef[j], tile.n_rows)
+    for i in range(tile.n_rows):
+        squares[0] += residual[i] * residual[i]
         root = 1 if squared_weights else tile.roots[i]
-        factor = fabs(residual) / root if root > 0 else 0
+        factor[i] = fabs(residual[i]) / root if root > 0 else 0
+        residual[i] = root if residual[i] > 0 else -root
+    if by_rows:
+        for i in range(tile.n_rows):
+            for j in range(n_features + 1):
+                tile.values[i * tile.row_step + j] *= factor[i]
+    else:
         for j in range(n_features + 1):
-            tile.values[i * tile.row_step + j * tile.column_step] *= factor
-        tile.targets[i] = root if residual > 0 else -root
+            multiply_by(tile.values + j * tile.column_step, factor, tile.n_rows)
 
 
 def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t tile_rows, sums,
@@ -350,7 +377,8 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
         source.sample_weight = &sample_weight[0]
     cdef Py_ssize_t n_columns = n_features + 1, n_all = n_columns + n_targets
     cdef Py_ssize_t n_rows = y.shape[0], start = 0, step
-    cdef bint narrow = n_all <= NARROW and not by_residuals
+    cdef bint narrow = n_all <= NARROW
+    cdef double residual_squares = squares[0]
     tile_rows = NARROW_ROWS if narrow else min(tile_rows, n_rows)
     step = tile_rows + GAP
     cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows)
@@ -369,17 +397,19 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
             if narrow and tile.n_rows < NARROW_ROWS:
                 memset(tile.values, 0, n_all * step * sizeof(double))
             write_tile(source, start, tile)
+            if by_residuals:
+                weigh_by_residuals(tile, n_features, &slopes[0], squared_weights,
+                                   &residual_squares)
             if narrow:
                 multiply_narrow_tile(tile.values, step, n_all, &narrow_sums[0, 0])
             else:
-                if by_residuals:
-                    weigh_by_residuals(tile, n_features, &slopes[0], squared_weights, &squares[0])
-                else:
-                    add_squares(tile, n_targets, &squares[0])
+                add_squares(tile, n_targets, &squares[0])
                 multiply_tile(tile, <int> n_columns, <int> n_targets, &products[0, 0])
             start += tile_rows
         if narrow:
             exchange(source, &narrow_sums[0, 0], &products[0, 0], &squares[0], True)
+        if by_residuals:
+            squares[0] = residual_squares
 
 
 def read_columns(columns, double[:, :] out):
