@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite
 
 from ._alpha_grid import alpha_grid, slope_and_curvature
 from ._path import path
@@ -20,8 +21,8 @@ from ._report import History
 from .data.row_ranges import in_threads
 from .data.split_products import products_of_rows, split_sums
 from .methods.column_path import ColumnPath
-from .methods.gram_path import GramPath
-from .methods.kernel_path import kernel_solutions, row_products
+from .methods.product_path import ProductPath
+from .methods.ridge_path import kernel_solutions, row_products
 from .model.loss import SQUARED_ERROR
 from .model.settings import DivergedError
 
@@ -43,15 +44,18 @@ class Data:
 
     def of_rows(self, rows):
         """Return the data of some rows, given by their numbers."""
-        return Data(self.X[rows], self.y[rows], self._weight_of(rows))
-
-    def _weight_of(self, rows):
-        return None if self.sample_weight is None else self.sample_weight[rows]
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return Data(self.X[rows], self.y[rows], weight)
 
     @property
     def targets(self):
         """Targets of shape (n_rows, n_targets), C-ordered."""
         return np.ascontiguousarray(self.y.reshape(len(self.y), -1))
+
+    @property
+    def arrays(self):
+        """The rows, all targets and the weights."""
+        return self.X, self.targets, self.sample_weight
 
 
 def route(settings, shape, sparse, l1_ratio):
@@ -108,19 +112,21 @@ class AlphaPaths:
         self.routes = [route(settings, shape, issparse(data.X), ratio) for ratio in l1_ratios]
         self.path_of_all = self.row_products = None
         if "products" in self.routes:
-            self._arrays = data.X, data.targets, data.sample_weight
+            self._arrays = data.arrays
             passes = split_sums(*self._arrays, splits, settings.tuning)
             first = next(passes)
             self.passes = chain([first], passes)
-            self.path_of_all = self._gram_path(slice(None), first.total())
+            self.path_of_all = self._path(slice(None), first.total())
+        else:
+            assert_all_finite(data.X, input_name="X")
         if "kernel" in self.routes:
-            centre = data.X.mean(axis=0) if settings.fit_intercept else np.zeros(data.X.shape[1])
-            self.row_products = row_products(data.X, centre)
+            self.row_products = row_products(data.X, settings.fit_intercept)
 
     def grid(self, n_alphas, eps):
         """Return as many alphas for each l1_ratio, of shape (n_l1_ratios, n_alphas)."""
         if self.path_of_all is not None:
-            slope, curvature = self.path_of_all.slope, self.path_of_all.hessian.trace()
+            slope = self.path_of_all.slope_of_loss
+            curvature = self.path_of_all.hessian.trace()
         else:
             slope, curvature = slope_and_curvature(self.model, self.settings, self.data)
         if self.settings.positive:
@@ -146,46 +152,68 @@ class AlphaPaths:
     def best(self, alpha, l1_ratio):
         """Return the model of all rows; a fit where products of columns may have lost digits."""
         path = self.path_of_all
-        if path is not None and path.well_conditioned:
-            coef = path.solutions(np.array([alpha]), l1_ratio)[0]
+        if path is not None and path.independent:
+            coef = path.solutions(np.array([alpha]), l1_ratio, self.settings.positive)[0]
             if np.isfinite(coef).all():
                 return self._with_solution(coef, path.centre)
         return self._fit(self._penalised(alpha, l1_ratio), self.data)
 
     def _scores_by_products(self, alphas, sums, number):
         """Return the scores of a split of a pass, of shape (n_l1_ratios, n_alphas)."""
-        split = sums.split(number)
-        path = self._gram_path(split.train, split.train_sums)
-        scores = np.full(alphas.shape, np.nan)
+        split, scores = sums.split(number), np.empty(alphas.shape)
+        path = self._path(split.train, split.train_sums)
         for i, l1_ratio in enumerate(self.l1_ratios):
-            coef = path.solutions(alphas[i], l1_ratio)
-            if self.score is None:
-                scores[i] = -split.test_sums.mean_squared_errors(coef, path.centre).mean(axis=1)
-            unknown = np.flatnonzero(np.isnan(scores[i]))
-            models = self._models_of(coef[unknown], path.centre)
-            fits = zip(models, alphas[i, unknown], strict=True)
-            scores[i, unknown] = self._scores_of(fits, l1_ratio, split.train, split.test)
+            coef = path.solutions(alphas[i], l1_ratio, self.settings.positive)
+            errors = split.test_sums.mean_squared_errors(coef, path.centre)
+            solved = coef, path.centre, alphas[i]
+            scores[i] = self._completed(errors, solved, l1_ratio, split.train, split.test)
         return scores
 
-    def _gram_path(self, rows, sums):
-        """Return the `GramPath` of some rows, from their `ShiftedSums`."""
-        settings = self.settings
-        products = products_of_rows(*self._arrays, rows, sums, settings.tuning)
-        return GramPath(products, settings.fit_intercept, settings.positive)
+    def _path(self, rows, sums):
+        """Return the `ProductPath` of some rows, from their `ShiftedSums`."""
+        products = products_of_rows(*self._arrays, rows, sums, self.settings.tuning)
+        return ProductPath(products, self.settings.fit_intercept)
 
     def _scores_by_rows(self, alphas, split):
         """Return the scores of a split, of shape (n_l1_ratios, n_alphas)."""
-        train, test = split
-        models_of = {
-            "kernel": self._models_by_kernel,
-            "columns": self._models_by_columns,
-            "fits": self._models_by_fits,
-        }
-        scores = []
+        train, test, scores = *split, []
         for l1_ratio, route, grid in zip(self.l1_ratios, self.routes, alphas, strict=True):
-            fits = zip(models_of[route](train, l1_ratio, grid), grid, strict=True)
-            scores.append(self._scores_of(fits, l1_ratio, train, test))
+            if route == "fits":
+                fits = zip(self._by_fits(train, l1_ratio, grid), grid, strict=True)
+                scores.append(self._scores_of(fits, l1_ratio, train, test))
+                continue
+            solve = self._by_kernel if route == "kernel" else self._by_columns
+            coef, centre = solve(train, l1_ratio, grid)
+            errors = self._mean_squared_errors(coef, centre, test)
+            solved = coef, centre, grid
+            scores.append(self._completed(errors, solved, l1_ratio, train, test))
         return np.array(scores)
+
+    def _mean_squared_errors(self, coef, centre, rows):
+        """Return the mean squared errors of solutions, of shape (n_alphas, n_targets)."""
+        data, n_features = self.data.of_rows(rows), coef.shape[2]
+        predicted = (data.X - centre[:n_features]) @ coef.reshape(-1, n_features).T
+        residual = (data.targets - centre[n_features:])[:, np.newaxis]
+        residual = residual - predicted.reshape(len(rows), *coef.shape[:2])
+        return np.average(residual**2, axis=0, weights=data.sample_weight)
+
+    def _completed(self, errors, solved, l1_ratio, train, test):
+        """Return the scores of solutions, from a model where the error is NaN, or for a scorer.
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n_alphas, n_targets)
+            Mean squared errors on the test rows.
+        solved : tuple of the coefficients, the centre and the alphas
+        l1_ratio : float
+        train, test : ndarray of int
+        """
+        coef, centre, alphas = solved
+        scores = -errors.mean(axis=1) if self.score is None else np.full(len(alphas), np.nan)
+        unknown = np.flatnonzero(np.isnan(scores))
+        fits = zip(self._models_of(coef[unknown], centre), alphas[unknown], strict=True)
+        scores[unknown] = self._scores_of(fits, l1_ratio, train, test)
+        return scores
 
     def _scores_of(self, fits, l1_ratio, train, test):
         """Return the scores of models; one that is None is fitted to the training rows.
@@ -214,27 +242,17 @@ class AlphaPaths:
         residual = data.y - model._linear(data.X)
         return factor * model._mean_loss(loss, residual, data.sample_weight)
 
-    def _models_by_kernel(self, train, l1_ratio, alphas):
-        """Yield the models of ridge regression with one unknown a row."""
-        data = self.data.X, self.data.targets, self.data.sample_weight
-        coef, centre = kernel_solutions(
-            self.row_products, data, train, alphas, self.settings.fit_intercept
-        )
-        yield from self._models_of(coef, centre)
+    def _by_kernel(self, train, l1_ratio, alphas):
+        """Return the solutions of ridge regression with one unknown a row, and their centre."""
+        fit_intercept = self.settings.fit_intercept
+        return kernel_solutions(self.row_products, self.data.arrays, train, alphas, fit_intercept)
 
-    def _models_by_columns(self, train, l1_ratio, alphas):
-        """Yield the models of dense columns, of which only a set is multiplied with each other."""
-        data, settings = self.data.of_rows(train), self.settings
-        path = ColumnPath(
-            data.X,
-            data.targets,
-            data.sample_weight,
-            fit_intercept=settings.fit_intercept,
-            positive=settings.positive,
-        )
-        yield from self._models_of(path.solutions(alphas, l1_ratio), path.centre)
+    def _by_columns(self, train, l1_ratio, alphas):
+        """Return solutions from products of a set of columns only, and their centre."""
+        path = ColumnPath(*self.data.of_rows(train).arrays, self.settings.fit_intercept)
+        return path.solutions(alphas, l1_ratio, self.settings.positive), path.centre
 
-    def _models_by_fits(self, train, l1_ratio, alphas):
+    def _by_fits(self, train, l1_ratio, alphas):
         """Yield models that are fitted, each from where the last one ended."""
         data, begin = self.data.of_rows(train), perf_counter()
         models = [self._penalised(alpha, l1_ratio) for alpha in alphas]

@@ -14,7 +14,7 @@ from .data.one_pass import column_products, squared_residuals
 from .linalg.blas import blas_threads
 from .methods.base import CANCELLED
 from .methods.normal_equations import NormalEquationsSolution, solve_normal_equations
-from .methods.product_descent import ProductDescent
+from .methods.product_path import ProductPath
 from .model.column_products import ColumnProducts
 from .model.settings import Settings
 from .model.states_after_fit import StatesAfterFit
@@ -49,7 +49,7 @@ class ProductFits:
             if settings.quadratic:
                 solution = solve_normal_equations(self.products, self.fit_intercept, settings.l2)
             else:
-                solution = self._descent.solve(settings)
+                solution = self._path.solve(settings)
             if solution is None:
                 return None
             loss = self._with_all_digits(settings, solution)
@@ -61,11 +61,11 @@ class ProductFits:
         return column_products(*self.rows, self.tuning)
 
     @cached_property
-    def _descent(self):
-        descent = ProductDescent(self.products, self.fit_intercept)
+    def _path(self):
+        path = ProductPath(self.products, self.fit_intercept)
         if self.coef is not None:
-            descent.begin_at(self.coef)
-        return descent
+            path.begin_at(self.coef)
+        return path
 
     def _with_all_digits(self, settings, solution):
         """Return the objective, computed from the rows where it is a difference of near numbers."""

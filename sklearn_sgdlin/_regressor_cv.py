@@ -315,7 +315,7 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         _raise_for_params(params, self, "fit", allow=["groups"])
         with self._unchanged_on_error():
             l1_ratios, alphas = self._l1_ratios(), self._falling_alphas()
-            X, y, weight = validated(self, X, y, sample_weight, reset=True, ensure_all_finite=True)
+            X, y, weight = validated(self, X, y, sample_weight, reset=True)
             routed = self._routed(params, weight)
             splits = self._splits(X, y, weight, routed.splitter.split)
             score = self._score_on(X, y, routed.scorer.score)
@@ -393,7 +393,12 @@ class SGDLinearRegressorCV(RegressorMixin, BaseEstimator):
         """Return the training and test rows of each split, as arrays of numbers."""
         numbers, splits = np.arange(len(y)), []
         for train, test in check_cv(self.cv).split(X, y, **params):
-            rows = numbers[train], numbers[test]
+            try:
+                rows = numbers[train], numbers[test]
+            except IndexError as error:
+                raise ValueError(
+                    f"Split {len(splits)} of cv has no such rows of X: {error}."
+                ) from None
             for name, part in zip(("training", "test"), rows, strict=True):
                 if not len(part) or (weight is not None and not weight[part].any()):
                     raise ValueError(

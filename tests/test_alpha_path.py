@@ -21,8 +21,6 @@ from sklearn_sgdlin import SGDLinearRegressor, SGDLinearRegressorCV
 from sklearn_sgdlin._alpha_path import route
 from sklearn_sgdlin._tuning import Tuning
 from sklearn_sgdlin.data.split_products import split_sums
-from sklearn_sgdlin.methods.column_path import optimum_of_signs
-from sklearn_sgdlin.methods.gram_path import slope_error
 from sklearn_sgdlin.methods.ridge_path import shifted_solutions
 
 PENALTIES = {0.0: "l2", 0.5: "elasticnet", 1.0: "l1"}
@@ -90,6 +88,16 @@ def test_settings_hold_in_every_fit(rng, shape, l1_ratio, options):
     X, y = data(rng, shape)
     model = chooser(alphas=4, l1_ratio=l1_ratio, cv=3, **options)
     check_same_as_searched(model, X, y)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("l1_ratio", PENALTIES)
+def test_single_precision_is_that_of_the_data_alone(rng, shape, l1_ratio):
+    X, y = data(rng, shape)
+    X = X.astype(np.float32)
+    options = {"alphas": [1e-5, 0.1], "l1_ratio": l1_ratio, "cv": 3}
+    scores = [chooser(**options).fit(values, y).score_path_ for values in (X, X.astype(float))]
+    np.testing.assert_allclose(*scores, rtol=1e-9)
 
 
 @pytest.mark.parametrize("l1_ratio", PENALTIES)
@@ -361,6 +369,8 @@ def test_metadata_that_nobody_takes_is_an_error(rng):
         ({"l1_ratio": []}, "l1_ratio"),
         ({"cv": [(np.arange(30), np.arange(0))]}, "no test rows"),
         ({"cv": []}, "no splits"),
+        ({"cv": [(np.arange(30), np.arange(30, 61))]}, "Split 0 of cv .* index 60"),
+        ({"cv": [(np.arange(30) < 9, np.arange(30) > 8)]}, "Split 0 of cv .* boolean"),
         ({"eps": 1.0}, "eps"),
     ],
 )
@@ -385,21 +395,6 @@ def test_nothing_of_an_earlier_fit_remains(rng):
     model = chooser(alphas=3).fit(X, y)
     assert hasattr(model, "mse_path_")
     assert not hasattr(model.set_params(scoring="r2").fit(X, y), "mse_path_")
-
-
-@pytest.mark.parametrize("floor", [-np.inf, 0.0])
-def test_active_set_method_ends_at_the_optimum_or_not_at_all(rng, floor):
-    Z = rng.normal(size=(60, 20)) / np.sqrt(60)
-    first, value = Z.T @ rng.normal(size=60), 30.0
-    penalty = np.full(20, 0.1), np.full(20, 0.01), np.full(20, floor)
-    penalty[0][3], penalty[2][3] = 0.0, -np.inf
-    theta = optimum_of_signs(Z.T @ Z, first, np.zeros(20), penalty, value)
-    assert 3 < np.count_nonzero(theta) < 20
-    assert slope_error(theta, first - theta @ Z.T @ Z, penalty) < 1e-12
-    assert (theta >= penalty[2]).all()
-    Z[:, 3] = Z[:, 4] = Z[:, 5]
-    penalty = (np.zeros(20), np.zeros(20), np.full(20, -np.inf))
-    assert optimum_of_signs(Z.T @ Z, Z.T @ Z[:, 3], np.zeros(20), penalty, value) is None
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "huber"])

@@ -126,34 +126,38 @@ def _passes(splits, shape, n_targets):
     n_rows, width = shape[0], shape[1] + 1
     numbers = max(n_rows * width, MAX_GROUP_NUMBERS)
     most = max(numbers // (width * (width + n_targets)), 3)
-    first, labels = 0, np.zeros(n_rows, dtype=np.intp)
+    one_group = np.zeros(n_rows, dtype=np.intp), []
+    first, groups = 0, one_group
     for number, split in enumerate(splits):
-        refined = _refined(labels, _counts(split, n_rows))
-        if number > first and refined.max() + 1 > min(number - first + 3, most):
-            yield _pass(splits[first:number], labels)
-            first, refined = number, _refined(np.zeros_like(labels), _counts(split, n_rows))
-        labels = refined
-    yield _pass(splits[first:], labels)
+        refined = _refined(*groups, split)
+        n_groups = len(refined[1][0][0])
+        if number > first and n_groups > min(number - first + 3, most):
+            yield splits[first:number], *groups
+            first, refined = number, _refined(*one_group, split)
+        groups = refined
+    yield splits[first:], *groups
 
 
-def _pass(splits, labels):
-    """Return what `_passes` yields."""
-    first_row = np.empty(labels.max() + 1, dtype=np.intp)
-    first_row[labels[::-1]] = np.arange(len(labels))[::-1]
-    counts = [[count[first_row] for count in _counts(split, len(labels))] for split in splits]
-    return splits, labels, counts
+def _refined(labels, counts, split):
+    """Return groups of rows that are in the same group, and as often in one more split.
 
-
-def _counts(split, n_rows):
-    """Return how often each row is in the training and in the test rows."""
-    return [np.bincount(rows, minlength=n_rows) for rows in split]
-
-
-def _refined(labels, counts):
-    """Return the groups of rows that are in the same group, and as often in the split."""
-    train, test = counts
-    code = (labels * (train.max() + 1) + train) * (test.max() + 1) + test
-    return (np.cumsum(np.bincount(code) > 0) - 1)[code]
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+        The group of each row.
+    counts : list of pairs of arrays of shape (n_groups,)
+        How often the rows of a group are in the training and in the test rows of each split.
+    split : pair of arrays of row numbers
+    """
+    train, test = (np.bincount(rows, minlength=len(labels)) for rows in split)
+    n_train, n_test = train.max() + 1, test.max() + 1
+    code = (labels * n_train + train) * n_test + test
+    present = np.bincount(code) > 0
+    codes = np.flatnonzero(present)
+    group = codes // (n_train * n_test)
+    counts = [tuple(count[group] for count in of_split) for of_split in counts]
+    counts.append((codes // n_test % n_train, codes % n_test))
+    return (np.cumsum(present) - 1)[code], counts
 
 
 def _sums_of_groups(X, targets, sample_weight, shift, labels, tuning):

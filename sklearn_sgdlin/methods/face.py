@@ -23,7 +23,7 @@ FACE_DECREASE = 1e-12
 
 # Rounds of descent and Newton steps, at most, and those with one Newton step.
 MAX_ROUNDS = 200
-HASTY_ROUNDS = 15
+HASTY_ROUNDS = 3
 
 # Added to the diagonal, relative to it, where the products of a face have no factor.
 FACE_RIDGE = 1e-9

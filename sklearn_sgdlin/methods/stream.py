@@ -20,7 +20,7 @@ from ..model.state import State
 from ..model.summed_products import in_sums
 from .averaged_sgd import sweep_chunk
 from .newton_stream import least_squares, merged_sums, pieces_of_steps, with_chunk
-from .penalised_products import penalised_least_squares
+from .product_path import penalised_least_squares
 from .sparse_sgd import sweep_sparse_chunk
 
 # Number of rows up to which a stream returns the mean of y. Two values of a column may be almost
