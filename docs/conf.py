@@ -52,6 +52,7 @@ html_css_files = ["style.css"]
 html_theme_options = {
     "show_toc_level": 2,
     "navbar_align": "left",
+    "header_links_before_dropdown": 6,
     "footer_start": [],
     "footer_end": [],
 }

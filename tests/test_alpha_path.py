@@ -203,6 +203,14 @@ def test_weight_is_how_often_a_row_counts(rng, shape, l1_ratio):
         np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6, atol=1e-9)
 
 
+def test_alphas_have_a_row_for_each_l1_ratio_unless_they_are_given(rng):
+    X, y = data(rng, (60, 4))
+    for alphas, shape in ((7, (2, 7)), ([0.1, 0.01, 0.001], (3,))):
+        model = SGDLinearRegressorCV(alphas=alphas, l1_ratio=[0.5, 1.0]).fit(X, y)
+        assert model.alphas_.shape == shape
+        assert model.score_path_.shape[:2] == (2, shape[-1])
+
+
 def test_alphas_and_errors_are_those_of_elastic_net_cv(rng):
     X, y = data(rng, (80, 6))
     ratios = [0.3, 1.0]

@@ -292,6 +292,17 @@ def test_text_and_code_have_the_contrast_of_wcag_aa_in_both_themes(measured):
     assert measured["pale"] == {}
 
 
+def test_tables_have_no_empty_cell(pages):
+    # A row whose first cell takes two lines becomes two rows in a simple table.
+    for path in pages:
+        if "_modules" not in path.parts:
+            rows = re.findall(r"<tr.*?</tr>", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            for row in rows:
+                cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, flags=re.DOTALL)
+                texts = [re.sub("<[^>]*>", "", cell).strip() for cell in cells]
+                assert all(texts[1:]), (path.name, texts)
+
+
 def test_names_set_as_links_are_links(pages):
     for path in pages:
         if "_modules" not in path.parts:

@@ -96,8 +96,13 @@ class RowRanges(InMemory):
         if len(paths) == 1:
             return InMemory(paths).sweep(rng, *args, **options)
         seeds = [None] * len(paths) if rng is None else rng.integers(2**32, size=len(paths))
-        task = partial(_sweep_path, args, options)
-        total = sum(in_threads(task, list(zip(paths, seeds, strict=True))))
+
+        def end_and_averages(path):
+            rows, seed = path
+            rng = None if seed is None else np.random.default_rng(seed)
+            return rows.weight * np.hstack(InMemory([rows]).sweep(rng, *args, **options))
+
+        total = sum(in_threads(end_and_averages, list(zip(paths, seeds, strict=True))))
         return total[:, :1] / self.weight, total[:, 1:] / self.weight
 
     def _paths(self):
@@ -137,10 +142,3 @@ def _moments_of_range(X, sample_weight, part):
         return Moments.of(X, weight)
     none = np.zeros_like(Moments.of(X).mean)  # they are checked, but do not count
     return Moments(0, 0.0, none, none)
-
-
-def _sweep_path(args, options, path):
-    """Return the end and the averages of a path, as columns, times the weight of its rows."""
-    rows, seed = path
-    rng = None if seed is None else np.random.default_rng(seed)
-    return rows.weight * np.hstack(InMemory([rows]).sweep(rng, *args, **options))

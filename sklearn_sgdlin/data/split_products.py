@@ -171,15 +171,12 @@ def _sums_of_groups(X, targets, sample_weight, shift, labels, tuning):
         n_rows = len(rows) if weights is None else int(np.count_nonzero(weights))
         zeros = np.zeros((n_columns + targets.shape[1], n_columns)), np.zeros(targets.shape[1])
         groups.append(ShiftedSums(*zeros, shift, n_rows))
-    task = partial(_sums_of_part, X, targets, sample_weight, shift)
-    for (group, _), (products, squares) in zip(tasks, in_threads(task, tasks), strict=True):
+    sums = partial(sums_of_rows, X, targets, sample_weight, shift)
+    results = in_threads(sums, [part for _, part in tasks])
+    for (group, _), (products, squares) in zip(tasks, results, strict=True):
         groups[group].products[...] += products
         groups[group].squares[...] += squares
     return groups
-
-
-def _sums_of_part(X, targets, sample_weight, shift, task):
-    return sums_of_rows(X, targets, sample_weight, shift, task[1])
 
 
 def _parts(rows, X, n_targets, tuning):

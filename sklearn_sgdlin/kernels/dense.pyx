@@ -408,11 +408,12 @@ cdef inline void add_distances_of(const floating** x, const double* h, const flo
                                   unaliased square) noexcept nogil:
     """Add weighted distances of some rows from the shift, and their squares."""
     cdef Py_ssize_t j, k
-    cdef double distance, first, second
+    cdef double s, distance, first, second
     for j in range(n_features):
+        s = shift[j]                # as a double, so that differences of float32 are exact
         first = second = 0
         for k in range(ROWS):
-            distance = x[k][j] - shift[j]
+            distance = x[k][j] - s
             first += h[k] * distance
             second += h[k] * distance * distance
         total[j] += first

@@ -239,13 +239,8 @@ def copy_columns(rows, columns, values):
     features = columns[of_data]
     centre, scale = rows.scaling.centre[features], rows.scaling.scale
     for part in slices(rows.n_rows, chunk_rows(len(columns))):
+        root = 1.0 if rows.sample_weight is None else np.sqrt(rows.sample_weight[part])
         block = np.take(rows.X[part], features, axis=1) - centre
         block *= scale[features]
-        if rows.sample_weight is not None:
-            block *= np.sqrt(rows.sample_weight[part])[:, np.newaxis]
-        if len(features) == len(columns):
-            values[:, part] = block.T
-            continue
-        values[of_data, part] = block.T
-        root = 1.0 if rows.sample_weight is None else np.sqrt(rows.sample_weight[part])
+        values[of_data, part] = block.T * root
         values[~of_data, part] = scale[-1] * root

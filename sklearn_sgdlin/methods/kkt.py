@@ -156,15 +156,6 @@ def row_chunks(partition):
         yield part, z, target, weight
 
 
-def _with_linear_loss(system, linear, theta):
-    """Return the Newton system with the loss of the rows that are left out."""
-    return system._replace(
-        value=system.value + linear.at(theta),
-        residual_histogram=system.residual_histogram + linear.sums.residual_histogram,
-        slope=system.slope + linear.sums.slope,
-    )
-
-
 class RowKKT:
     """The KKT conditions of all rows, wherever they lie.
 
@@ -185,7 +176,13 @@ class RowKKT:
         """Return the part of the rows in the Newton system at theta."""
         system = self.rows.sum(newton_sums, theta, self.matrix)
         linear = self.rows.linear
-        return system if linear is None else _with_linear_loss(system, linear, theta)
+        if linear is None:
+            return system
+        return system._replace(
+            value=system.value + linear.at(theta),
+            residual_histogram=system.residual_histogram + linear.sums.residual_histogram,
+            slope=system.slope + linear.sums.slope,
+        )
 
     def hessian_product(self, direction):
         """Return the product of their Hessian with a direction."""

@@ -1,6 +1,5 @@
 """The Newton system of an interior-point step, and two ways to solve it."""
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -70,16 +69,18 @@ def factorize_damped(hessian, diagonal):
         damped.flat[:: len(damped) + 1] = (1 + damping) * total
         factor, failed = dpotrf(damped, clean=False, overwrite_a=True)
         if not failed:
-            return partial(_solve_damped, hessian, diagonal, factor)
+            break
         damping *= 100
-    raise RoundingError
+    else:
+        raise RoundingError
 
-
-def _solve_damped(hessian, diagonal, factor, rhs, start=None):
     def product(step):
         return hessian @ step + diagonal * step
 
-    return corrected_solution(lambda values: dpotrs(factor, values)[0], product, rhs)[0]
+    def solve(rhs, start=None):
+        return corrected_solution(lambda values: dpotrs(factor, values)[0], product, rhs)[0]
+
+    return solve
 
 
 def solve_by_products(hessian_product, diagonal, rhs, start=None):

@@ -48,12 +48,6 @@ SOLVED = 10.0
 MAX_SELECTED = 0.4
 
 
-def sample_size(n_rows, n_coordinates):
-    """Return how many rows to sample, so that they and those near a kink are few together."""
-    wanted = SAMPLE_SCALE * (n_rows * sqrt(n_coordinates)) ** (2 / 3)
-    return int(min(wanted, LARGEST_SAMPLE * n_rows))
-
-
 class RowReduction(Solver):
     """The solver "interior-point" on many rows with a bounded, kinked loss.
 
@@ -109,7 +103,8 @@ class RowReduction(Solver):
     def _sample(self, theta):
         """Find the optimum of a sample, and the band about it; return whether that is possible."""
         rows, objective = self.rows, self.objective
-        n_sampled = sample_size(rows.n_rows, rows.n_coordinates)
+        wanted = SAMPLE_SCALE * (rows.n_rows * sqrt(rows.n_coordinates)) ** (2 / 3)
+        n_sampled = int(min(wanted, LARGEST_SAMPLE * rows.n_rows))
         sampled = sampled_rows(rows, self.seed, n_sampled)
         if sampled.n_rows < n_sampled / 2:
             return False  # few rows have nearly all of the weight

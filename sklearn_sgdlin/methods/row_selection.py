@@ -14,6 +14,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ..data.partitions import InMemory, merged
 from ..kernels import losses
+from .hessian import gram
 from .kkt import row_chunks
 from .multipliers import N_EXPONENTS
 
@@ -92,11 +93,6 @@ def sampled_rows(rows, seed, n_sampled):
     return InMemory(merged(rows.sum(sample, seed, n_sampled, rows.weight)))
 
 
-def kink_distance(loss, residual):
-    """Return how far each residual is from the nearest kink of a loss without compliance."""
-    return np.abs(np.abs(residual) - loss.dead_zone)
-
-
 def band_of(sampled, theta, loss, deviations):
     """Return the `Band` of a model that is the optimum of sampled rows, an `InMemory`.
 
@@ -106,12 +102,12 @@ def band_of(sampled, theta, loss, deviations):
 
     Returns None where the sample does not tell.
     """
-    gram = sampled.sum(gram_sum) / sampled.weight
-    n_coordinates = len(gram)
-    gram.flat[:: n_coordinates + 1] *= 1 + RIDGE
-    gram.flat[:: n_coordinates + 1] += np.finfo(float).tiny
+    products = sampled.sum(gram) / sampled.weight
+    n_coordinates = len(products)
+    products.flat[:: n_coordinates + 1] *= 1 + RIDGE
+    products.flat[:: n_coordinates + 1] += np.finfo(float).tiny
     try:
-        factor = cholesky(gram)
+        factor = cholesky(products)
     except LinAlgError:
         return None
     directions = np.eye(n_coordinates)
@@ -121,7 +117,8 @@ def band_of(sampled, theta, loss, deviations):
         directions /= sqrt(LEVERAGE_DIRECTIONS)
     directions = solve_triangular(factor, directions)
     residual, leverage, share = sampled_arrays(sampled, theta, directions)
-    distance = kink_distance(loss, residual) / np.maximum(leverage, np.finfo(float).tiny)
+    distance = np.abs(np.abs(residual) - loss.dead_zone)  # of each residual from a kink
+    distance /= np.maximum(leverage, np.finfo(float).tiny)
     jump = loss.bound if loss.dead_zone > 0 else loss.upper - loss.lower
     variance = share @ loss.multiplier(residual) ** 2 / jump**2
     within = 2 * deviations * sqrt(variance / len(share)) * (share @ leverage)
@@ -130,11 +127,6 @@ def band_of(sampled, theta, loss, deviations):
     if first >= len(share):
         return None
     return Band(float(distance[order[first]]), directions)
-
-
-def gram_sum(rows):
-    """Return ``z.T @ diag(weight) @ z``; a task."""
-    return sum(z.gram(weight) for _, z, _, weight in row_chunks(rows))
 
 
 def sampled_arrays(sampled, theta, directions):
