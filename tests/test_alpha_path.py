@@ -395,3 +395,13 @@ def test_nothing_of_an_earlier_fit_remains(rng):
     model = chooser(alphas=3).fit(X, y)
     assert hasattr(model, "mse_path_")
     assert not hasattr(model.set_params(scoring="r2").fit(X, y), "mse_path_")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_numbers_that_are_not_finite_or_too_large_are_an_error(rng, shape, l1_ratio, value):
+    X, y = data(rng, shape)
+    X[::2, 3] = value
+    with pytest.raises(ValueError, match="Input X contains"):
+        chooser(l1_ratio=l1_ratio, cv=3).fit(X, y)
