@@ -13,12 +13,11 @@ from time import perf_counter
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import assert_all_finite
 
 from ._alpha_grid import alpha_grid, slope_and_curvature
 from ._path import path
 from ._report import History
-from .data.row_ranges import in_threads
+from .data.row_ranges import in_threads, moments_of
 from .data.split_products import products_of_rows, split_sums
 from .methods.column_path import ColumnPath
 from .methods.product_path import ProductPath
@@ -118,7 +117,7 @@ class AlphaPaths:
             self.passes = chain([first], passes)
             self.path_of_all = self._path(slice(None), first.total())
         else:
-            assert_all_finite(data.X, input_name="X")
+            moments_of(data.X, data.sample_weight, settings.tuning)  # raises if X is not finite
         if "kernel" in self.routes:
             self.row_products = row_products(data.X, settings.fit_intercept)
 

@@ -412,3 +412,13 @@ def test_explicit_steps_that_diverge_are_an_error_that_names_the_remedy(rng, los
     with pytest.raises(ValueError, match=r"learning_rate=1000.0 .* Use update='implicit'"):
         model.fit(X, X[:, 0])
     assert not hasattr(model, "alpha_")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_numbers_that_are_not_finite_or_too_large_are_an_error(rng, shape, l1_ratio, value):
+    X, y = data(rng, shape)
+    X[::2, 3] = value
+    with pytest.raises(ValueError, match="Input X contains"):
+        chooser(l1_ratio=l1_ratio, cv=3).fit(X, y)

@@ -42,6 +42,7 @@ class ColumnProducts:
         """Number of columns of X."""
         return len(self.sums)
 
+    @np.errstate(over="ignore", invalid="ignore")  # Moments.check raises the error.
     def is_centred(self, shift, max_ratio):
         """Return whether a shift was near enough to the means that few digits have cancelled.
 
