@@ -494,7 +494,7 @@ def test_pipeline_and_grid_search_over_the_rate():
     X, y = load("collinear")
     pipeline = make_pipeline(StandardScaler(), SGDLinearRegressor(random_state=0))
     grid = {"sgdlinearregressor__learning_rate": [1e-3, 1.0, 1e3]}
-    search = GridSearchCV(pipeline, grid).fit(X, y)
+    search = GridSearchCV(pipeline, grid, n_jobs=2).fit(X, y)
     raw = GridSearchCV(SGDLinearRegressor(random_state=0), {"learning_rate": [1e-3, 1.0, 1e3]})
     np.testing.assert_allclose(search.best_score_, raw.fit(X, y).best_score_, atol=1e-3)
     assert np.ptp(search.cv_results_["mean_test_score"]) < 0.02

@@ -95,12 +95,12 @@ def set_blas_threads(number):
             blas.clear_controlling_thread()
 
 
-@pytest.fixture(params=[2, 3])
-def before(request):
+@pytest.fixture
+def before():
     """Number of threads that BLAS has in this process."""
     (number,) = blas_threads()
-    set_blas_threads(request.param)
-    yield {request.param}
+    set_blas_threads(3)
+    yield {3}
     set_blas_threads(number)
 
 
