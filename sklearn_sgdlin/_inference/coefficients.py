@@ -1,6 +1,5 @@
 """Standard errors, p-values and confidence intervals of the coefficients of a fitted model."""
 
-from copy import copy
 from numbers import Real
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..model.loss import SQUARED_ERROR, make_loss
 from .checks import check_model, check_rows, chosen_coefficients, codes_of, residual_square
 from .covariance import LeastSquaresProducts, covariance_from_products, covariance_from_rows
 from .design import Design, refuse_constant
-from .results import names_of, results_of
+from .results import densified, names_of, results_of
 from .rows import RowsInMemory
 from .sandwich import MEstimator, Score
 from .some_columns import covariance_of_some
@@ -197,7 +196,7 @@ def coef_inference(
     x1        -0.08  0.05
     """
     check_model(model, cov_type, weights)
-    model = copy(model).densify()
+    model = densified(model)
     check_rows(X, y, sample_weight, cov_type, groups)
     names = names_of(model)
     chosen = chosen_coefficients(model, names, columns, X, cov_type)

@@ -1,6 +1,5 @@
 """Intervals of the predictions of a fitted model."""
 
-from copy import copy
 from numbers import Real
 
 import numpy as np
@@ -13,7 +12,7 @@ from .._validation import validated_rows
 from .coefficients import coef_inference
 from .covariance import MAX_DISTANCE
 from .design import Design
-from .results import coefficients
+from .results import coefficients, densified
 
 
 @validate_params(
@@ -91,7 +90,7 @@ def predict_interval(model, X, inference=None, *, confidence_level=0.95):
             "inference is of some columns only. Intervals of predictions need that of all columns: "
             "pass the result of coef_inference without columns."
         )
-    _check_same_model(copy(model).densify(), inference)
+    _check_same_model(densified(model), inference)
     design = Design(inference.centre, bool(model.fit_intercept))
     covariances = inference.centred_covariance.reshape(-1, design.size, design.size)
     prediction = model._linear(X)

@@ -1,8 +1,10 @@
 """Results for the user: a `Bunch` of arrays, with a data frame where pandas is in use."""
 
 import sys
+from copy import copy
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import stdtr, stdtrit
 from sklearn.utils import Bunch
 
@@ -12,6 +14,11 @@ def names_of(model):
     names = getattr(model, "feature_names_in_", None)
     names = [f"x{j}" for j in range(model.n_features_in_)] if names is None else list(names)
     return ["intercept", *names] if model.fit_intercept else names
+
+
+def densified(model):
+    """Return the model, or a copy whose `coef_` is an ndarray where it is a sparse matrix."""
+    return copy(model).densify() if issparse(model.coef_) else model
 
 
 def coefficients(model):
