@@ -157,3 +157,14 @@ def test_constant_columns_and_targets(loss, value):
     model = learn(SGDLinearRegressor(loss, random_state=0), X, y, 10)
     assert_array_equal(model.coef_, 0)
     assert model.intercept_ == pytest.approx(7)
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=str)
+@pytest.mark.parametrize("chunk", [1, 20, 100])
+def test_columns_that_are_dependent_at_first(rng, options, chunk):
+    """Slow waves, which hardly differ from parabolas in the first rows, lead predictions astray."""
+    time = np.arange(1200)[:, np.newaxis]
+    X = np.sin(time / rng.uniform(3, 300, 20) + rng.uniform(0, 6, 20))
+    y = X @ rng.normal(size=20) / 5 + 0.1 * rng.normal(size=1200)
+    model = learn(SGDLinearRegressor(**options, random_state=0), X, y, chunk)
+    assert np.abs(y - model.predict(X)).mean() < y.std()

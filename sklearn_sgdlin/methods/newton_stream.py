@@ -12,6 +12,7 @@ gradient of a row says little of what it would be there.
 
 from dataclasses import replace
 from math import sqrt
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..data.problem import Problem
 from ..model.cross_products import CrossProducts
 from ..model.loss import SQUARED_ERROR, Loss
 from ..model.moments import joint_moments
+from ..model.settings import constant_model
 from .kkt import KKT
 from .newton_system import RoundingError
 from .predictor_corrector import PrimalDualIterate
@@ -53,8 +55,9 @@ CURVATURE_ROWS = 1000
 SPREAD_ROWS = 100
 BANDWIDTH = 0.3
 
-# Mean curvature of the rows before, relative to that of the latest rows, above which they lose
-# weight: their quadratic form no longer holds at the distance to which residuals have grown.
+# Mean curvature of the rows before, relative to that of new rows, at most. Where the residuals of
+# new rows are large because the model is wrong, their own mean curvature is so small that a
+# response would be far beyond y, and stay there when the model is right again.
 MAX_CURVATURE_RATIO = 4.0
 
 # Size of residuals, relative to the predictions, up to which they are rounding errors.
@@ -163,9 +166,7 @@ def _with_rows(sums, settings, chunk, state):
     residuals = np.append(sums.residuals, residual)[-CURVATURE_ROWS:]
     loss, before = sums.loss, sums.cross_products
     curvature = mean_curvature(loss, residuals, chunk.y - residual)
-    allowed = MAX_CURVATURE_RATIO * curvature * sums.weight
-    if before.moments.weight > allowed:
-        before = before.with_weights_scaled(allowed / before.moments.weight, before.moments.rows)
+    curvature = max(curvature, before.moments.weight / sums.weight / MAX_CURVATURE_RATIO)
     rows = _least_squares_rows(loss, chunk, residual, loss.multiplier(residual), curvature)
     return sums._replace(
         cross_products=before.with_rows(*rows, settings.tuning),
@@ -179,9 +180,9 @@ def _at_optimum(settings, sums, chunk, state):
     moments = joint_moments(chunk.X, chunk.y[np.newaxis], chunk.sample_weight)
     problem = Problem.of(settings, *chunk, moments)
     (part,), scaling = problem.rows.parts, problem.rows.scaling
-    start = scaling.to_scaled(state.returned_coef, state.returned_intercept)
+    models = (state.returned_coef, state.returned_intercept), constant_model(settings, moments)
     with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
-        theta, multiplier = _optimum(problem, start)
+        theta, multiplier = _optimum(problem, [scaling.to_scaled(*model) for model in models])
     coef, intercept = scaling.to_original(theta)
     clear = residual = chunk.y - (chunk.X @ coef + intercept)
     loss, n_fitted = sums.loss, min(part.n_coordinates, len(residual) // 2)
@@ -201,12 +202,14 @@ def _at_optimum(settings, sums, chunk, state):
     return sums, (chunk,)
 
 
-def _optimum(problem, start):
+def _optimum(problem, starts):
     """Return the optimum of a problem, and the multipliers of its rows.
 
-    Where no step leads to a better model, it is the start, and they are None.
+    Steps begin at the best of some models. Where none leads to a better one, it is the optimum, and
+    the multipliers are None.
     """
-    least = problem.objective.value(problem.rows, start)
+    losses = [problem.objective.value(problem.rows, theta) for theta in starts]
+    least, start = min(zip(losses, starts, strict=True), key=itemgetter(0))
     if not least > 0:
         return start, None
     iterate = PrimalDualIterate(problem.rows, problem.objective, start)
@@ -269,9 +272,11 @@ def _least_squares_rows(loss, chunk, residual, multiplier, curvature):
         secant = np.divide(multiplier, residual, out=np.zeros(len(residual)), where=residual != 0)
         curvature = np.maximum(curvature, secant)
     else:
-        # A residual beyond the usual tells that the curvature is less in its row.
-        width = np.abs(residual) * (1 / (loss.upper - loss.lower))
-        np.divide(1.0, width, out=curvature, where=curvature * width > 1)
+        # A residual beyond the usual tells that the curvature is less in its row, whose response is
+        # then y, less the dead zone (iteratively reweighted least squares).
+        far = curvature * np.abs(residual) > loss.upper - loss.lower
+        beyond = residual - np.clip(residual, -loss.dead_zone, loss.dead_zone)
+        np.divide(loss.multiplier(residual), beyond, out=curvature, where=far)
     response = chunk.y - residual + multiplier / curvature
     weight = curvature if chunk.sample_weight is None else curvature * chunk.sample_weight
     return chunk.X, response[np.newaxis], weight
