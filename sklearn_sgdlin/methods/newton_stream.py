@@ -60,6 +60,10 @@ BANDWIDTH = 0.3
 # response would be far beyond y, and stay there when the model is right again.
 MAX_CURVATURE_RATIO = 4.0
 
+# Size of residuals, in standard deviations of y, above which the model is wrong. Measured with
+# outliers of 3 deviations: 0.2 to 1 times the excess that residuals above any limit would leave.
+MAX_DEVIATIONS = 5.0
+
 # Size of residuals, relative to the predictions, up to which they are rounding errors.
 RESIDUAL_ROUNDING = 1e-10
 
@@ -167,7 +171,10 @@ def _with_rows(sums, settings, chunk, state):
     loss, before = sums.loss, sums.cross_products
     curvature = mean_curvature(loss, residuals, chunk.y - residual)
     curvature = max(curvature, before.moments.weight / sums.weight / MAX_CURVATURE_RATIO)
-    rows = _least_squares_rows(loss, chunk, residual, loss.multiplier(residual), curvature)
+    deviation = sqrt(state.moments.variance(True)[-1])
+    rows = _least_squares_rows(
+        loss, chunk, residual, loss.multiplier(residual), curvature, MAX_DEVIATIONS * deviation
+    )
     return sums._replace(
         cross_products=before.with_rows(*rows, settings.tuning),
         weight=sums.weight + _weight(chunk),
@@ -192,7 +199,7 @@ def _at_optimum(settings, sums, chunk, state):
     if multiplier is None:
         multiplier = loss.multiplier(residual)
     curvature = mean_curvature(loss, clear, chunk.y - residual)
-    rows = _least_squares_rows(loss, chunk, residual, multiplier, curvature)
+    rows = _least_squares_rows(loss, chunk, residual, multiplier, curvature, np.inf)
     sums = sums._replace(
         n_solved=len(residual),
         cross_products=CrossProducts.of(*rows, True, settings.tuning),
@@ -264,19 +271,25 @@ def _weight(chunk):
     return float(len(chunk.y) if chunk.sample_weight is None else chunk.sample_weight.sum())
 
 
-def _least_squares_rows(loss, chunk, residual, multiplier, curvature):
-    """Return columns, responses of one target, and weights of the rows of least squares."""
+def _least_squares_rows(loss, chunk, residual, multiplier, curvature, limit):
+    """Return columns, responses of one target, and weights of the rows of least squares.
+
+    Residuals beyond the limit are those of a model that is wrong.
+    """
     curvature = np.full(len(residual), curvature)
     if loss.bound == np.inf:
         # A long step of a loss that is flat in most rows must not go beyond the row itself.
         secant = np.divide(multiplier, residual, out=np.zeros(len(residual)), where=residual != 0)
         curvature = np.maximum(curvature, secant)
     else:
-        # A residual beyond the usual tells that the curvature is less in its row, whose response is
-        # then y, less the dead zone (iteratively reweighted least squares).
-        far = curvature * np.abs(residual) > loss.upper - loss.lower
-        beyond = residual - np.clip(residual, -loss.dead_zone, loss.dead_zone)
-        np.divide(loss.multiplier(residual), beyond, out=curvature, where=far)
+        # A residual beyond the usual tells that the curvature is less in its row. Where the model
+        # is wrong, the response is y less the dead zone (iteratively reweighted least squares), as
+        # any other would be near a wrong prediction for good.
+        size = np.abs(residual)
+        width = size * (1 / (loss.upper - loss.lower))
+        np.divide(1.0, width, out=curvature, where=curvature * width > 1)
+        wrong = size > max(limit, loss.dead_zone)
+        np.divide(np.abs(multiplier), size - loss.dead_zone, out=curvature, where=wrong)
     response = chunk.y - residual + multiplier / curvature
     weight = curvature if chunk.sample_weight is None else curvature * chunk.sample_weight
     return chunk.X, response[np.newaxis], weight
