@@ -8,7 +8,6 @@ columns by BLAS, with each other by `dsyrk` and with the targets by `dgemm`.
 """
 
 from libc.math cimport fabs, sqrt
-from libc.string cimport memset
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
 
 from sklearn_sgdlin.kernels.common cimport prefetch, unaliased, vector_registers, vectorised_void
@@ -201,9 +200,10 @@ cdef vectorised_void write_tile(Source source, Py_ssize_t start, Tile tile) noex
                 tile.values[j * tile.column_step + i] *= tile.roots[i]
 
 
-cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t step, int height,
-                                  unaliased sums, Py_ssize_t width) noexcept nogil:
-    """Add the dot products of `height` <= 4 columns with four others to sums, in rows of `width`.
+cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t step,
+                                  Py_ssize_t n_rows, int height, unaliased sums,
+                                  Py_ssize_t width) noexcept nogil:
+    """Add the dot products of `height` <= 4 columns with four others to sums in rows of `width`.
 
     The caller gives the height as a constant, so that the compiler keeps the block in registers.
     """
@@ -212,7 +212,7 @@ cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t s
     for j in range(height):
         for k in range(4):
             block[j][k] = 0
-    for i in range(NARROW_ROWS):
+    for i in range(n_rows):
         for j in range(height):
             for k in range(4):
                 block[j][k] += a[j * step + i] * b[k * step + i]
@@ -221,7 +221,7 @@ cdef inline void add_dot_products(const double* a, const double* b, Py_ssize_t s
             sums[j * width + k] += block[j][k]
 
 
-cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step,
+cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step, Py_ssize_t n_rows,
                                           Py_ssize_t n_columns, Py_ssize_t n_all, double* sums,
                                           Py_ssize_t width) noexcept nogil:
     """Add the products of each column (x, 1) with those from it on to the rows of the sums.
@@ -232,12 +232,12 @@ cdef vectorised_void multiply_narrow_tile(const double* columns, Py_ssize_t step
     if vector_registers() > 16:
         for k in range(0, n_all, 4):
             for j in range(0, min(k + 4, n_columns), 4):
-                add_dot_products(columns + j * step, columns + k * step, step, 4,
+                add_dot_products(columns + j * step, columns + k * step, step, n_rows, 4,
                                  sums + j * width + k, width)
     else:
         for k in range(0, n_all, 4):
             for j in range(0, min(k + 4, n_columns), 2):
-                add_dot_products(columns + j * step, columns + k * step, step, 2,
+                add_dot_products(columns + j * step, columns + k * step, step, n_rows, 2,
                                  sums + j * width + k, width)
 
 
@@ -358,7 +358,7 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
     cdef Py_ssize_t n_columns = n_features + 1, n_all = n_columns + n_targets
     cdef Py_ssize_t n_rows = y.shape[0], start = 0, step
     cdef bint narrow = n_columns <= (NARROW_WITH_MORE if vector_registers() > 16 else NARROW)
-    tile_rows = NARROW_ROWS if narrow else min(tile_rows, n_rows)
+    tile_rows = min(<Py_ssize_t> NARROW_ROWS if narrow else tile_rows, n_rows)
     step = tile_rows + GAP
     cdef double[::1] space = np.zeros((n_all + 3) * step + tile_rows + ALIGNMENT)
     cdef double* values = &space[0] + (-(<size_t> &space[0]) // sizeof(double)) % ALIGNMENT
@@ -375,15 +375,14 @@ def add_cross_products(columns, targets, const double[::1] shift, Py_ssize_t til
             exchange(n_columns, n_all, narrow_sums, products, False)
         while start < n_rows:
             tile.n_rows = <int> min(tile_rows, n_rows - start)
-            if narrow and tile.n_rows < NARROW_ROWS:
-                memset(tile.values, 0, n_all * step * sizeof(double))
             write_tile(source, start, tile)
             if by_residuals:
                 weigh_by_residuals(tile, n_features, &slopes[0], squared_weights, &squares[0])
             else:
                 add_squares(tile, n_targets, &squares[0])
             if narrow:
-                multiply_narrow_tile(tile.values, step, n_columns, n_all, &narrow_sums[0, 0], width)
+                multiply_narrow_tile(tile.values, step, tile.n_rows, n_columns, n_all,
+                                     &narrow_sums[0, 0], width)
             else:
                 multiply_tile(tile, <int> n_columns, <int> n_targets, &products[0, 0])
             start += tile_rows
