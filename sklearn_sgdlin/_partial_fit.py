@@ -5,13 +5,17 @@ are collected before they are summed up. When that happens depends on the number
 that a stream is the same to the last bit whether or not somebody has looked at its models.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from ._choose_stream import StreamFacts, choose_for_stream
-from .data.chunk import joined
+from ._validation import as_c_ordered
+from .data.chunk import Chunk, joined
+from .data.layouts import Frame
 from .linalg.blas import OneThread, blas_threads
+from .methods.newton_after_fit import rows_of_fit, with_sums_of_fit
 from .methods.stream import (
     by_entries,
     merged_states,
@@ -143,6 +147,20 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
     return Learned(settings, choice, state)
 
 
+def after_fit(settings, X, y, sample_weight, state):
+    """Return the state of a fit to rows in memory with all that a stream needs to go on from it."""
+    if settings.loss == SQUARED_ERROR or settings.solver == "sgd":
+        return state  # it has the products of the columns, or needs none
+    n_features = X.shape[1]
+    if _choice(replace(settings, solver="auto"), n_features, y.shape[1:], None).solver == "sgd":
+        return state
+    seed = _states(state)[0].seed
+    index, complete = rows_of_fit(settings, n_features, sample_weight, len(y), seed)
+    X = as_c_ordered(X.take(index) if isinstance(X, Frame) else X[index])
+    weight = sample_weight[index] if complete and sample_weight is not None else None
+    return _each_target(with_sums_of_fit, settings, Chunk(X, y[index], weight), state, complete)
+
+
 def merged(settings, learned, other) -> Learned:
     """Return what has been learned from the rows of two streams.
 
@@ -238,14 +256,14 @@ def _with_model(state, coef, intercept, seed):
     return state.with_given(coef.copy(), intercept)
 
 
-def _each_target(learn, settings, chunk, state, seed):
-    """Return the state after one of the functions of `methods.stream` has seen each target."""
+def _each_target(learn, settings, chunk, state, option):
+    """Return the state after a function has seen each target; its last argument is an option."""
     if chunk.y.ndim == 1:
-        return learn(settings, chunk, state, seed)
+        return learn(settings, chunk, state, option)
     states = (None,) * chunk.y.shape[1] if state is None else state.states
     return MultiTargetState(
         tuple(
-            learn(settings, chunk.target(number), before, seed)
+            learn(settings, chunk.target(number), before, option)
             for number, before in enumerate(states)
         )
     )

@@ -34,7 +34,7 @@ from . import __version__
 from ._choose import SOLVER_NAMES
 from ._early_stopping import Validation, hold_out
 from ._fit import epochs
-from ._partial_fit import Learned, check_finite, merged, stream
+from ._partial_fit import Learned, after_fit, check_finite, merged, stream
 from ._report import CallbackSupportMixin, FitTasks, History, last_chunks, with_chunk
 from ._tuning import Tuning
 from ._validation import validated, validated_rows
@@ -598,7 +598,7 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
             tasks = FitTasks(context, self, X_seen, *data[1:])
             history = self._run(seed, data, validation, tasks, last)
-            self._publish_fit(history.state(), history)
+            self._publish_fit(self._with_sums(data, history.state()), history)
             tasks.end()
             if self.tol is not None:
                 self._warn_if_not_converged(history)
@@ -971,6 +971,10 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if tasks.end_epoch(lambda: vars(self._fitted(history.state(), history))):
                 history.stop_reason = "callback"
         return history
+
+    def _with_sums(self, data, state):
+        """Return the state of a fit with all that a stream needs to go on."""
+        return after_fit(self._settings(), *data, state)
 
     def _epochs(self, settings, data, seed, last):
         X, y, _ = data

@@ -212,6 +212,10 @@ class DaskSGDLinearRegressor(SGDLinearRegressor):
             raise
         return seed, (data, *training[1:]), lambda: training[0], held_out
 
+    def _with_sums(self, data, state):
+        """Return the state as it is: the rows are on the workers."""
+        return state
+
     def _epochs(self, settings, data, seed, last):
         data, _, _ = data
         try:

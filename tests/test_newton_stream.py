@@ -4,8 +4,11 @@ import pickle
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.base import clone
 
 from sklearn_sgdlin import SGDLinearRegressor
 from tests.data import learn
@@ -106,7 +109,8 @@ def test_merged_streams_are_near_the_optimum_of_all_rows(rng):
     )
     assert excess(first.merge(second).merge(few), X, y) < 2e-3
     assert first.solver_ == "newton-cholesky"
-    few.merge(SGDLinearRegressor("quantile", quantile=0.2, random_state=0).fit(X, y))
+    fitted = SGDLinearRegressor("quantile", quantile=0.2, solver="sgd", random_state=0).fit(X, y)
+    few.merge(fitted.set_params(solver="auto"))
     assert few.solver_ == "sgd"
 
 
@@ -168,3 +172,43 @@ def test_columns_that_are_dependent_at_first(rng, options, chunk):
     y = X @ rng.normal(size=20) / 5 + 0.1 * rng.normal(size=1200)
     model = learn(SGDLinearRegressor(**options, random_state=0), X, y, chunk)
     assert np.abs(y - model.predict(X)).mean() < y.std()
+
+
+@pytest.mark.parametrize("n_first", [40, 1500])
+@pytest.mark.parametrize(
+    "options", LOSSES, ids=lambda options: "-".join(map(str, options.values()))
+)
+def test_a_stream_after_a_fit_is_near_the_optimum_of_all_rows(rng, options, n_first):
+    X, y = make(rng, 3000, 3)
+    model = SGDLinearRegressor(**options, random_state=0).fit(X[:n_first], y[:n_first])
+    coef = model.coef_.copy()
+    learn(model, X[n_first:], y[n_first:], 100)
+    assert model.solver_ == "newton-cholesky"
+    assert np.abs(model.coef_ - coef).max() > 0
+    assert excess(model, X, y) < 2e-3
+
+
+@pytest.mark.parametrize("n_first", [100, 1500])
+@pytest.mark.parametrize("unit", [1.0, 1e-200, 1e5])
+def test_weights_of_a_fit_count_beside_those_of_the_stream(rng, n_first, unit):
+    X, y = make(rng, 3000, 3)
+    y[:n_first] += 2
+    weight = np.where(np.arange(3000) < n_first, 3000 / n_first, 1.0)
+    weight[::3] = 0.0
+    model = SGDLinearRegressor("huber", random_state=0)
+    stream = learn(clone(model), X, y, 100, unit * weight)
+    model.fit(X[:n_first], y[:n_first], unit * weight[:n_first])
+    learn(model, X[n_first:], y[n_first:], 100, unit * weight[n_first:])
+    assert abs(model.intercept_ - stream.intercept_) < 0.1
+
+
+@pytest.mark.parametrize("convert", [csr_array, pd.DataFrame])
+def test_a_stream_after_a_fit_of_other_rows_than_arrays(rng, convert):
+    X, y = make(rng, 2000, 3)
+    y = np.column_stack([y, -2 * y])
+    streams = []
+    for form in (np.asarray, convert):
+        model = SGDLinearRegressor("quantile", random_state=0).fit(form(X[:1000]), y[:1000])
+        streams.append(pickle.loads(pickle.dumps(model)).partial_fit(form(X[1000:]), y[1000:]))
+    np.testing.assert_allclose(streams[0].coef_, streams[1].coef_, rtol=1e-3)
+    assert len(pickle.dumps(model)) < 300_000

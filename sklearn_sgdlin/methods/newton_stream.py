@@ -60,8 +60,8 @@ BANDWIDTH = 0.3
 # response would be far beyond y, and stay there when the model is right again.
 MAX_CURVATURE_RATIO = 4.0
 
-# Size of residuals, in standard deviations of y, above which the model is wrong. Measured with
-# outliers of 3 deviations: 0.2 to 1 times the excess that residuals above any limit would leave.
+# Size of residuals, in standard deviations of y, above which the model is wrong. Without a limit
+# outliers of 3 deviations were taken for that, at 1 to 5 times the excess.
 MAX_DEVIATIONS = 5.0
 
 # Size of residuals, relative to the predictions, up to which they are rounding errors.
@@ -171,10 +171,8 @@ def _with_rows(sums, settings, chunk, state):
     loss, before = sums.loss, sums.cross_products
     curvature = mean_curvature(loss, residuals, chunk.y - residual)
     curvature = max(curvature, before.moments.weight / sums.weight / MAX_CURVATURE_RATIO)
-    deviation = sqrt(state.moments.variance(True)[-1])
-    rows = _least_squares_rows(
-        loss, chunk, residual, loss.multiplier(residual), curvature, MAX_DEVIATIONS * deviation
-    )
+    limit = MAX_DEVIATIONS * sqrt(state.moments.variance(True)[-1])
+    rows = _least_squares_rows(loss, chunk, residual, loss.multiplier(residual), curvature, limit)
     return sums._replace(
         cross_products=before.with_rows(*rows, settings.tuning),
         weight=sums.weight + _weight(chunk),
@@ -191,11 +189,8 @@ def _at_optimum(settings, sums, chunk, state):
     with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
         theta, multiplier = _optimum(problem, [scaling.to_scaled(*model) for model in models])
     coef, intercept = scaling.to_original(theta)
-    clear = residual = chunk.y - (chunk.X @ coef + intercept)
-    loss, n_fitted = sums.loss, min(part.n_coordinates, len(residual) // 2)
-    if loss.compliance == 0 and loss.dead_zone == 0:
-        # As many rows as coordinates are fitted exactly, which says nothing of the density.
-        clear = residual[np.sort(np.argsort(np.abs(residual))[n_fitted:])]
+    residual = chunk.y - (chunk.X @ coef + intercept)
+    loss, clear = sums.loss, clear_residuals(sums.loss, residual, part.n_coordinates)
     if multiplier is None:
         multiplier = loss.multiplier(residual)
     curvature = mean_curvature(loss, clear, chunk.y - residual)
@@ -207,6 +202,17 @@ def _at_optimum(settings, sums, chunk, state):
         residuals=clear[-CURVATURE_ROWS:],
     )
     return sums, (chunk,)
+
+
+def clear_residuals(loss, residual, n_coordinates):
+    """Return the residuals at an optimum without those of the rows that it fits exactly.
+
+    As many rows as coordinates have residuals of 0 then, which says nothing of the density there.
+    """
+    if loss.compliance > 0 or loss.dead_zone > 0:
+        return residual
+    n_fitted = min(n_coordinates, len(residual) // 2)
+    return residual[np.sort(np.argsort(np.abs(residual))[n_fitted:])]
 
 
 def _optimum(problem, starts):
@@ -272,10 +278,7 @@ def _weight(chunk):
 
 
 def _least_squares_rows(loss, chunk, residual, multiplier, curvature, limit):
-    """Return columns, responses of one target, and weights of the rows of least squares.
-
-    Residuals beyond the limit are those of a model that is wrong.
-    """
+    """Return columns, responses and weights of the rows of least squares; see MAX_DEVIATIONS."""
     curvature = np.full(len(residual), curvature)
     if loss.bound == np.inf:
         # A long step of a loss that is flat in most rows must not go beyond the row itself.
