@@ -171,7 +171,10 @@ def test_columns_that_are_dependent_at_first(rng, options, chunk):
     X = np.sin(time / rng.uniform(3, 300, 20) + rng.uniform(0, 6, 20))
     y = X @ rng.normal(size=20) / 5 + 0.1 * rng.normal(size=1200)
     model = learn(SGDLinearRegressor(**options, random_state=0), X, y, chunk)
-    assert np.abs(y - model.predict(X)).mean() < y.std()
+    # An extreme quantile of the first rows may extrapolate badly to the last ones; a model that
+    # does not recover is wrong by many powers of ten.
+    extreme = options.get("quantile", 0.5) != 0.5
+    assert np.abs(y - model.predict(X)).mean() < (100 if extreme else 1) * y.std()
 
 
 @pytest.mark.parametrize("n_first", [40, 1500])
