@@ -5,13 +5,17 @@ are collected before they are summed up. When that happens depends on the number
 that a stream is the same to the last bit whether or not somebody has looked at its models.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from ._choose_stream import StreamFacts, choose_for_stream
-from .data.chunk import joined
+from ._validation import as_c_ordered
+from .data.chunk import Chunk, joined
+from .data.layouts import Frame
 from .linalg.blas import OneThread, blas_threads
+from .methods.newton_after_fit import rows_of_fit, with_sums_of_fit
 from .methods.stream import (
     by_entries,
     merged_states,
@@ -141,6 +145,34 @@ def stream(settings, chunk, learned, seed, given=None) -> Learned:
         else:
             state = _each_target(learn, settings, chunk, state, seed)
     return Learned(settings, choice, state)
+
+
+def after_fit(settings, X, y, sample_weight, state):
+    """Return the state of a fit with all that a stream needs of its rows to go on to the optimum.
+
+    Parameters
+    ----------
+    settings : Settings
+    X : ndarray, CSR matrix or Frame of shape (n_rows, n_features)
+        Or the rows on a cluster, of which nothing is kept.
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+    sample_weight : ndarray of shape (n_rows,) or None
+    state : State, MultiTargetState or StatesAfterFit
+    """
+    if settings.loss == SQUARED_ERROR or settings.solver == "sgd" or not hasattr(X, "shape"):
+        return state
+    n_features = X.shape[1]
+    if _choice(replace(settings, solver="auto"), n_features, y.shape[1:], None).solver == "sgd":
+        return state
+    seed = _states(state)[0].seed
+    index, complete = rows_of_fit(settings, n_features, sample_weight, len(y), seed)
+    X = as_c_ordered(X.take(index) if isinstance(X, Frame) else X[index])
+    weight = sample_weight[index] if complete and sample_weight is not None else None
+    states = []
+    for number, one in enumerate(_states(state)):
+        target = y[index] if y.ndim == 1 else y[index, number]
+        states.append(with_sums_of_fit(settings, Chunk(X, target, weight), complete, one))
+    return states[0] if y.ndim == 1 else MultiTargetState(tuple(states))
 
 
 def merged(settings, learned, other) -> Learned:

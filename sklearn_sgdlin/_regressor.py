@@ -34,7 +34,7 @@ from . import __version__
 from ._choose import SOLVER_NAMES
 from ._early_stopping import Validation, hold_out
 from ._fit import epochs
-from ._partial_fit import Learned, check_finite, merged, stream
+from ._partial_fit import Learned, after_fit, check_finite, merged, stream
 from ._report import CallbackSupportMixin, FitTasks, History, last_chunks, with_chunk
 from ._tuning import Tuning
 from ._validation import validated, validated_rows
@@ -253,7 +253,9 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ``20 * (n_features + 1) / min(level, 1 - level)`` rows for a quantile level, 0.5 for other
         losses, and at most 1,000,000 entries). Afterwards each row is replaced by a row of least
         squares with the gradient of its loss and the mean curvature, and the model is the
-        solution for all of them [7]_, which is near the optimum. After a `fit`, SGD continues.
+        solution for all of them [7]_, which is near the optimum. After a `fit` in
+        memory, a stream goes on in the same way: few rows are kept, and a quadratic function
+        around their optimum stands for many.
 
     half_life : float or None, default=None
         Number of rows after which the weight of a row in `partial_fit` is halved, so that the model
@@ -616,7 +618,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 history = self._run(seed, data, validation, tasks, last)
             except DivergedError as error:
                 raise self._diverged(error) from None
-            self._publish_fit(history.state(), history)
+            state = after_fit(self._settings(), *data, history.state())
+            self._publish_fit(state, history)
             tasks.end()
             if self.tol is not None:
                 self._warn_if_not_converged(history)

@@ -127,7 +127,7 @@ def with_chunk(settings, chunk, state):
     if sums.cross_products is not None and not sums.kept:
         return _with_rows(sums, settings, chunk, state)._replace(n_rows=n_rows)
     kept = (*sums.kept, chunk.kept())
-    if n_rows >= first and n_rows >= min(KEPT_GROWTH * sums.n_solved, last):
+    if (state.fitted or n_rows >= first) and n_rows >= min(KEPT_GROWTH * sums.n_solved, last):
         sums, kept = _at_optimum(settings, sums, joined(kept), state)
     elif sums.cross_products is not None:
         sums = _with_rows(sums, settings, chunk, state)
@@ -183,11 +183,8 @@ def _at_optimum(settings, sums, chunk, state):
     with np.errstate(all="ignore"):  # steps end where numbers are beyond all bounds
         theta, multiplier = _optimum(problem, start)
     coef, intercept = scaling.to_original(theta)
-    clear = residual = chunk.y - (chunk.X @ coef + intercept)
-    loss, n_fitted = sums.loss, min(part.n_coordinates, len(residual) // 2)
-    if loss.compliance == 0 and loss.dead_zone == 0:
-        # As many rows as coordinates are fitted exactly, which says nothing of the density.
-        clear = residual[np.sort(np.argsort(np.abs(residual))[n_fitted:])]
+    residual = chunk.y - (chunk.X @ coef + intercept)
+    loss, clear = sums.loss, clear_residuals(sums.loss, residual, part.n_coordinates)
     if multiplier is None:
         multiplier = loss.multiplier(residual)
     curvature = mean_curvature(loss, clear, chunk.y - residual)
@@ -199,6 +196,17 @@ def _at_optimum(settings, sums, chunk, state):
         residuals=clear[-CURVATURE_ROWS:],
     )
     return sums, (chunk,)
+
+
+def clear_residuals(loss, residual, n_coordinates):
+    """Return the residuals at an optimum without those of the rows that it fits exactly.
+
+    As many rows as coordinates have residuals of 0 then, which says nothing of the density there.
+    """
+    if loss.compliance > 0 or loss.dead_zone > 0:
+        return residual
+    n_fitted = min(n_coordinates, len(residual) // 2)
+    return residual[np.sort(np.argsort(np.abs(residual))[n_fitted:])]
 
 
 def _optimum(problem, start):
