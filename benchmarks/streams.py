@@ -5,7 +5,9 @@ compared with that of predicting the running mean (the running median where the 
 And a grid of streams with "quantile" and "huber" shows how near the last model is to the optimum.
 `stream_peers.py` compares with other models that learn from streams.
 
-    python benchmarks/streams.py [--quick]
+    python benchmarks/streams.py [streams] [grid] [--full]
+
+Without a name both parts run. All streams take some minutes, and the whole grid longer.
 """
 
 import argparse
@@ -33,6 +35,8 @@ CHUNKS = (1, 1, 2, 5, 10, 100, 1000)
 STRETCH = 10  # rows per coordinate, over which losses are compared
 LEAST = 0.01  # of its mean that the loss of a constant counts for: a dead zone may hold a stretch
 WORST, WHOLE = 3.0, 1.1  # largest ratio of losses in a stretch, and over the stream
+PARTS = "streams", "grid"
+FEW = (10, 1000), (3, 0.001)  # chunks and noises of the grid by default
 
 
 def random_walk(rng, n, d):
@@ -235,9 +239,9 @@ def near_optimum(loss, level, noise, outliers, chunk, fit_first, seed=0, n_featu
     return coverage - level, float(value(residual).mean() / value(best).mean() - 1)
 
 
-def grid(chunks):
+def grid(chunks, noises):
     """Arguments of `near_optimum`."""
-    noises, starts = (3, 0.1, 0.001), (False, True)
+    starts = (False, True)
     yield from product(["quantile"], (0.01, 0.1, 0.5, 0.9, 0.99), noises, [0.0], chunks, starts)
     yield from product(["huber"], [0.5], noises, (0.0, 0.1, 0.2), chunks, starts)
 
@@ -259,9 +263,9 @@ def print_streams(seeds):
     print(f"\n{n_failed} of {len(results)} beyond {WORST:g} or {WHOLE:g}\n")
 
 
-def print_grid(chunks):
+def print_grid(chunks, noises):
     """Print how near streams of a robust loss come to the optimum."""
-    cases = list(grid(chunks))
+    cases = list(grid(chunks, noises))
     results = Parallel(n_jobs=-1)(delayed(near_optimum)(*case) for case in cases)
     print("| loss | level | noise | outliers | chunk | after fit | coverage error | excess |")
     print("|---|---|---|---|---|---|---|---|")
@@ -271,12 +275,18 @@ def print_grid(chunks):
 
 
 def main():
-    """Print both tables."""
+    """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the streams")
-    quick = parser.parse_args().quick
-    print_streams(range(0, N_STREAMS, 10) if quick else range(N_STREAMS))
-    print_grid((1000,) if quick else (1, 100, 10_000))
+    parser.add_argument("parts", nargs="*", help="streams or grid; both without any")
+    parser.add_argument("--full", action="store_true", help="all streams, noises and chunks")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+    if "streams" in (arguments.parts or PARTS):
+        print_streams(range(N_STREAMS) if arguments.full else range(0, N_STREAMS, 7))
+    if "grid" in (arguments.parts or PARTS):
+        chunks, noises = ((1, 10, 1000, 10_000), (3, 0.1, 0.001)) if arguments.full else FEW
+        print_grid(chunks, noises)
 
 
 if __name__ == "__main__":

@@ -243,8 +243,8 @@ class SGDLinearRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         the optimum of all rows as long as these are few enough to be kept (up to
         ``20 * (n_features + 1) / min(level, 1 - level)`` for a quantile level, 0.5 for other
         losses, and 1,000,000 entries). Afterwards it is near the optimum: each row becomes one of
-        least squares, with the gradient of its loss and the mean curvature [7]_. After a `fit`, SGD
-        continues.
+        least squares, with the gradient of its loss and the mean curvature [7]_. A stream goes on
+        in the same way after a `fit` in memory by another solver than "sgd".
 
     half_life : float or None, default=None
         Number of rows after which the weight of a row in `partial_fit` is halved, so that the model

@@ -52,6 +52,7 @@ def rows_of_fit(settings, n_features, sample_weight, n_rows, seed):
     return rng.choice(n_rows, size, replace=share is not None, p=share), False
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is not used
 def with_sums_of_fit(settings, chunk, state, complete):
     """Return the state of a fit with the `NewtonSums` of its rows.
 
@@ -73,6 +74,8 @@ def with_sums_of_fit(settings, chunk, state, complete):
     clear = clear_residuals(loss, residual, len(coef) + 1)
     curvature = mean_curvature(loss, clear, chunk.y - residual)
     hessian = curvature * _products(columns, chunk.X)
+    if not np.isfinite(hessian).all():
+        return state  # y hardly varies, which says nothing of the loss of other rows
     sample_gradient = chunk.X.T @ loss.multiplier(residual) / len(residual)
     gradient = _gradient_at_optimum(settings, coef, sample_gradient)
     slope = hessian @ coef + columns.weight * gradient

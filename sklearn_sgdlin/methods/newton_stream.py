@@ -60,9 +60,8 @@ BANDWIDTH = 0.3
 # response would be far beyond y, and stay there when the model is right again.
 MAX_CURVATURE_RATIO = 4.0
 
-# Distance of predictions from the mean of y, in its standard deviations, beyond which a model is
-# wrong where its residuals are large. Measured: 1.5 to 3 serve alike; residuals of outliers say
-# less of the model, and taken for that they cost up to 5 times the excess.
+# Distance of predictions from the mean of y, in its standard deviations, beyond which large
+# residuals show that the model is wrong, and not y. Measured: 1.5 to 3 serve alike.
 MAX_DEVIATIONS = 2.0
 
 # Size of residuals, relative to the predictions, up to which they are rounding errors.
@@ -135,7 +134,7 @@ def with_chunk(settings, chunk, state):
     if sums.cross_products is not None and not sums.kept:
         return _with_rows(sums, settings, chunk, state)._replace(n_rows=n_rows)
     kept = (*sums.kept, chunk.kept())
-    if n_rows >= first and n_rows >= min(KEPT_GROWTH * sums.n_solved, last):
+    if (state.fitted or n_rows >= first) and n_rows >= min(KEPT_GROWTH * sums.n_solved, last):
         sums, kept = _at_optimum(settings, sums, joined(kept), state)
     elif sums.cross_products is not None:
         sums = _with_rows(sums, settings, chunk, state)
@@ -145,6 +144,8 @@ def with_chunk(settings, chunk, state):
 def least_squares(settings, sums):
     """Return settings and cross products of the least-squares problem that stands for all rows."""
     unit = sums.cross_products.moments.weight / sums.weight
+    if not unit > 0:
+        raise ValueError("Weights are too small for dtype('float64'). Rescale y or sample_weight.")
     settings = replace(settings, loss=SQUARED_ERROR, l1=settings.l1 / unit, l2=settings.l2 / unit)
     return settings, sums.cross_products
 
@@ -207,10 +208,7 @@ def _at_optimum(settings, sums, chunk, state):
 
 
 def clear_residuals(loss, residual, n_coordinates):
-    """Return the residuals at an optimum without those of the rows that it fits exactly.
-
-    As many rows as coordinates have residuals of 0 then, which says nothing of the density there.
-    """
+    """Return the residuals at an optimum but those of rows that it fits exactly."""
     if loss.compliance > 0 or loss.dead_zone > 0:
         return residual
     n_fitted = min(n_coordinates, len(residual) // 2)

@@ -76,5 +76,5 @@ def scaled_products(products, fit_intercept, l2):
         mean = moments.weight * moments.mean
         sums = sums + np.multiply.outer(mean[:n_features], moments.mean)
         squares = squares + mean[n_features:] * moments.mean[n_features:]
-    sums = sums * (scale[:, np.newaxis] / moments.weight)
+    sums = sums / moments.weight * scale[:, np.newaxis]
     return scale, sums[:, :n_features] * scale, sums[:, n_features:], squares
