@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 
-def medians(functions, budget, most=11, clock=time.perf_counter):
-    """Median seconds of each function, run in turn.
+def medians(functions, budget, most=11, clock=time.perf_counter, pause=0.0):
+    """Median seconds of each function, run in turn, each after a pause in seconds.
 
     Every function runs once to warm up, which counts if it took long, then until it has run
     `most` times or for `budget` seconds: the slow ones run less often, but at least once.
@@ -17,6 +17,7 @@ def medians(functions, budget, most=11, clock=time.perf_counter):
         for name, function in functions.items():
             if turn > 0 and (spent[name] > budget or len(seconds[name]) == most):
                 continue
+            time.sleep(pause)
             start = clock()
             function()
             took = clock() - start
