@@ -22,8 +22,8 @@ from .newton_stream import (
     mean_curvature,
 )
 
-# Numbers of few rows that are kept after a fit: the sums that stand for more rows take as many at
-# most.
+# Numbers of few rows that are kept after a fit, and of a sample of more rows, which is large enough
+# for extreme quantiles. The sums that stand for more rows take as many numbers at most.
 MAX_KEPT_NUMBERS = 1 << 16
 
 
@@ -47,7 +47,8 @@ def rows_of_fit(settings, n_features, sample_weight, n_rows, seed):
     few = len(counted) < kept_rows(settings.loss, n_features)[1]
     if few and len(counted) * (n_features + 1) <= MAX_KEPT_NUMBERS:
         return counted, True
-    size = min(max(FIRST_OPTIMUM_ROWS * (n_features + 1), CURVATURE_ROWS), len(counted))
+    size = max(FIRST_OPTIMUM_ROWS * (n_features + 1), MAX_KEPT_NUMBERS // (n_features + 1))
+    size = min(size, len(counted))
     rng = np.random.default_rng(seed)
     return rng.choice(n_rows, size, replace=share is not None, p=share), False
 
