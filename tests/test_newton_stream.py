@@ -292,3 +292,11 @@ def test_rows_of_any_layout_are_followed_by_the_same_stream(rng, n_fitted):
         assert model.solver_ == "newton-cholesky"
     for coef in coefs[1:]:
         np.testing.assert_allclose(coef, coefs[0], rtol=1e-6, atol=1e-9)
+
+
+def test_weights_too_small_for_the_curvature_are_an_error(rng):
+    X, y = make(rng, 300, 2)
+    model = SGDLinearRegressor("huber", random_state=0)
+    with pytest.raises(ValueError, match="Rescale y or sample_weight"):
+        model.partial_fit(X, 1e100 * y, np.full(300, 1e-307))
+    assert not hasattr(model, "coef_")

@@ -28,9 +28,9 @@ NUMBERS = [np.float64, np.float32, np.int32, np.int64]
 
 cdef enum:
     # Columns of X and 1, up to which this module multiplies them itself: where the processor has 16
-    # vector registers, and where it has more. Measured with 100, 250 and 1000 columns: 0.9, 1.0 and
-    # 1.2 times the time of BLAS with AVX2, and 0.7, 0.9 and 1.2 with AVX-512. Some processors have
-    # the latter, but BLAS takes the former: 0.6, 0.6 and 0.7 times its time.
+    # vector registers, and where it has more. Measured with 100 and 250 columns: 0.9 and 1.0 times
+    # the time of BLAS with AVX2; with these and 1000: 0.7, 1.0 and 1.2 times with AVX-512. Some
+    # processors have the latter, but BLAS takes the former: 0.6, 0.6 and 0.7 times its time.
     NARROW = 256
     NARROW_WITH_MORE = 1024
     # Rows of a tile of theirs.
